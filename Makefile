@@ -1,0 +1,44 @@
+# The two commands are `make demo` and `make test`; both install what they need, once.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := requirements/cpu.lock
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TOKENIZERS_PARALLELISM := true
+
+.DEFAULT_GOAL := help
+.PHONY: install demo test lint typecheck bench clean help
+
+install: $(VENV)/.installed ## Install the locked packages and the project into .venv
+	@true
+
+# --no-deps, because the lock is complete and two packages disagree on one pin (requirements/README.md).
+$(VENV)/.installed: $(LOCK) pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: make PYTHON=python3.11 …"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --no-deps --no-compile -r $(LOCK) || $(BIN)/pip install -q --no-deps --no-compile --extra-index-url $(CPU_WHEELS) -r $(LOCK)
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo
+	$(BIN)/gen-rerank demo --out runs/demo
+
+test: install ## All tests
+	$(BIN)/python -m pytest
+
+lint: install ## Style, docstrings, annotations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: install ## Static types
+	$(BIN)/mypy
+
+bench: install ## Side-by-side measurements, printed as ratios
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove caches, runs and the environment
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

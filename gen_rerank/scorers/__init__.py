@@ -1,0 +1,43 @@
+"""Backends: each turns pairs into distributions with one checkpoint; `Scorer` is all they have in common.
+
+`transformers` is the reference that runs everywhere, `vllm` the fast one. Both read the same rows at the same position
+of the same token ids, so their scores differ by rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from gen_rerank.bins import Distribution
+from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.errors import BadInput
+from gen_rerank.records import Pair
+
+Backend = Literal["transformers", "vllm"]
+
+
+class Scorer(Protocol):
+    """Anything that scores pairs."""
+
+    def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
+        """Return one distribution a pair, in order."""
+
+
+def open_scorer(model: str | Path, backend: Backend = "transformers") -> Scorer:
+    """Open a checkpoint with a backend; its libraries are imported here and not before.
+
+    Raises:
+        BadInput: the checkpoint is refused, or there is no such backend.
+    """
+    if backend not in get_args(Backend):
+        raise BadInput(f"there is no backend {backend!r}; choose one of {', '.join(get_args(Backend))}")
+    checkpoint = Checkpoint.open(model)
+    if backend == "transformers":
+        from gen_rerank.scorers.transformers import TransformersScorer
+
+        return TransformersScorer(checkpoint)
+    from gen_rerank.scorers.vllm import VllmScorer
+
+    return VllmScorer(checkpoint)

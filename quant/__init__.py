@@ -1,0 +1,1 @@
+"""Quantization: schemes through llm-compressor, checked before they are handed over."""

@@ -1,0 +1,1 @@
+"""The scoring endpoint: vLLM's own API server with our rerank routes as an endpoint plugin."""

@@ -1,0 +1,68 @@
+"""What several tests need: a tiny shop and a tiny checkpoint, made once a session from nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+from gen_rerank import Dataset, Judgment, Product, Query
+
+COLOURS = ("red", "blue", "green", "black", "white", "oak", "steel", "linen")
+THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "blanket")
+
+
+@pytest.fixture(scope="session")
+def tiny_shop() -> Dataset:
+    """64 products (each colour of each thing) and 24 queries; relevant is what matches both words, partly one."""
+    products = {
+        f"p{i}{j}": Product(
+            product_id=f"p{i}{j}",
+            title=f"{colour} {thing}",
+            brand=f"Brand{i}",
+            category=thing,
+            attributes={"colour": colour},
+            price=10.0 + i,
+            description=f"A {colour} {thing} for every day.",
+        )
+        for i, colour in enumerate(COLOURS)
+        for j, thing in enumerate(THINGS)
+    }
+    queries, judgments = {}, []
+    for k in range(24):
+        i, j = (k * 5 + k // 8) % 8, k % 8
+        split = "train" if k < 12 else "validation" if k < 16 else "test"
+        query_id = f"q{k}"
+        queries[query_id] = Query(query_id=query_id, text=f"{COLOURS[i]} {THINGS[j]} please {k}", split=split, tags=("colour",))
+        for other in range(8):
+            for product_id, relevance in ((f"p{i}{other}", 0.2 + 0.8 * (other == j)), (f"p{other}{j}", 0.5 + 0.5 * (other == i))):
+                if not any(row.query_id == query_id and row.product_id == product_id for row in judgments):
+                    labels = tuple(round(min(1.0, max(0.0, relevance + d)), 1) for d in (-0.1, 0.0, 0.1))
+                    judgments.append(Judgment(query_id=query_id, product_id=product_id, relevance=round(relevance, 2), labels=labels))
+    return Dataset(products, queries, tuple(judgments))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny shop as a folder."""
+    folder = tmp_path_factory.mktemp("shop")
+    tiny_shop.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights: 2 layers, 64 wide, its own tokenizer. Do not write into it."""
+    from gen_rerank.checkpoint import Card, Readout, read_tokenizer
+    from gen_rerank.prompt import PromptSpec
+    from train.base import NanoShape, new_base
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    texts = [f"system user assistant Brand: Category: Price: Details: Description: Query: {p.title} {p.description} {p.category}" for p in tiny_shop.products.values()]
+    new_base(texts, NanoShape(vocabulary=512, hidden=64, layers=2, heads=2, mlp=128), folder)
+    Card(readout=Readout.of(read_tokenizer(folder)), prompt=PromptSpec(max_length=128)).save(folder)
+    return folder
