@@ -95,12 +95,12 @@ class Distribution:
         weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         rows = np.zeros((len(given), BIN_COUNT))
         rows[:, columns] = weights / weights.sum(axis=1, keepdims=True)
-        return cls(rows)
+        return cls(rows.astype(np.float32))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Distribution]) -> Distribution:
         """Return the rows of all parts, in order."""
-        return cls(np.concatenate([part.probabilities for part in parts] or [np.zeros((0, BIN_COUNT))]))
+        return cls(np.concatenate([part.probabilities for part in parts] or [np.zeros((0, BIN_COUNT), np.float32)]))
 
     def __len__(self) -> int:
         """Return n."""

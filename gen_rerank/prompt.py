@@ -183,7 +183,8 @@ class Prompt:
             keep = max(0, length - excess)
             row[field] = self._cut([row[field]], keep)[0] if keep else ""
             excess -= length - keep
-        assert excess <= 0, "the fixed part was checked to fit"
+        # What is left are the labels of the fields ("Brand:"), which go with them.
+        assert excess <= 0 or not any(row.values()), "the fixed part was checked to fit"
 
     def _tokens(self, rows: Sequence[dict[FieldName, str]]) -> list[list[int]]:
         """Render and tokenize rows: one batched call for all the texts between control tokens."""

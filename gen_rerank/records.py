@@ -256,6 +256,8 @@ def _reason(error: ValidationError) -> str:
         return f"not valid JSON ({first['ctx']['error']})"
     if first["type"] == "extra_forbidden":
         return f"unknown column {where!r}"
+    if not where:
+        return "not a JSON object"
     if first["type"] == "missing":
         return f"column {where!r} is missing"
     shown = json.dumps(first["input"], default=str, ensure_ascii=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
@@ -37,9 +37,11 @@ class TransformersScorer:
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=dtype)
+        model = _load(checkpoint, dtype)
         self.backbone = model.get_decoder().to(self.device).eval()
-        self.rows = model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach().to(self.device)
+        self.rows = (
+            model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach().to(self.device)
+        )
 
     def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
         """Return one distribution a pair, in order."""
@@ -62,6 +64,24 @@ class TransformersScorer:
         hidden = self.backbone(input_ids=tokens.to(self.device), use_cache=False).last_hidden_state
         last = hidden[torch.arange(len(encoded)), lengths - 1]
         return last @ self.rows.T
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+    """Return the model, with the weights of a quantized one decompressed once.
+
+    Left compressed, the weights would be decompressed by the first call of the model's `forward`, which a scorer never makes:
+    it calls the decoder inside. Decompressed, a layer has the weights that the file encodes, exactly, and still
+    rounds its input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), so the scores are those of
+    real low-precision kernels up to the order of summation.
+    """
+    config = AutoConfig.from_pretrained(checkpoint.folder)
+    stored = checkpoint.config.get("quantization_config", {})
+    compressed = stored.get("quant_method") == "compressed-tensors"
+    if compressed:
+        config.quantization_config = {**stored, "dequantize": True}
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
+    # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.
+    return model.to(dtype) if compressed else model
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

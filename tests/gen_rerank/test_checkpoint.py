@@ -1,0 +1,163 @@
+"""Opening a checkpoint: what is wrong is refused, each with one sentence that says what."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gen_rerank import BIN_TOKENS, BadInput
+from gen_rerank.checkpoint import (
+    CARD,
+    Calibration,
+    Card,
+    Checkpoint,
+    Readout,
+    read_tokenizer,
+    single_token_id,
+    source_commit,
+)
+from gen_rerank.prompt import PromptSpec, template_sha256
+
+
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint, to be broken."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+
+
+def change(file: Path, **changes: Any) -> None:
+    """Replace values of a JSON file; a dotted name goes one level down."""
+    content = json.loads(file.read_text())
+    for name, value in changes.items():
+        *outer, last = name.split("__")
+        target = content
+        for key in outer:
+            target = target[key]
+        target[last] = value
+    file.write_text(json.dumps(content))
+
+
+def refused(folder: Path | str) -> str:
+    with pytest.raises(BadInput) as caught:
+        Checkpoint.open(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(folder) in message
+    return message
+
+
+def test_opens(tiny_checkpoint):
+    checkpoint = Checkpoint.open(tiny_checkpoint)
+    assert checkpoint.card.readout.tokens == BIN_TOKENS
+    assert checkpoint.card.readout.values == tuple(k / 10 for k in range(11))
+    assert checkpoint.card.calibration.temperature == 1.0
+    assert checkpoint.prompt.spec.sha256 == template_sha256("product_first")
+    assert checkpoint.config["model_type"] == "qwen3"
+    assert Checkpoint.open(str(tiny_checkpoint)).card == checkpoint.card
+
+
+def test_no_such_folder(tmp_path):
+    assert "no such folder" in refused(tmp_path / "nowhere")
+
+
+def test_no_such_hub_name():
+    assert "the hub gives no model of this name" in refused("nobody-at-all/no-such-model")
+
+
+def test_a_file_is_not_a_folder(folder):
+    assert "no such folder" in refused(folder / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (CARD, "not a gen_rerank checkpoint, gen_rerank.json is missing"),
+        ("config.json", "not a checkpoint, config.json is missing"),
+        ("tokenizer.json", "not a checkpoint, tokenizer.json is missing"),
+        ("model.safetensors", r"it has no *.safetensors weights"),
+    ],
+)
+def test_a_missing_file(folder, name, reason):
+    (folder / name).unlink()
+    assert reason in refused(folder)
+
+
+@pytest.mark.parametrize("name", [CARD, "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", [b"{not json", b"", b"[1, 2]", b"\xff\xfe", b"null"])
+def test_a_broken_file(folder, name, content):
+    (folder / name).write_bytes(content)
+    assert name in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"format": 2}, "format"),
+        ({"surprise": 1}, "surprise"),
+        ({"readout__kind": "regression"}, "readout.kind"),
+        ({"calibration": {"temperature": 0}}, "calibration.temperature"),
+        ({"calibration": {"temperature": -1.5}}, "calibration.temperature"),
+        ({"prompt": {"max_length": 0}}, "prompt.max_length"),
+        ({"prompt": {"budgets": {"colour": 5}}}, "prompt.budgets.colour"),
+        ({"prompt": {"template": "no_such"}}, "no prompt template 'no_such'"),
+        ({"prompt": {"max_length": 4}}, "no room for text"),
+        ({"readout__values": [0.0, 0.1]}, "differ in number"),
+        ({"readout__values": [0.05, *(k / 10 for k in range(1, 11))]}, "0.05"),
+        ({"readout__values": [0.1, *(k / 10 for k in range(1, 11))]}, "same value"),
+    ],
+)
+def test_a_wrong_card(folder, changes, reason):
+    change(folder / CARD, **changes)
+    assert reason in refused(folder)
+
+
+def test_a_changed_template(folder):
+    change(folder / CARD, prompt={"template": "product_first", "sha256": "f" * 64})
+    message = refused(folder)
+    assert "another version of the prompt template 'product_first'" in message
+    assert "ffffffffffff" in message
+    assert template_sha256("product_first")[:12] in message
+
+
+def test_bins_of_several_tokens(folder):
+    change(folder / CARD, readout__tokens=[*BIN_TOKENS[:10], "<|rel_ten|>"])
+    assert "'<|rel_ten|>' is not a single token of the tokenizer" in refused(folder)
+
+
+def test_the_ids_of_another_tokenizer(folder):
+    ids = json.loads((folder / CARD).read_text())["readout"]["token_ids"]
+    change(folder / CARD, readout__token_ids=[number + 1 for number in ids])
+    message = refused(folder)
+    assert "the tokenizer is another one" in message
+    assert str(ids) in message
+
+
+def test_a_readout_outside_the_vocabulary(folder):
+    change(folder / "config.json", vocab_size=100)
+    assert "outside the model's vocabulary of 100" in refused(folder)
+
+
+def test_a_card_round_trip(tiny_checkpoint, tmp_path):
+    card = Card(
+        readout=Readout.of(read_tokenizer(tiny_checkpoint)),
+        prompt=PromptSpec(max_length=99, budgets={"title": 3}),
+        calibration=Calibration(temperature=1.5, thresholds={"exact": 0.8}),
+    )
+    card.save(tmp_path)
+    assert Card.model_validate_json((tmp_path / CARD).read_text()) == card
+
+
+def test_a_readout_needs_the_bin_tokens(tiny_checkpoint):
+    tokenizer = read_tokenizer(tiny_checkpoint)
+    assert len(set(Readout.of(tokenizer).token_ids)) == 11
+    with pytest.raises(BadInput, match=r"'<\|rel_11\|>' is not a single token of the tokenizer \(it makes \d+\)"):
+        single_token_id(tokenizer, "<|rel_11|>")
+
+
+def test_source_commit():
+    commit = source_commit()
+    assert commit is None or len(commit) >= 12

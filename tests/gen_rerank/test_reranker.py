@@ -1,0 +1,118 @@
+"""The five lines of Python: order, ties, what may be given as a product, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from gen_rerank import BadInput, Distribution, Pair, Product, Reranker
+from gen_rerank.reranker import as_product
+
+
+class ByTitle:
+    """Scores a product by the bin that its title names, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+
+    def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
+        self.asked += [(pair.query, instruction) for pair in pairs]
+        return Distribution(np.eye(11)[[int(pair.product.title) for pair in pairs]])
+
+
+@pytest.fixture
+def reranker() -> Reranker:
+    return Reranker(ByTitle())
+
+
+def test_best_first(reranker):
+    ranked = reranker.rank("desk", ["3", "9", "0", "7"])
+    assert [row.index for row in ranked] == [1, 3, 0, 2]
+    assert [row.score for row in ranked] == pytest.approx([0.9, 0.7, 0.3, 0.0])
+    assert [row.product.title for row in ranked] == ["9", "7", "3", "0"]
+    assert all(row.std == 0 for row in ranked)
+    assert ranked[0].distribution.tolist() == np.eye(11)[9].tolist()
+
+
+def test_score_keeps_the_order_given(reranker):
+    assert [row.index for row in reranker.score("desk", ["3", "9", "0"])] == [0, 1, 2]
+
+
+def test_ties_stay_in_the_order_given(reranker):
+    assert [row.index for row in reranker.rank("desk", ["5", "6", "5", "6", "5"])] == [1, 3, 0, 2, 4]
+
+
+@pytest.mark.parametrize(("top_k", "expected"), [(None, [1, 2, 0]), (2, [1, 2]), (0, []), (99, [1, 2, 0])])
+def test_top_k(reranker, top_k, expected):
+    assert [row.index for row in reranker.rank("desk", ["1", "9", "4"], top_k)] == expected
+
+
+def test_negative_top_k_is_refused(reranker):
+    with pytest.raises(BadInput, match="top_k must not be negative, it is -1"):
+        reranker.rank("desk", ["1"], top_k=-1)
+
+
+def test_strings_dictionaries_and_products(reranker):
+    given = [
+        "1",
+        {"title": "2", "brand": "Holm"},
+        {"product_id": "x", "title": "3"},
+        Product(product_id="y", title="4"),
+    ]
+    rows = reranker.score("desk", given)
+    assert [row.product.product_id for row in rows] == ["0", "1", "x", "y"]
+    assert rows[1].product.brand == "Holm"
+    assert rows[3].product is given[3]
+
+
+@pytest.mark.parametrize(
+    ("product", "reason"),
+    [
+        ({"brand": "Holm"}, "product 1: title: Field required"),
+        ({"title": ""}, "product 1: title:"),
+        ("  ", "product 1: title:"),
+        ({"title": "x", "colour": "red"}, "product 1: colour: Extra inputs"),
+        ({"title": "x", "price": "cheap"}, "product 1: price:"),
+        ({"title": ["x"]}, "product 1: title:"),
+        ("\ud800", "product 1: title:"),
+        (None, "product 1:"),
+        (7, "product 1:"),
+        ([("title", "x", "y")], "product 1:"),
+    ],
+)
+def test_a_bad_product_is_named_by_its_place(reranker, product, reason):
+    with pytest.raises(BadInput, match=reason):
+        reranker.rank("desk", ["1", product])
+
+
+def test_no_products_give_no_results(reranker):
+    assert reranker.rank("desk", []) == []
+    assert reranker.score("desk", []) == []
+
+
+def test_the_query_and_the_instruction_reach_the_scorer(reranker):
+    reranker.rank("desk", ["1", "2"], instruction="gifts only")
+    assert reranker.scorer.asked == [("desk", "gifts only")] * 2
+
+
+def test_as_product_by_default_is_the_first():
+    assert as_product("Oak desk").product_id == "0"
+
+
+def test_load_scores_with_a_checkpoint(tiny_checkpoint):
+    ranked = Reranker.load(tiny_checkpoint).rank("oak desk", ["Oak desk", "Steel lamp", "Linen sofa"], top_k=2)
+    assert len(ranked) == 2
+    assert 1 >= ranked[0].score >= ranked[1].score >= 0
+    assert ranked[0].std > 0
+    assert ranked[0].distribution.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_an_empty_list_with_a_checkpoint(tiny_checkpoint):
+    assert Reranker.load(tiny_checkpoint).rank("oak desk", []) == []
+
+
+def test_unknown_backend(tiny_checkpoint):
+    with pytest.raises(BadInput, match="no backend 'onnx'; choose one of transformers, vllm"):
+        Reranker.load(tiny_checkpoint, backend="onnx")
