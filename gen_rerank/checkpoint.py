@@ -111,7 +111,7 @@ class Checkpoint:
         if not any(folder.glob("*.safetensors")):
             raise BadInput(f"{folder}: not a checkpoint, it has no *.safetensors weights")
         tokenizer = read_tokenizer(folder)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = _read_config(folder / "config.json")
         _check_readout(folder, card.readout, tokenizer, int(config.get("vocab_size", 0)))
         try:
             prompt = Prompt(card.prompt, tokenizer)
@@ -188,6 +188,16 @@ def _read_card(folder: Path) -> Card:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadInput(f"{file}: {where}: {first['msg']}") from error
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise BadInput(f"{file}: not valid JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise BadInput(f"{file}: not a JSON object")
+    return config
 
 
 def _check_readout(folder: Path, readout: Readout, tokenizer: Tokenizer, vocabulary: int) -> None:

@@ -109,6 +109,8 @@ def as_product(given: ProductLike, index: int = 0) -> Product:
     """
     if isinstance(given, Product):
         return given
+    if not isinstance(given, str | Mapping):
+        raise BadInput(f"product {index}: a title, a dictionary or a Product is needed, not {type(given).__name__}")
     fields = {"title": given} if isinstance(given, str) else dict(given)
     try:
         return Product.model_validate({"product_id": str(index), **fields})

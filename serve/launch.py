@@ -7,7 +7,6 @@ or a test: it waits until the server is healthy and is sure to leave no process 
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -26,8 +25,9 @@ from gen_rerank.scorers.vllm import Dtype, engine_arguments, prepare_environment
 
 _HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
-# How long requests that are being answered may take once the server is told to stop, and how long it may take to exit.
-_DRAIN_SECONDS = 10
+# How long vLLM waits, once told to stop, for requests that are being answered and for its engine to exit by itself; and
+# how long we wait for vLLM.
+_DRAIN_SECONDS = 30
 _EXIT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _LOG_LINES = 15
@@ -58,6 +58,7 @@ def serve_model(
         BadInput: the checkpoint is refused, or the port is taken.
     """
     checkpoint = Checkpoint.open(model)
+    _check_address(host, port)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_PLUGINS"] = _with_our_plugin(os.environ.get("VLLM_PLUGINS"))
     prepare_environment()
@@ -75,12 +76,7 @@ def serve_model(
     )
     vars(arguments).update(more)
     validate_parsed_serve_args(arguments)
-    try:
-        uvloop.run(run_server(arguments))
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
-            raise BadInput(f"cannot listen on {host}:{port}: {os.strerror(error.errno)}") from error
-        raise
+    uvloop.run(run_server(arguments))
 
 
 @contextmanager
@@ -130,6 +126,19 @@ def free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _check_address(host: str, port: int) -> None:
+    """Try the address before vLLM is imported, which takes long."""
+    if not 0 < port < 2**16:
+        raise BadInput(f"a port is between 1 and {2**16 - 1}, not {port}")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise BadInput(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _with_our_plugin(allowed: str | None) -> str:

@@ -39,7 +39,10 @@ from serve.wire import (
 router = APIRouter()
 
 Handler = Callable[..., Awaitable[JSONResponse]]
-RequestShape = TypeVar("RequestShape", bound=RerankRequest)
+Shape = TypeVar("Shape", bound=RerankRequest)
+
+# When the client goes away the handler is cancelled, and with it what it asked of the engine.
+while_connected: Callable[[Handler], Handler] = with_cancellation
 
 
 class RerankPlugin:
@@ -94,7 +97,7 @@ def refusing(field: str) -> Callable[[Handler], Handler]:
 
 # The annotations of the handlers are evaluated by FastAPI; `raw_request` is the name that vLLM's decorator looks for.
 @router.post("/v1/rerank", response_model=None, responses={200: {"model": JinaResponse}})
-@with_cancellation
+@while_connected
 @refusing("detail")
 async def rerank_jina(raw_request: Request, body: bytes | Refusal = Depends(read_body)) -> JSONResponse:  # noqa: B008
     """Rank documents for a query, in Jina's shape."""
@@ -105,7 +108,7 @@ async def rerank_jina(raw_request: Request, body: bytes | Refusal = Depends(read
 
 
 @router.post("/v2/rerank", response_model=None, responses={200: {"model": CohereResponse}})
-@with_cancellation
+@while_connected
 @refusing("message")
 async def rerank_cohere(raw_request: Request, body: bytes | Refusal = Depends(read_body)) -> JSONResponse:  # noqa: B008
     """Rank documents for a query, in Cohere's shape."""
@@ -115,7 +118,7 @@ async def rerank_cohere(raw_request: Request, body: bytes | Refusal = Depends(re
     return _json(CohereResponse(id=str(uuid4()), results=ranked(request, pairs, scored)))
 
 
-def _parsed(body: bytes | Refusal, shape: type[RequestShape]) -> RequestShape:
+def _parsed(body: bytes | Refusal, shape: type[Shape]) -> Shape:
     if isinstance(body, Refusal):
         raise body
     return parse(body, shape)

@@ -13,9 +13,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.bins import Distribution
-from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair, Product
-from gen_rerank.reranker import as_product, best_first, results
+from gen_rerank.reranker import best_first, results
 
 # Bounds on the work that one request can cause. The prompt cuts a query to its budget of tokens long before this.
 MAX_DOCUMENTS = 1024
@@ -36,6 +35,7 @@ class Refusal(Exception):  # noqa: N818 - it is the answer to the client, not a 
     """
 
     def __init__(self, status: int, sentence: str) -> None:
+        """Take the status and the sentence."""
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
@@ -141,10 +141,10 @@ class CohereResponse(BaseModel):
     meta: Meta = Meta()
 
 
-Request = TypeVar("Request", bound=RerankRequest)
+Shape = TypeVar("Shape", bound=RerankRequest)
 
 
-def parse(body: bytes, shape: type[Request]) -> Request:
+def parse(body: bytes, shape: type[Shape]) -> Shape:
     """Return the request in a body.
 
     Raises:
@@ -190,10 +190,11 @@ def _product(document: str | dict[str, Any], index: int) -> Product:
             422,
             f"documents.{index} has an unknown field {_short(unknown[0])!r}; it may have {', '.join(_PRODUCT_FIELDS)}",
         )
+    fields = {"title": document} if isinstance(document, str) else document
     try:
-        return as_product(document, index)
-    except BadInput as error:
-        raise Refusal(422, f"documents.{index} is not a product: {error}") from error
+        return Product.model_validate({"product_id": str(index), **fields})
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False)[0], f"documents.{index}.") from error
 
 
 def _echo(document: str | dict[str, Any]) -> dict[str, Any]:
@@ -205,20 +206,19 @@ def _bound(name: str, size: int, limit: int, unit: str) -> None:
         raise Refusal(422, f"{name} has {size} {unit}; the limit is {limit}")
 
 
-def _refusal(error: Any) -> Refusal:
+def _refusal(error: Any, place: str = "") -> Refusal:
     if error["type"] == "json_invalid":
         return Refusal(400, f"the body is not valid JSON: {error['ctx']['error']}")
-    # The place ends with the name of the union's member ("str", "dict[…]") for a document: two parts say where it is.
-    where = ".".join(str(part) for part in error["loc"][:2])
+    # A document's place ends with the name of the union's member ("str", "dict[…]"): two parts say where it is.
+    where = place + ".".join(str(part) for part in error["loc"][:2])
     if not where:
         return Refusal(422, "the body is not a JSON object")
     if error["type"] == "missing":
         return Refusal(422, f"{where} is missing")
     if error["loc"][0] == "documents" and len(error["loc"]) > 1:
         return Refusal(422, f"{where} is neither a string nor an object")
-    return Refusal(
-        422, f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, but it is {_short(repr(error['input']))}"
-    )
+    reason = error["msg"][0].lower() + error["msg"][1:]
+    return Refusal(422, f"{where}: {reason}, but it is {_short(repr(error['input']))}")
 
 
 def _short(text: str) -> str:

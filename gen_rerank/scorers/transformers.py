@@ -69,10 +69,9 @@ class TransformersScorer:
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     """Return the model, with the weights of a quantized one decompressed once.
 
-    Left compressed, the weights would be decompressed by the first call of the model's `forward`, which a scorer never makes:
-    it calls the decoder inside. Decompressed, a layer has the weights that the file encodes, exactly, and still
-    rounds its input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), so the scores are those of
-    real low-precision kernels up to the order of summation.
+    Left compressed, they would be decompressed by the first call of the model's `forward`, which a scorer never makes: it
+    calls the decoder inside. Decompressed, a layer has exactly the weights that the file encodes, and still rounds its
+    input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as low-precision kernels do.
     """
     config = AutoConfig.from_pretrained(checkpoint.folder)
     stored = checkpoint.config.get("quantization_config", {})

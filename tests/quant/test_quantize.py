@@ -20,8 +20,8 @@ from quant import quantize as module
 from quant.quantize import quantize
 from quant.schemes import SCHEMES, scheme_named
 
-# How far a score of the tiny checkpoint may move, where the scores spread over about 0.5.
-TOLERANCE = {"int8": 0.0, "fp8": 0.0, "mxfp4": 0.0}
+# The least correlation with the parent's scores, on random weights, which are harder to quantize than trained ones.
+NEAR = {"int8": 0.98, "fp8": 0.85, "mxfp4": 0.4}
 STORED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn, "mxfp4": torch.uint8}
 LAYER = "model.layers.1.mlp.up_proj"
 
@@ -49,7 +49,9 @@ def parent(tiny_checkpoint: Path, tiny_shop: Dataset, tmp_path_factory: pytest.T
     varies -= (varies @ centre) / (centre @ centre) * centre
     worth = torch.linspace(-0.5, 0.5, 11)[:, None]
     weights = load_file(folder / "model.safetensors")
-    weights["model.embed_tokens.weight"][list(checkpoint.card.readout.token_ids)] = 6 * worth * varies / (hidden @ varies).std()
+    weights["model.embed_tokens.weight"][list(checkpoint.card.readout.token_ids)] = (
+        6 * worth * varies / (hidden @ varies).std()
+    )
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -76,8 +78,9 @@ def test_scores_stay_near_the_parents(quantized: tuple[str, Checkpoint], parent:
     scheme, checkpoint = quantized
     before = TransformersScorer(Checkpoint.open(parent)).score(pairs).mean
     after = TransformersScorer(checkpoint).score(pairs).mean
-    assert np.ptp(before) > 0.2, "the parent must say something"
-    assert 0 < np.abs(after - before).max() < TOLERANCE[scheme], (scheme, np.ptp(before), np.abs(after - before).max(), np.corrcoef(before, after))
+    assert np.ptp(before) > 0.5, "the parent must say something"
+    assert not np.array_equal(before, after)
+    assert np.corrcoef(before, after)[0, 1] > NEAR[scheme]
 
 
 def test_only_linear_layers_are_quantized_and_the_rest_is_bit_identical(

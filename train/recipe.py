@@ -1,0 +1,117 @@
+"""A recipe: one YAML file that says which base, which prompt and which arguments each phase gets.
+
+Every argument of TRL and transformers is accepted in the phases' sections; an unknown key anywhere is refused with the nearest
+name that exists. The presets are the files beside this one in `recipes/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from transformers import HfArgumentParser
+from trl import SFTConfig
+
+from gen_rerank.errors import BadInput
+from gen_rerank.prompt import PromptSpec
+from train.base import NanoShape
+
+Config = TypeVar("Config", bound=SFTConfig)
+
+
+class Lora(BaseModel):
+    """What PEFT's LoRA gets; the eleven bin rows are trained beside it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+
+class Recipe(BaseModel):
+    """What a training run needs to know.
+
+    Attributes:
+        base: a folder or hub name; None makes a new base of `shape` from nothing.
+        shape: of a new base.
+        prompt: what the checkpoint will record.
+        lora: adapters on a frozen base, merged at the end; None trains all weights.
+        distributional: arguments of phase 1.
+        scalar: arguments of phase 2.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str | None = None
+    shape: NanoShape = NanoShape()
+    prompt: PromptSpec = PromptSpec()
+    lora: Lora | None = None
+    distributional: dict[str, Any] = {}
+    scalar: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, name: str | Path) -> Recipe:
+        """Read a preset by name (`nano`, `0.6b`) or a YAML file by path.
+
+        Raises:
+            BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
+        """
+        text = _recipe_text(str(name))
+        try:
+            given = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(given, dict):
+            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
+        _refuse_unknown(given, cls.model_fields, str(name))
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def preset_names() -> list[str]:
+    """Return the names of the recipes that are installed."""
+    folder = files("train").joinpath("recipes")
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path, **defaults: Any) -> Config:
+    """Return a phase's arguments: ours as defaults, the recipe's on top.
+
+    Raises:
+        BadInput: a key that this configuration does not have, or a value that it refuses.
+    """
+    known = [entry.name for entry in fields(kind) if entry.init]
+    _refuse_unknown(section, known, "the recipe")
+    try:
+        (config,) = HfArgumentParser(kind).parse_dict({**defaults, **section, "output_dir": str(output_dir)})
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the recipe's arguments are refused: {' '.join(str(error).split())}") from error
+    return config
+
+
+def _recipe_text(name: str) -> str:
+    if name in preset_names():
+        return files("train").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8")
+    path = Path(name)
+    if not path.is_file():
+        raise BadInput(f"{name}: no such recipe file; the presets are {', '.join(preset_names())}")
+    return path.read_text(encoding="utf-8")
+
+
+def _refuse_unknown(given: dict[str, Any], known: Iterable[str], where: str) -> None:
+    known = list(known)
+    for key in given:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            raise BadInput(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
