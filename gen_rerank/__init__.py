@@ -1,12 +1,17 @@
 """gen_rerank: rerankers that read relevance as a distribution over eleven bins, for product search.
 
-Importing this package is light; torch, vLLM and TRL load in the modules that need them.
+Importing this package loads nothing: each public name comes from its module when it is first used, and torch, vLLM and
+TRL load in the modules that need them.
 """
 
-from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, Distribution
-from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Judgment, Pair, Product, Query
-from gen_rerank.reranker import Reranker, Result
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, Distribution
+    from gen_rerank.errors import BadInput
+    from gen_rerank.records import Dataset, Judgment, Pair, Product, Query
+    from gen_rerank.reranker import Reranker, Result
 
 __version__ = "0.1.0"
 
@@ -24,3 +29,19 @@ __all__ = [
     "Result",
     "__version__",
 ]
+
+_MODULES = {
+    "bins": ("BIN_TOKENS", "BIN_VALUES", "Distribution"),
+    "errors": ("BadInput",),
+    "records": ("Dataset", "Judgment", "Pair", "Product", "Query"),
+    "reranker": ("Reranker", "Result"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module, once (PEP 562)."""
+    for module, names in _MODULES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

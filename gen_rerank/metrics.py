@@ -225,8 +225,7 @@ def label_weights(labels: npt.ArrayLike) -> Doubles:
     position = np.round(values * (BIN_COUNT - 1), 9)
     below = np.minimum(position.astype(int), BIN_COUNT - 2)
     share = position - below
-    weights = np.zeros((len(values), BIN_COUNT))
-    rows = np.arange(len(values))
+    weights, rows = np.zeros((len(values), BIN_COUNT)), np.arange(len(values))
     weights[rows, below] = 1.0 - share
     weights[rows, below + 1] += share
     return weights

@@ -1,0 +1,222 @@
+"""The command line. It holds no logic: each command parses, calls one function and prints what came back.
+
+It is the one place that opens `train`, `quant` and `serve`, inside the command that needs them. Bad input ends with exit
+code 2 and one sentence; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gen_rerank import __version__
+from gen_rerank.errors import BadInput
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Rerankers for product search that read relevance as a distribution over eleven bins.",
+)
+train_app = typer.Typer(no_args_is_help=True, help="Train a checkpoint: phase 1 (distributional), phase 2 (scalar).")
+app.add_typer(train_app, name="train")
+
+console = Console()
+
+Model = Annotated[str, typer.Argument(help="A checkpoint folder or a hub name.", show_default=False)]
+Data = Annotated[Path, typer.Argument(help="A folder with products, queries and judgments.", show_default=False)]
+DataOption = Annotated[Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
+Config = Annotated[str, typer.Option("--config", help="A preset (nano, 0.6b) or a YAML file.")]
+Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
+BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Where models, report and summary go.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample shop.")] = 0,
+) -> None:
+    """Run everything once, small: sample, train, evaluate, quantize, serve, ask, report.
+
+    A second run keeps the steps that are done; remove the folder to start over.
+
+    Example: gen-rerank demo --out runs/demo
+    """
+    from gen_rerank.demo import Demo
+    from serve.launch import start_server
+
+    Demo(out, seed=seed, console=console).run(start_server)
+
+
+@app.command()
+def sample(
+    out: Out,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same bytes.")] = 0,
+) -> None:
+    """Write the embedded sample shop: products, queries and judgments, all synthetic.
+
+    Example: gen-rerank sample --out shop --seed 0
+    """
+    from gen_rerank.data.sample import write_sample
+
+    data = write_sample(out, seed)
+    console.print(f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments")
+
+
+@train_app.command("distributional")
+def train_distributional(
+    data: DataOption,
+    out: Out,
+    config: Config = "nano",
+    base: Annotated[str | None, typer.Option("--base", help="Replaces the recipe's base model.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")] = False,
+) -> None:
+    """Phase 1: learn the distribution of relevance.
+
+    Example: gen-rerank train distributional --config nano --data shop --out runs/phase1
+    """
+    _train_log()
+    from train.phases import train_distributional as run
+    from train.recipe import Recipe
+
+    recipe = Recipe.load(config)
+    checkpoint = run(recipe if base is None else recipe.model_copy(update={"base": base}), data, out, resume=resume)
+    console.print(f"{checkpoint.folder}: phase 1 done, {checkpoint.card.provenance.metrics}")
+
+
+@train_app.command("scalar")
+def train_scalar(
+    model: Annotated[str, typer.Option("--model", help="The checkpoint of phase 1.", show_default=False)],
+    data: DataOption,
+    out: Out,
+    config: Config = "nano",
+) -> None:
+    """Phase 2: keep the backbone, align the score.
+
+    Example: gen-rerank train scalar --config nano --model runs/phase1 --data shop --out runs/model
+    """
+    _train_log()
+    from train.phases import train_scalar as run
+    from train.recipe import Recipe
+
+    checkpoint = run(Recipe.load(config), model, data, out)
+    console.print(f"{checkpoint.folder}: phase 2 done, {checkpoint.card.provenance.metrics}")
+
+
+@app.command()
+def score(
+    model: Model,
+    data: Data,
+    out: Out,
+    split: Split = "test",
+    backend: BackendName = "transformers",
+    skip_bad_rows: SkipBadRows = False,
+) -> None:
+    """Write the distribution of every judged pair of a split, as JSON Lines.
+
+    Example: gen-rerank score runs/model shop --out scores.jsonl --backend vllm
+    """
+    from gen_rerank.commands import score_split
+
+    done = score_split(model, data, split, backend, skip_bad_rows, out)
+    console.print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({backend})")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Data,
+    split: Split = "test",
+    backend: BackendName = "transformers",
+    out: Annotated[Path | None, typer.Option("--out", help="Write the evaluation as JSON.")] = None,
+    scores: Annotated[Path | None, typer.Option("--scores", help="Write the distributions as JSON Lines.")] = None,
+    skip_bad_rows: SkipBadRows = False,
+) -> None:
+    """Measure ranking and calibration beside the floors random and BM25, with 95% intervals, per slice.
+
+    Example: gen-rerank evaluate runs/model shop --out evaluation.json
+    """
+    from gen_rerank.commands import evaluate_model
+
+    for table in evaluate_model(model, data, split, backend, skip_bad_rows, out, scores):
+        console.print(table)
+
+
+@app.command()
+def quantize(
+    model: Model,
+    out: Out,
+    scheme: Annotated[str, typer.Option("--scheme", help="int8, fp8 or mxfp4.")] = "int8",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+) -> None:
+    """Write a smaller checkpoint through llm-compressor; the readout stays as it is.
+
+    Example: gen-rerank quantize runs/model --scheme int8 --out runs/model-int8
+    """
+    from quant.quantize import quantize as run
+
+    checkpoint = run(model, scheme, out, overwrite=overwrite)
+    console.print(f"{checkpoint.folder}: {scheme}, opened and scored")
+
+
+@app.command()
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
+    name: Annotated[str | None, typer.Option("--name", help="What clients call the model.")] = None,
+    compile_model: Annotated[bool, typer.Option("--compile", help="Compile: slower start, faster scoring.")] = False,
+) -> None:
+    """Serve POST /v1/rerank (Jina) and /v2/rerank (Cohere) on vLLM's own API server.
+
+    Example: gen-rerank serve runs/model --port 8000
+    """
+    from serve.launch import serve_model
+
+    serve_model(model, host=host, port=port, served_name=name, enforce_eager=not compile_model)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _train_log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("train").setLevel(logging.INFO)
+
+
+def main() -> None:
+    """Run the command line; turn what users can cause into one sentence and an exit code."""
+    try:
+        app()
+    except BadInput as error:
+        _stop(str(error), 2)
+    except ModuleNotFoundError as error:
+        _stop(f"the package {error.name!r} is not installed; install the extra that this command needs (see README.md)", 2)
+    except KeyboardInterrupt:
+        _stop("interrupted", 130)
+    except OSError as error:
+        full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
+        _stop(f"{error.filename or 'input/output'}: {error.strerror or error}{full}", 2)
+
+
+def _stop(sentence: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"error: {sentence}", markup=False, highlight=False)
+    sys.exit(code)

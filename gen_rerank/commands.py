@@ -1,0 +1,116 @@
+"""What the commands `score` and `evaluate` do between parsing and printing: open, score, measure, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gen_rerank.bins import Distribution
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
+from gen_rerank.records import Dataset, Split
+from gen_rerank.scorers import Backend, Scorer, open_scorer
+from gen_rerank.tables import difference_table, ranking_table, reliability_table, slices_table
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How much was scored and how fast, in pairs and seconds; opening the model is not counted."""
+
+    pairs: int
+    seconds: float
+
+    @property
+    def pairs_per_second(self) -> float:
+        """The throughput."""
+        return self.pairs / max(self.seconds, 1e-9)
+
+
+def score_split(
+    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path
+) -> Scored:
+    """Score the judged pairs of a split and write them.
+
+    Raises:
+        BadInput: bad data, an empty split, or a refused checkpoint.
+    """
+    dataset = judged_split(data, split, skip_bad_rows)
+    distribution, scored = _score(open_scorer(model, cast(Backend, backend)), dataset)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_scores(out, dataset, distribution)
+    return scored
+
+
+def evaluate_model(
+    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path | None, scores: Path | None
+) -> list[Any]:
+    """Measure a model beside its floors; return tables, and write JSON where paths are given.
+
+    Raises:
+        BadInput: as `score_split`.
+    """
+    dataset = judged_split(data, split, skip_bad_rows)
+    distribution, _ = _score(open_scorer(model, cast(Backend, backend)), dataset)
+    name = Path(model).name
+    report = evaluate(name, dataset, distribution)
+    floors = evaluate_floors(dataset)
+    for path in (out, scores):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    if out is not None:
+        report.save(out)
+    if scores is not None:
+        write_scores(scores, dataset, distribution)
+    systems = [*floors, report]
+    return [
+        ranking_table(systems),
+        difference_table({f"{name} - {floor.name}": difference(report, floor) for floor in floors}),
+        slices_table(systems, "nDCG@5"),
+        reliability_table(report),
+    ]
+
+
+def evaluate_floors(dataset: Dataset) -> list[Evaluation]:
+    """Return the evaluations of random order and of BM25."""
+    return [evaluate("random", dataset, random_scores(dataset)), evaluate("bm25", dataset, bm25_scores(dataset))]
+
+
+def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:
+    """Return one split of a data set folder.
+
+    Raises:
+        BadInput: no such split, bad data, or nothing judged in it.
+    """
+    if split not in get_args(Split):
+        raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
+    dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+    part = dataset.of(cast(Split, split))
+    if not part.judgments:
+        raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
+    return part
+
+
+def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
+    pairs = [dataset.pair(row) for row in dataset.judgments]
+    start = time.perf_counter()
+    parts: Sequence[Distribution] = [
+        scorer.score(pairs[first : first + _CHUNK]) for first in _steps(len(pairs))
+    ]
+    return Distribution.concatenate(parts), Scored(len(pairs), time.perf_counter() - start)
+
+
+def _steps(total: int) -> Any:
+    """Yield the starts of chunks under a progress bar."""
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("scoring", total=total)
+        for first in range(0, total, _CHUNK):
+            yield first
+            progress.update(task, completed=min(total, first + _CHUNK))

@@ -1,0 +1,57 @@
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from train.optim import MuonAdamW, hidden_matrices
+
+
+class Net(nn.Module):
+    """An embedding and one decoder layer, named as transformers names them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(5, 4)
+        self.model = nn.Module()
+        self.model.layers = nn.ModuleList([nn.Linear(4, 4)])
+
+    def forward(self, x):
+        return self.model.layers[0](self.embed(x)).pow(2).mean()
+
+
+def optimizer(net):
+    return MuonAdamW(*hidden_matrices(net), muon_lr=0.1, adamw_lr=0.01)
+
+
+def test_only_matrices_inside_the_layers_go_to_muon():
+    matrices, others = hidden_matrices(Net())
+    assert [tuple(p.shape) for p in matrices] == [(4, 4)]
+    assert sorted(tuple(p.shape) for p in others) == [(4,), (5, 4)]
+
+
+def test_a_schedule_moves_both_rates_from_their_own_peaks():
+    chosen = optimizer(Net())
+    schedule = torch.optim.lr_scheduler.LambdaLR(chosen, lambda step: 0.5)
+    assert [group["lr"] for group in chosen.muon.param_groups] == [0.05]
+    assert [group["lr"] for group in chosen.adamw.param_groups] == [0.005]
+    assert schedule.get_last_lr() == [0.05, 0.005]
+
+
+def test_a_restored_optimizer_goes_on_the_same_way():
+    def steps(net, chosen, count):
+        for _ in range(count):
+            chosen.zero_grad()
+            net(torch.arange(5)).backward()
+            chosen.step()
+
+    one = Net()
+    straight = optimizer(one)
+    steps(one, straight, 2)
+    two = Net()
+    two.load_state_dict(one.state_dict())
+    restored = optimizer(two)
+    restored.load_state_dict(deepcopy(straight.state_dict()))
+    steps(one, straight, 2)
+    steps(two, restored, 2)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))

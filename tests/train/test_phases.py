@@ -1,0 +1,133 @@
+"""Both phases for real, on the tiny shop: they learn, resume, and leave checkpoints that every backend opens."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gen_rerank import BadInput, Dataset, Reranker
+from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.scorers.transformers import TransformersScorer
+from train import phases
+from train.base import load_base
+from train.packing import pack
+from train.phases import train_distributional, train_scalar
+from train.recipe import Recipe
+
+RECIPE = Recipe.model_validate(
+    {
+        "shape": {"vocabulary": 512, "hidden": 64, "layers": 2, "heads": 2, "mlp": 128},
+        "prompt": {"max_length": 96, "instruction": "Rate."},
+        "distributional": {
+            "muon_learning_rate": 0.01, "learning_rate": 2e-3, "row_tokens": 128, "per_device_train_batch_size": 4,
+            "max_steps": 40, "save_steps": 20, "logging_steps": 5, "bf16": False, "disable_tqdm": True,
+        },
+        "scalar": {"learning_rate": 2e-3, "per_device_train_batch_size": 64, "num_train_epochs": 20, "disable_tqdm": True},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phase1(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return train_distributional(RECIPE, tiny_data, tmp_path_factory.mktemp("runs") / "phase1")
+
+
+def loss(checkpoint: Checkpoint, data: Dataset) -> float:
+    scores = TransformersScorer(checkpoint).score([data.pair(row) for row in data.judgments]).mean
+    return float(np.mean((scores - [row.relevance for row in data.judgments]) ** 2))
+
+
+def test_phase_1_learns(phase1, tiny_shop):
+    train = tiny_shop.of("train")
+    constant = np.var([row.relevance for row in train.judgments])
+    assert loss(phase1, train) < 0.7 * constant
+
+
+def test_a_checkpoint_says_where_it_comes_from(phase1, tiny_data):
+    provenance = phase1.card.provenance
+    assert provenance.data == Dataset.load(tiny_data).fingerprint
+    assert provenance.recipe["distributional"]["max_steps"] == 40
+    assert set(provenance.metrics) == {"train_loss", "validation_loss"}
+
+
+def test_nothing_but_the_checkpoint_is_left(phase1):
+    assert [path.name for path in phase1.folder.parent.iterdir()] == ["phase1"]
+
+
+def test_phase_2_moves_the_readout_only_and_lowers_its_loss(phase1, tiny_data, tiny_shop, tmp_path):
+    phase2 = train_scalar(RECIPE, phase1.folder, tiny_data, tmp_path / "phase2")
+    before, after = (load_file(c.folder / "model.safetensors") for c in (phase1, phase2))
+    ids = list(phase1.card.readout.token_ids)
+    others = [i for i in range(len(before["model.embed_tokens.weight"])) if i not in ids]
+    for name in before:
+        rows = others if name == "model.embed_tokens.weight" else slice(None)
+        assert torch.equal(before[name][rows], after[name][rows]), name
+    assert not torch.equal(before["model.embed_tokens.weight"][ids], after["model.embed_tokens.weight"][ids])
+    assert phase2.card.calibration.temperature != 1.0
+    assert loss(phase2, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
+
+
+def test_a_resumed_run_ends_where_an_undisturbed_one_does(phase1, tiny_data, tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def stop(*_):
+        raise Killed
+
+    # Stopped after training as a killed process would be: what is left is the trainer's state at step 20.
+    monkeypatch.setattr(phases, "_export", stop)
+    out = tmp_path / "resumed"
+    with pytest.raises(Killed):
+        train_distributional(RECIPE, tiny_data, out)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "resumed.training" / "checkpoint-40")
+    resumed = train_distributional(RECIPE, tiny_data, out, resume=True)
+    undisturbed, found = (load_file(c.folder / "model.safetensors") for c in (phase1, resumed))
+    assert all(torch.equal(undisturbed[name], found[name]) for name in undisturbed)
+
+
+def test_lora_is_merged_into_a_plain_checkpoint(phase1, tiny_data, tiny_shop, tmp_path):
+    arguments = {**RECIPE.distributional, "muon_learning_rate": None, "max_steps": 10, "learning_rate": 1e-2}
+    recipe = RECIPE.model_copy(
+        update={"base": str(phase1.folder), "lora": {"r": 4, "alpha": 8}, "distributional": arguments}
+    )
+    tuned = train_distributional(Recipe.model_validate(recipe.model_dump()), tiny_data, tmp_path / "lora")
+    assert set(load_file(tuned.folder / "model.safetensors")) == set(load_file(phase1.folder / "model.safetensors"))
+    assert loss(tuned, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
+
+
+def test_the_trainer_and_the_scorer_read_the_same_states(phase1, tiny_shop):
+    """What phase 2 learns on is what scoring computes: no gap between training and serving."""
+    test = tiny_shop.of("test")
+    pairs = [test.pair(row) for row in test.judgments]
+    encoded = phase1.prompt.encode(pairs)
+    model, _ = load_base(phase1.folder)
+    rows = pack(encoded, [row.product_id for row in test.judgments], row_tokens=128)
+    features = torch.tensor(phases._features(model, rows, len(pairs)))
+    logits = features @ model.get_output_embeddings().weight[list(phase1.card.readout.token_ids)].T
+    scored = TransformersScorer(phase1).score_tokens(encoded)
+    assert np.allclose(logits.softmax(dim=-1).detach().numpy(), scored.probabilities, atol=1e-5)
+
+
+def test_a_trained_model_ranks_through_the_five_lines(phase1):
+    ranked = Reranker.load(phase1.folder).rank("red desk please", ["red desk", "blue kettle"], top_k=1)
+    assert len(ranked) == 1
+    assert 0 <= ranked[0].score <= 1
+
+
+def test_what_is_in_the_way_is_said(phase1, tiny_data, tmp_path):
+    with pytest.raises(BadInput, match="already exists"):
+        train_distributional(RECIPE, tiny_data, phase1.folder)
+    with pytest.raises(BadInput, match="no saved state to resume"):
+        train_distributional(RECIPE, tiny_data, tmp_path / "new", resume=True)
+    with pytest.raises(BadInput, match="no such folder"):
+        train_scalar(RECIPE, tmp_path / "nowhere", tiny_data, tmp_path / "new")
+
+
+def test_a_shop_without_training_queries_is_refused(tiny_shop, tmp_path):
+    tiny_shop.of("test").save(tmp_path / "data")
+    with pytest.raises(BadInput, match="no query of the split 'train'"):
+        train_distributional(RECIPE, tmp_path / "data", tmp_path / "out")
