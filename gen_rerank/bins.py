@@ -157,7 +157,7 @@ class Distribution:
             >>> Distribution(np.full((1, 11), 1 / 11)).mass_at_least(0.5).round(3).tolist()
             [0.545]
         """
-        columns = BIN_VALUES >= threshold - _STEP
+        columns = threshold - _STEP <= BIN_VALUES
         return np.clip(self.probabilities[:, columns].sum(axis=1), 0.0, 1.0).astype(np.float32)
 
 

@@ -138,7 +138,9 @@ def resolve_folder(name: str | Path) -> Path:
     try:
         return Path(snapshot_download(text))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BadInput(f"{text}: no such folder, and the hub gives no model of this name ({type(error).__name__})") from error
+        raise BadInput(
+            f"{text}: no such folder, and the hub gives no model of this name ({type(error).__name__})"
+        ) from error
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -209,6 +211,8 @@ def _check_readout(folder: Path, readout: Readout, tokenizer: Tokenizer, vocabul
     except BadInput as error:
         raise BadInput(f"{folder}: {error}") from error
     if found != readout.token_ids:
-        raise BadInput(f"{folder}: the tokenizer is another one: its readout tokens have the ids {list(found)}, the card says {list(readout.token_ids)}")
+        raise BadInput(
+            f"{folder}: the tokenizer is another one: its readout tokens have the ids {list(found)}, the card says {list(readout.token_ids)}"
+        )
     if max(found) >= vocabulary:
         raise BadInput(f"{folder}: readout token id {max(found)} is outside the model's vocabulary of {vocabulary}")

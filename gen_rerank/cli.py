@@ -31,7 +31,9 @@ console = Console()
 
 Model = Annotated[str, typer.Argument(help="A checkpoint folder or a hub name.", show_default=False)]
 Data = Annotated[Path, typer.Argument(help="A folder with products, queries and judgments.", show_default=False)]
-DataOption = Annotated[Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)]
+DataOption = Annotated[
+    Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
+]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
 Config = Annotated[str, typer.Option("--config", help="A preset (nano, 0.6b) or a YAML file.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
@@ -68,7 +70,9 @@ def sample(
     from gen_rerank.data.sample import write_sample
 
     data = write_sample(out, seed)
-    console.print(f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments")
+    console.print(
+        f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments"
+    )
 
 
 @train_app.command("distributional")
@@ -192,7 +196,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -200,6 +206,8 @@ def _root(
 def _train_log() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("train").setLevel(logging.INFO)
+    # It looks for optional GPU-style kernels on a CPU and warns that it found none; nothing here needs them.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def main() -> None:
@@ -209,7 +217,9 @@ def main() -> None:
     except BadInput as error:
         _stop(str(error), 2)
     except ModuleNotFoundError as error:
-        _stop(f"the package {error.name!r} is not installed; install the extra that this command needs (see README.md)", 2)
+        _stop(
+            f"the package {error.name!r} is not installed; install the extra that this command needs (see README.md)", 2
+        )
     except KeyboardInterrupt:
         _stop("interrupted", 130)
     except OSError as error:

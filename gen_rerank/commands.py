@@ -33,9 +33,7 @@ class Scored:
         return self.pairs / max(self.seconds, 1e-9)
 
 
-def score_split(
-    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path
-) -> Scored:
+def score_split(model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path) -> Scored:
     """Score the judged pairs of a split and write them.
 
     Raises:
@@ -100,9 +98,7 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
 def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
     pairs = [dataset.pair(row) for row in dataset.judgments]
     start = time.perf_counter()
-    parts: Sequence[Distribution] = [
-        scorer.score(pairs[first : first + _CHUNK]) for first in _steps(len(pairs))
-    ]
+    parts: Sequence[Distribution] = [scorer.score(pairs[first : first + _CHUNK]) for first in _steps(len(pairs))]
     return Distribution.concatenate(parts), Scored(len(pairs), time.perf_counter() - start)
 
 

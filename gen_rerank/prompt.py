@@ -73,7 +73,9 @@ class PromptSpec(BaseModel):
 
 def template_names() -> list[str]:
     """Return the templates that are installed, by name."""
-    return sorted(path.name.removesuffix(".jinja") for path in files("prompts").iterdir() if path.name.endswith(".jinja"))
+    return sorted(
+        path.name.removesuffix(".jinja") for path in files("prompts").iterdir() if path.name.endswith(".jinja")
+    )
 
 
 def template_source(name: str) -> str:
@@ -228,7 +230,9 @@ def _plain_text_tokenizer(tokenizer: Tokenizer, control: dict[str, int]) -> Toke
     numbers = set(control.values())
     for token in control:
         if numbers & set(text.encode(token, add_special_tokens=False).ids):
-            raise BadInput(f"the tokenizer turns the plain text {token!r} into a control token; its vocabulary is not safe to serve")
+            raise BadInput(
+                f"the tokenizer turns the plain text {token!r} into a control token; its vocabulary is not safe to serve"
+            )
     return text
 
 
@@ -237,5 +241,5 @@ def _compile(source: str, control: tuple[tuple[str, int], ...]) -> Template:
     """Compile a template in which each control token is replaced by its marked number."""
     for token, number in sorted(control, key=lambda item: -len(item[0])):
         source = source.replace(token, f"{_MARK}{number}{_MARK}")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - the output is for a tokenizer, not a browser
     return environment.from_string(source)

@@ -124,7 +124,9 @@ class Dataset:
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise BadInput(f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and judgments.jsonl")
+            raise BadInput(
+                f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and judgments.jsonl"
+            )
         products = _Reader(folder, "products", Product)
         queries = _Reader(folder, "queries", Query)
         judgments = _Reader(folder, "judgments", Judgment)

@@ -64,9 +64,7 @@ class Reranker:
         """
         return cls(open_scorer(path, backend))
 
-    def score(
-        self, query: str, products: Sequence[ProductLike], *, instruction: str | None = None
-    ) -> list[Result]:
+    def score(self, query: str, products: Sequence[ProductLike], *, instruction: str | None = None) -> list[Result]:
         """Return one result a product, in the order given.
 
         Raises:

@@ -26,7 +26,7 @@ _PRODUCT_FIELDS = tuple(Product.model_fields)
 _SHOWN = 60
 
 
-class Refusal(Exception):  # noqa: N818 - it is the answer to the client, not a fault of ours
+class Refusal(Exception):
     """A request that is not answered.
 
     Attributes:

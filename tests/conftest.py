@@ -37,12 +37,19 @@ def tiny_shop() -> Dataset:
         i, j = (k * 5 + k // 8) % 8, k % 8
         split = "train" if k < 12 else "validation" if k < 16 else "test"
         query_id = f"q{k}"
-        queries[query_id] = Query(query_id=query_id, text=f"{COLOURS[i]} {THINGS[j]} please {k}", split=split, tags=("colour",))
+        queries[query_id] = Query(
+            query_id=query_id, text=f"{COLOURS[i]} {THINGS[j]} please {k}", split=split, tags=("colour",)
+        )
         for other in range(8):
-            for product_id, relevance in ((f"p{i}{other}", 0.2 + 0.8 * (other == j)), (f"p{other}{j}", 0.5 + 0.5 * (other == i))):
+            for product_id, relevance in (
+                (f"p{i}{other}", 0.2 + 0.8 * (other == j)),
+                (f"p{other}{j}", 0.5 + 0.5 * (other == i)),
+            ):
                 if not any(row.query_id == query_id and row.product_id == product_id for row in judgments):
                     labels = tuple(round(min(1.0, max(0.0, relevance + d)), 1) for d in (-0.1, 0.0, 0.1))
-                    judgments.append(Judgment(query_id=query_id, product_id=product_id, relevance=round(relevance, 2), labels=labels))
+                    judgments.append(
+                        Judgment(query_id=query_id, product_id=product_id, relevance=round(relevance, 2), labels=labels)
+                    )
     return Dataset(products, queries, tuple(judgments))
 
 
@@ -62,7 +69,10 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
     from train.base import NanoShape, new_base
 
     folder = tmp_path_factory.mktemp("checkpoint")
-    texts = [f"system user assistant Brand: Category: Price: Details: Description: Query: {p.title} {p.description} {p.category}" for p in tiny_shop.products.values()]
+    texts = [
+        f"system user assistant Brand: Category: Price: Details: Description: Query: {p.title} {p.description} {p.category}"
+        for p in tiny_shop.products.values()
+    ]
     new_base(texts, NanoShape(vocabulary=512, hidden=64, layers=2, heads=2, mlp=128), folder)
     Card(readout=Readout.of(read_tokenizer(folder)), prompt=PromptSpec(max_length=128)).save(folder)
     return folder

@@ -100,7 +100,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer.train_from_iterator(texts, trainer)
     # After training, so that the ids stand behind the vocabulary and no text can merge into them.
     tokenizer.add_special_tokens(added)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=list(BIN_TOKENS))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=list(BIN_TOKENS)
+    )
 
 
 def load_base(

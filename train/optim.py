@@ -66,7 +66,8 @@ class MuonAdamW(torch.optim.Optimizer):
 
 def hidden_matrices(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the trainable matrices inside the decoder layers, and all other trainable parameters."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             inside = ".layers." in name and parameter.ndim == 2

@@ -55,7 +55,8 @@ def pack(encoded: Sequence[list[int]], groups: Sequence[str], row_tokens: int) -
         together[group].append(member)
     rows = []
     for members in together.values():
-        shared = len(commonprefix([encoded[member][:-1] for member in members]))
+        # Of lists, it compares element by element, which is what is wanted here.
+        shared = len(commonprefix([encoded[member][:-1] for member in members]))  # noqa: RUF071
         start = 0
         while start < len(members):
             end, room = start, row_tokens - shared

@@ -8,7 +8,6 @@ The trainers know the losses, `packing` the layout, `gen_rerank` the prompt and 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gen_rerank.bins import Floats
 from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Provenance, Readout, source_commit
+from gen_rerank.cpu import keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt, template_source
 from gen_rerank.records import Dataset
@@ -48,6 +48,7 @@ def train_distributional(recipe: Recipe, data: str | Path, out: str | Path, *, r
         BadInput: bad data or recipe, no training pairs, `out` is taken, or nothing to resume.
     """
     out, state = _folders(out, resume)
+    keep_freed_memory()
     dataset = Dataset.load(data)
     config = trainer_config(DistributionalConfig, recipe.distributional, state, **_defaults(recipe))
     train = _split(dataset, "train")
@@ -87,9 +88,12 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
         BadInput: as `train_distributional`, or `model` is not a checkpoint with the `bins` readout.
     """
     out, state = _folders(out, resume=False)
+    keep_freed_memory()
     checkpoint = Checkpoint.open(model)
     if checkpoint.card.readout.kind != "bins":
-        raise BadInput(f"{model}: phase 2 needs the readout 'bins', this checkpoint has {checkpoint.card.readout.kind!r}")
+        raise BadInput(
+            f"{model}: phase 2 needs the readout 'bins', this checkpoint has {checkpoint.card.readout.kind!r}"
+        )
     dataset = Dataset.load(data)
     config = trainer_config(ScalarConfig, recipe.scalar, state, **_DEFAULTS)
     backbone, tokenizer = load_base(checkpoint.folder)
@@ -106,7 +110,7 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
     readout = backbone.readout
     with torch.no_grad():
         backbone.get_output_embeddings().weight[token_ids] = readout.rows
-    temperature = float(readout.log_temperature.exp()) * checkpoint.card.calibration.temperature
+    temperature = float(readout.log_temperature.detach().exp()) * checkpoint.card.calibration.temperature
     del backbone.readout
     card = checkpoint.card.model_copy(
         update={
@@ -209,7 +213,6 @@ def _defaults(recipe: Recipe) -> dict[str, Any]:
     return {
         **_DEFAULTS,
         "bf16": True,
-        "train_sampling_strategy": "group_by_length",
         "learning_rate": 2e-4 if recipe.lora else 2e-5,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
@@ -225,7 +228,9 @@ def _lora(recipe: Recipe, readout: Readout) -> LoraConfig | None:
         r=recipe.lora.r,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
-        target_modules=recipe.lora.target_modules if isinstance(recipe.lora.target_modules, str) else list(recipe.lora.target_modules),
+        target_modules=recipe.lora.target_modules
+        if isinstance(recipe.lora.target_modules, str)
+        else list(recipe.lora.target_modules),
         trainable_token_indices={"embed_tokens": list(readout.token_ids)},
         task_type="CAUSAL_LM",
     )
@@ -247,7 +252,15 @@ def training_texts(recipe: Recipe, train: Dataset) -> list[str]:
     for product_id in judged:
         product = train.products[product_id]
         details = "; ".join(f"{name}: {value}" for name, value in product.attributes.items())
-        parts = (fixed, recipe.prompt.instruction, product.title, product.brand, product.category, details, product.description)
+        parts = (
+            fixed,
+            recipe.prompt.instruction,
+            product.title,
+            product.brand,
+            product.category,
+            details,
+            product.description,
+        )
         texts.append(" ".join(part for part in parts if part))
     return texts
 
@@ -279,7 +292,9 @@ def _last_metrics(trainer: Any) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, state: Path) -> Checkpoint:
+def _export(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, state: Path
+) -> Checkpoint:
     """Write a plain folder in bfloat16, as it will be served, so that every backend has the same weights.
 
     The folder appears whole or not at all: it is written under another name and renamed.
@@ -293,6 +308,6 @@ def _export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: Ca
     card.save(partial)
     if out.is_dir():
         out.rmdir()
-    os.replace(partial, out)
+    partial.replace(out)
     shutil.rmtree(state, ignore_errors=True)
     return Checkpoint.open(out)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from peft import PeftModel
 from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank.bins import BIN_VALUES
@@ -65,6 +68,28 @@ class Readout(nn.Module):
         return features @ self.rows.T / self.log_temperature.exp()
 
 
+class RowSampler(LengthGroupedSampler):
+    """Batches of rows with like lengths; a resumed run sees the order that an undisturbed one sees.
+
+    The library's sampler draws from the global generator, whose state at the start of the epoch a resumed run has lost.
+
+    Args:
+        batch_size: rows of a batch.
+        lengths: of each row, in tokens.
+        seed: of the first epoch's order.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        """Start with the first epoch."""
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order; accelerate calls this when an epoch begins."""
+        self.generator.manual_seed(self.seed + epoch)
+
+
 class DistributionalTrainer(SFTTrainer):
     """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean if asked for.
 
@@ -72,13 +97,21 @@ class DistributionalTrainer(SFTTrainer):
     """
 
     args: DistributionalConfig
+    optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, model: PreTrainedModel, args: DistributionalConfig, *, token_ids: list[int], **kwargs: Any) -> None:
+    def __init__(
+        self, model: PreTrainedModel, args: DistributionalConfig, *, token_ids: list[int], **kwargs: Any
+    ) -> None:
         """Patch the forward pass after TRL has wrapped the model."""
         super().__init__(model, args=_own_data(args), data_collator=collate_examples, **kwargs)
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         base.forward = MethodType(_bin_logits, base)
         base.bin_token_ids = token_ids
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        """Group rows of like length, in an order that depends on the seed and the epoch alone."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return RowSampler(self.args.train_batch_size, list(dataset["length"]), self.args.seed)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Build Muon with AdamW if the recipe asks for it, else what `optim` names."""
@@ -176,7 +209,7 @@ def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    return {name: torch.tensor([example[name] for example in examples]) for name in ("features", "relevance")}
+    return {name: torch.tensor(np.stack([example[name] for example in examples])) for name in ("features", "relevance")}
 
 
 def _own_data(args: Any) -> Any:

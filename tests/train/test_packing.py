@@ -62,6 +62,9 @@ def test_a_pair_in_a_row_has_the_state_that_it_has_alone(model, pairs):
     readout = inputs.pop("readout")
     with torch.no_grad():
         packed = model(**inputs, use_cache=False).last_hidden_state[readout[:, 0], readout[:, 1]]
-        alone = {i: model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0, -1] for i, ids in enumerate(encoded)}
+        alone = {
+            i: model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0, -1]
+            for i, ids in enumerate(encoded)
+        }
     members = [member for row in rows for member in row.members]
     assert torch.allclose(packed, torch.stack([alone[member] for member in members]), atol=1e-4)

@@ -71,16 +71,13 @@ def test_phase_2_moves_the_readout_only_and_lowers_its_loss(phase1, tiny_data, t
 
 
 def test_a_resumed_run_ends_where_an_undisturbed_one_does(phase1, tiny_data, tmp_path, monkeypatch):
-    class Killed(Exception):
-        pass
-
     def stop(*_):
-        raise Killed
+        raise InterruptedError
 
     # Stopped after training as a killed process would be: what is left is the trainer's state at step 20.
     monkeypatch.setattr(phases, "_export", stop)
     out = tmp_path / "resumed"
-    with pytest.raises(Killed):
+    with pytest.raises(InterruptedError):
         train_distributional(RECIPE, tiny_data, out)
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "resumed.training" / "checkpoint-40")

@@ -8,7 +8,9 @@ from train.trainers import DistributionalConfig, ScalarConfig
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_is_accepted_whole(name, tmp_path):
     recipe = Recipe.load(name)
-    assert trainer_config(DistributionalConfig, recipe.distributional, tmp_path, bf16=False, use_cpu=True).row_tokens > 0
+    assert (
+        trainer_config(DistributionalConfig, recipe.distributional, tmp_path, bf16=False, use_cpu=True).row_tokens > 0
+    )
     assert trainer_config(ScalarConfig, recipe.scalar, tmp_path, bf16=False, use_cpu=True).learning_rate > 0
 
 
@@ -41,5 +43,5 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, text, message):
 
 
 def test_a_missing_recipe_names_the_presets():
-    with pytest.raises(BadInput, match="the presets are .*nano"):
+    with pytest.raises(BadInput, match=r"the presets are .*nano"):
         Recipe.load("nano2")
