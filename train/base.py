@@ -36,15 +36,17 @@ class NanoShape:
         mlp: width of the feed-forward layers.
         rope_theta: base of the rotary position encoding.
         twin_noise: share of independent noise in the keys' projections; 0 makes them equal to the queries'.
+        embedding_std: of the embeddings; the bin rows, which are read and never embedded, start at the library's 0.02.
     """
 
-    vocabulary: int = 4096
-    hidden: int = 192
+    vocabulary: int = 2048
+    hidden: int = 128
     layers: int = 4
-    heads: int = 6
-    mlp: int = 576
+    heads: int = 4
+    mlp: int = 384
     rope_theta: float = 1e6
     twin_noise: float = 0.3
+    embedding_std: float = 0.1
 
 
 def new_base(texts: Iterable[str], shape: NanoShape, folder: str | Path, *, seed: int = 0) -> Path:
@@ -76,7 +78,7 @@ def new_base(texts: Iterable[str], shape: NanoShape, folder: str | Path, *, seed
         eos_token_id=tokenizer.eos_token_id,
     )
     model = Qwen3ForCausalLM(config)
-    _make_twins(model, shape.twin_noise)
+    _make_matchable(model, shape, tokenizer.convert_tokens_to_ids(list(BIN_TOKENS)))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -130,10 +132,18 @@ def load_base(
 
 
 @torch.no_grad()
-def _make_twins(model: Qwen3ForCausalLM, noise: float) -> None:
+def _make_matchable(model: Qwen3ForCausalLM, shape: NanoShape, bin_ids: list[int]) -> None:
+    """Start as a model in which a token finds its twin: in every layer, and by its identity alone."""
+    embeddings: Tensor = model.model.embed_tokens.weight
+    rows = embeddings[bin_ids].clone()
+    embeddings.normal_(0.0, shape.embedding_std)
+    embeddings[bin_ids] = rows
     for layer in model.model.layers:
         attention = layer.self_attn
         query: Tensor = attention.q_proj.weight
         query.normal_(0.0, query.shape[1] ** -0.5)
         fresh = torch.randn_like(query) * query.shape[1] ** -0.5
-        attention.k_proj.weight.copy_(query * (1 - noise**2) ** 0.5 + fresh * noise)
+        attention.k_proj.weight.copy_(query * (1 - shape.twin_noise**2) ** 0.5 + fresh * shape.twin_noise)
+        # Nothing is added to the stream at first: random additions would drown the embeddings that are compared.
+        attention.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
