@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput
+from gen_rerank.records import BadRow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +29,8 @@ app = typer.Typer(
 train_app = typer.Typer(no_args_is_help=True, help="Train a checkpoint: phase 1 (distributional), phase 2 (scalar).")
 app.add_typer(train_app, name="train")
 
-console = Console()
+# Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
+console = Console(width=None if sys.stdout.isatty() else 130)
 
 Model = Annotated[str, typer.Argument(help="A checkpoint folder or a hub name.", show_default=False)]
 Data = Annotated[Path, typer.Argument(help="A folder with products, queries and judgments.", show_default=False)]
@@ -38,6 +41,8 @@ Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_
 Config = Annotated[str, typer.Option("--config", help="A preset (nano, 0.6b) or a YAML file.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
+Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
 
 
@@ -45,6 +50,9 @@ SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad ro
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where models, report and summary go.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of the sample shop.")] = 0,
+    config: Config = "nano",
+    products: Products = 3000,
+    queries: Queries = 3000,
 ) -> None:
     """Run everything once, small: sample, train, evaluate, quantize, serve, ask, report.
 
@@ -55,13 +63,15 @@ def demo(
     from gen_rerank.demo import Demo
     from serve.launch import start_server
 
-    Demo(out, seed=seed, console=console).run(start_server)
+    Demo(out, seed=seed, config=config, products=products, queries=queries, console=console).run(start_server)
 
 
 @app.command()
 def sample(
     out: Out,
     seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same bytes.")] = 0,
+    products: Products = 3000,
+    queries: Queries = 3000,
 ) -> None:
     """Write the embedded sample shop: products, queries and judgments, all synthetic.
 
@@ -69,7 +79,7 @@ def sample(
     """
     from gen_rerank.data.sample import write_sample
 
-    data = write_sample(out, seed)
+    data = write_sample(out, seed, products, queries)
     console.print(
         f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments"
     )
@@ -131,6 +141,7 @@ def score(
     from gen_rerank.commands import score_split
 
     done = score_split(model, data, split, backend, skip_bad_rows, out)
+    _say_skipped(done.bad_rows)
     console.print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({backend})")
 
 
@@ -150,7 +161,9 @@ def evaluate(
     """
     from gen_rerank.commands import evaluate_model
 
-    for table in evaluate_model(model, data, split, backend, skip_bad_rows, out, scores):
+    report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores)
+    _say_skipped(report.bad_rows)
+    for table in report.tables:
         console.print(table)
 
 
@@ -203,15 +216,22 @@ def _root(
     pass
 
 
+def _say_skipped(bad_rows: Sequence[BadRow]) -> None:
+    for row in bad_rows:
+        console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+    if bad_rows:
+        console.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+
+
 def _train_log() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("train").setLevel(logging.INFO)
-    # It looks for optional GPU-style kernels on a CPU and warns that it found none; nothing here needs them.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def main() -> None:
     """Run the command line; turn what users can cause into one sentence and an exit code."""
+    # It looks for optional kernels when it is imported and warns that a CPU has none; nothing here needs them.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except BadInput as error:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from gen_rerank.bins import Distribution
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
-from gen_rerank.records import Dataset, Split
+from gen_rerank.records import BadRow, Dataset, Split
 from gen_rerank.scorers import Backend, Scorer, open_scorer
 from gen_rerank.tables import difference_table, ranking_table, reliability_table, slices_table
 
@@ -26,11 +27,20 @@ class Scored:
 
     pairs: int
     seconds: float
+    bad_rows: tuple[BadRow, ...]
 
     @property
     def pairs_per_second(self) -> float:
         """The throughput."""
         return self.pairs / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The tables of an evaluation, and the rows that were left out of its data."""
+
+    tables: tuple[Table, ...]
+    bad_rows: tuple[BadRow, ...]
 
 
 def score_split(model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path) -> Scored:
@@ -48,7 +58,7 @@ def score_split(model: str, data: Path, split: str, backend: str, skip_bad_rows:
 
 def evaluate_model(
     model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path | None, scores: Path | None
-) -> list[Any]:
+) -> Report:
     """Measure a model beside its floors; return tables, and write JSON where paths are given.
 
     Raises:
@@ -67,12 +77,13 @@ def evaluate_model(
     if scores is not None:
         write_scores(scores, dataset, distribution)
     systems = [*floors, report]
-    return [
+    tables = (
         ranking_table(systems),
         difference_table({f"{name} - {floor.name}": difference(report, floor) for floor in floors}),
         slices_table(systems, "nDCG@5"),
         reliability_table(report),
-    ]
+    )
+    return Report(tables, dataset.bad_rows)
 
 
 def evaluate_floors(dataset: Dataset) -> list[Evaluation]:
@@ -99,10 +110,10 @@ def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
     pairs = [dataset.pair(row) for row in dataset.judgments]
     start = time.perf_counter()
     parts: Sequence[Distribution] = [scorer.score(pairs[first : first + _CHUNK]) for first in _steps(len(pairs))]
-    return Distribution.concatenate(parts), Scored(len(pairs), time.perf_counter() - start)
+    return Distribution.concatenate(parts), Scored(len(pairs), time.perf_counter() - start, dataset.bad_rows)
 
 
-def _steps(total: int) -> Any:
+def _steps(total: int) -> Iterator[int]:
     """Yield the starts of chunks under a progress bar."""
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:

@@ -8,6 +8,7 @@ How to start a server is handed in, because this package does not know `serve`.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -43,13 +44,17 @@ class Demo:
     Args:
         out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `summary.json`, `report.html`.
         seed: of the sample shop.
+        config: the recipe of both phases.
+        products: how many the shop has.
+        queries: how many the shop has.
         console: where progress is printed.
     """
 
-    def __init__(self, out: Path, *, seed: int, console: Console) -> None:
+    def __init__(self, out: Path, *, seed: int, config: str, products: int, queries: int, console: Console) -> None:
         """Remember where the steps' times are kept."""
         self.out = out
-        self.seed = seed
+        self.shop = ("--seed", str(seed), "--products", str(products), "--queries", str(queries))
+        self.config = ("--config", config)
         self.console = console
         self.log = out / "steps.json"
 
@@ -64,9 +69,9 @@ class Demo:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
-        self._step("sample", data, "sample", "--seed", str(self.seed))
-        self._step("train_phase1", models["phase1"], "train", "distributional", "--config", "nano", "--data", data)
-        self._step("train_phase2", models["phase2"], "train", "scalar", "--config", "nano", "--model", models["phase1"], "--data", data)  # fmt: skip
+        self._step("sample", data, "sample", *self.shop)
+        self._step("train_phase1", models["phase1"], "train", "distributional", *self.config, "--data", data)
+        self._step("train_phase2", models["phase2"], "train", "scalar", *self.config, "--model", models["phase1"], "--data", data)  # fmt: skip
         self._step("quantize_int8", models["int8"], "quantize", models["phase2"], "--scheme", "int8")
         for name, folder in models.items():
             self._step(f"score_{name}", self._scores(name), "score", folder, data)
@@ -74,10 +79,10 @@ class Demo:
         start = time.perf_counter()
         test = judged_split(data, "test")
         systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
-        self._record("evaluate", time.perf_counter() - start)
+        self._record("evaluate", "", time.perf_counter() - start)
         start = time.perf_counter()
         serving = self._serve(models["phase2"], test, start_server)
-        self._record("serve", time.perf_counter() - start)
+        self._record("serve", "", time.perf_counter() - start)
         summary = self._summary(systems, Dataset.load(data), serving)
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         phase2 = read_scores(self._scores("phase2")).of(test)
@@ -86,23 +91,32 @@ class Demo:
 
     def _step(self, name: str, output: Path, *command: str | Path) -> None:
         """Run one command with `--out output`, unless it is already done."""
-        words = [*map(str, command), "--out", str(output)]
-        if output.exists() and name in self._times():
-            self.console.print(f"[dim]kept   {output} ({name})[/dim]")
+        words = shlex.join([*map(str, command), "--out", str(output)])
+        done = self._steps().get(name)
+        if done is not None and output.exists():
+            if done["command"] != words:
+                raise BadInput(f"{self.out} holds a demo with other settings; remove it or choose another --out")
+            self.console.print(f"[dim]kept {output} ({name})[/dim]", soft_wrap=True)
             return
-        self.console.print(f"\n[bold]$ gen-rerank {' '.join(words)}[/bold]")
+        self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
         output.parent.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "gen_rerank", *words], check=False)
-        if done.returncode:
-            raise BadInput(f"the step {name} stopped with exit code {done.returncode}; its message is above")
-        self._record(name, time.perf_counter() - start)
+        code = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)], check=False
+        ).returncode
+        if code:
+            raise BadInput(f"the step {name} stopped with exit code {code}; its message is above")
+        self._record(name, words, time.perf_counter() - start)
 
-    def _times(self) -> dict[str, float]:
+    def _steps(self) -> dict[str, dict[str, Any]]:
         return json.loads(self.log.read_text(encoding="utf-8")) if self.log.is_file() else {}
 
-    def _record(self, name: str, seconds: float) -> None:
-        self.log.write_text(json.dumps({**self._times(), name: round(seconds, 1)}, indent=2), encoding="utf-8")
+    def _record(self, name: str, command: str, seconds: float) -> None:
+        steps = {**self._steps(), name: {"seconds": round(seconds, 1), "command": command}}
+        self.log.write_text(json.dumps(steps, indent=2), encoding="utf-8")
+
+    def _times(self) -> dict[str, float]:
+        return {name: step["seconds"] for name, step in self._steps().items()}
 
     def _scores(self, name: str) -> Path:
         return self.out / "scores" / f"{name}.jsonl"

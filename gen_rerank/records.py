@@ -160,7 +160,8 @@ class Dataset:
     def of(self, split: Split) -> Dataset:
         """Return the same products with only the queries and judgments of one split."""
         queries = {key: query for key, query in self.queries.items() if query.split == split}
-        return Dataset(self.products, queries, tuple(row for row in self.judgments if row.query_id in queries))
+        judgments = tuple(row for row in self.judgments if row.query_id in queries)
+        return Dataset(self.products, queries, judgments, self.bad_rows)
 
     def pair(self, judgment: Judgment) -> Pair:
         """Return the texts that a judgment is about."""

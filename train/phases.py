@@ -27,6 +27,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt, template_source
 from gen_rerank.records import Dataset
 from train import targets
+from train.augment import Augment, augmented
 from train.base import load_base, new_base
 from train.packing import Row, collate, pack
 from train.recipe import Recipe, trainer_config
@@ -60,7 +61,7 @@ def train_distributional(recipe: Recipe, data: str | Path, out: str | Path, *, r
         model,
         config,
         token_ids=list(readout.token_ids),
-        train_dataset=rows_dataset(prompt, train, config),
+        train_dataset=rows_dataset(prompt, train, config, recipe.augment),
         eval_dataset=rows_dataset(prompt, dataset.of("validation"), config),
         processing_class=tokenizer,
         peft_config=_lora(recipe, readout),
@@ -107,6 +108,7 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
         processing_class=tokenizer,
     )
     trainer.train()
+    metrics = _last_metrics(trainer)
     readout = backbone.readout
     with torch.no_grad():
         backbone.get_output_embeddings().weight[token_ids] = readout.rows
@@ -119,7 +121,7 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
                 base=checkpoint.card.provenance.base,
                 data=dataset.fingerprint,
                 recipe=recipe.model_dump(mode="json", exclude_none=True),
-                metrics=_last_metrics(trainer),
+                metrics=metrics,
                 commit=source_commit(),
             ),
         }
@@ -127,14 +129,23 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
     return _export(backbone, tokenizer, card, out, state)
 
 
-def rows_dataset(prompt: Prompt, dataset: Dataset, config: DistributionalConfig) -> datasets.Dataset | None:
+def rows_dataset(
+    prompt: Prompt, dataset: Dataset, config: DistributionalConfig, augment: Augment | None = None
+) -> datasets.Dataset | None:
     """Return the packed rows of a split with their targets; None if nothing is judged in it."""
     if not dataset.judgments:
         return None
-    rows = _rows(prompt, dataset, config.row_tokens)
+    settings = augment or Augment()
+    pairs = [dataset.pair(row) for row in dataset.judgments]
+    products = [row.product_id for row in dataset.judgments]
+    rows = []
+    for copy in range(settings.copies):
+        varied = augmented(pairs, settings, seed=config.seed + copy)
+        rows += pack(prompt.encode(varied), products, config.row_tokens)
     labels = np.array([row.relevance for row in dataset.judgments])
     wanted = _targets(dataset, labels, config)
-    logger.info("%d pairs in %d rows, %d tokens", len(labels), len(rows), sum(row.length for row in rows))
+    tokens = sum(row.length for row in rows)
+    logger.info("%d pairs × %d in %d rows, %d tokens", len(labels), settings.copies, len(rows), tokens)
     return datasets.Dataset.from_dict(
         {
             "prefix": [row.prefix for row in rows],

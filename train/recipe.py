@@ -20,6 +20,7 @@ from trl import SFTConfig
 
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import PromptSpec
+from train.augment import Augment
 from train.base import NanoShape
 
 Config = TypeVar("Config", bound=SFTConfig)
@@ -44,6 +45,7 @@ class Recipe(BaseModel):
         shape: of a new base.
         prompt: what the checkpoint will record.
         lora: adapters on a frozen base, merged at the end; None trains all weights.
+        augment: how training pairs are varied; as they are by default. Phase 2 and validation see them as they are.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
     """
@@ -54,6 +56,7 @@ class Recipe(BaseModel):
     shape: NanoShape = NanoShape()
     prompt: PromptSpec = PromptSpec()
     lora: Lora | None = None
+    augment: Augment = Augment()
     distributional: dict[str, Any] = {}
     scalar: dict[str, Any] = {}
 

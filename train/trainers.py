@@ -152,7 +152,6 @@ class ScalarTrainer(SFTTrainer):
         """Freeze the model and put a trainable readout beside it."""
         model.requires_grad_(False)
         model.readout = Readout(model.get_output_embeddings().weight[token_ids])
-        model.forward = MethodType(_readout_logits, model)
         super().__init__(model, args=_own_data(args), data_collator=_stack, **kwargs)
         self.model.forward = MethodType(_readout_logits, self.model)
 

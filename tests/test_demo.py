@@ -1,0 +1,73 @@
+"""The demo itself, every step real, with a smaller shop and a model that hardly learns."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("vllm")
+
+RECIPE = """
+shape: {vocabulary: 1024, hidden: 64, layers: 2, heads: 2, mlp: 128}
+prompt: {max_length: 160, instruction: Rate., budgets: {price: 0, description: 0}}
+augment: {copies: 2, rename_brands: 0.5}
+distributional:
+  {muon_learning_rate: 0.01, learning_rate: 2.0e-3, row_tokens: 256, per_device_train_batch_size: 8, max_steps: 30}
+scalar: {learning_rate: 1.0e-3, per_device_train_batch_size: 256, num_train_epochs: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    words = ["--out", folder / "demo", "--config", folder / "tiny.yaml", "--products", "1200", "--queries", "300"]
+    subprocess.run([sys.executable, "-m", "gen_rerank", "demo", *map(str, words)], check=True, timeout=900)
+    return folder / "demo"
+
+
+@pytest.fixture(scope="module")
+def summary(out: Path) -> dict:
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_the_summary_has_every_figure(summary):
+    assert summary["data"]["products"] == 1200
+    assert set(summary["data"]["queries"]) == {"train", "validation", "test"}
+    for system in ("random", "bm25", "phase1", "phase2", "int8"):
+        mean, low, high = summary["ranking"][system]["ndcg@5"]
+        assert 0 <= low <= mean <= high <= 1
+    assert {"phase2-bm25", "int8-phase2"} <= set(summary["difference"])
+    assert all(set(row) == {"queries", "bm25", "phase2"} for row in summary["slices"].values())
+    assert all(math.isfinite(x) for row in summary["calibration"].values() for x in row.values())
+    assert all(seconds > 0 for seconds in summary["seconds"].values())
+
+
+def test_backends_agree(summary):
+    assert summary["parity"]["max_abs_score_difference"] <= 0.03
+    assert summary["parity"]["kendall_tau"] >= 0.98
+
+
+def test_the_served_answer_is_a_ranking_with_distributions(summary):
+    results = summary["serving"]["example"]["results"]
+    scores = [row["relevance_score"] for row in results]
+    assert scores == sorted(scores, reverse=True)
+    assert all(sum(row["distribution"]) == pytest.approx(1, abs=1e-3) for row in results)
+    assert summary["serving"]["pairs_per_second"] > 0
+
+
+def test_models_and_report_are_left(out):
+    assert {"model", "model-int8", "report.html", "summary.json"} <= {path.name for path in out.iterdir()}
+    assert not list(out.glob("*.training"))
+    assert not list(out.glob("*.partial"))
+
+
+def test_a_demo_with_other_settings_does_not_mix_with_an_old_one(out):
+    again = subprocess.run(
+        [sys.executable, "-m", "gen_rerank", "demo", "--out", str(out), "--seed", "1"], capture_output=True, text=True
+    )
+    assert again.returncode == 2
+    assert "other settings" in again.stderr
