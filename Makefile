@@ -19,6 +19,8 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --no-deps --no-compile -r $(LOCK) || $(BIN)/pip install -q --no-deps --no-compile --extra-index-url $(CPU_WHEELS) -r $(LOCK)
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@# Once, on all cores: the demo starts a dozen processes. Some packages carry files for other Pythons; those are skipped.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 	touch $@
 
 demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo

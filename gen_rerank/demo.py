@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -100,6 +101,8 @@ class Demo:
             return
         self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
         output.parent.mkdir(parents=True, exist_ok=True)
+        if output.is_dir():  # left by a step that was killed before it was written down
+            shutil.rmtree(output)
         start = time.perf_counter()
         code = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)], check=False

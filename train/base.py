@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -114,10 +115,15 @@ def load_base(
 
     A base that lacks the bin tokens gets them as new rows, which start at the mean of the vocabulary's.
 
+    Args:
+        name: a folder, the name of a base that comes with this package (`nano`), or a hub name.
+        dtype: of the weights.
+
     Raises:
         BadInput: no such folder or hub name, or it has no fast tokenizer.
     """
-    folder = resolve_folder(name)
+    packaged = Path(str(files("train"))) / "bases" / name
+    folder = packaged if packaged.is_dir() and not Path(name).is_dir() else resolve_folder(name)
     read_tokenizer(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)

@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     """What a training run needs to know.
 
     Attributes:
-        base: a folder or hub name; None makes a new base of `shape` from nothing.
+        base: a folder, a packaged base (`nano`) or a hub name; None makes a new base of `shape` from nothing.
         shape: of a new base.
         prompt: what the checkpoint will record.
         lora: adapters on a frozen base, merged at the end; None trains all weights.

@@ -1,11 +1,13 @@
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from gen_rerank import BIN_TOKENS, BadInput
-from gen_rerank.checkpoint import read_tokenizer
+from gen_rerank.checkpoint import Checkpoint, read_tokenizer
 from train.base import NanoShape, load_base, new_base, train_tokenizer
 from train.recipe import Recipe
 
@@ -29,16 +31,21 @@ def test_the_keys_start_as_twins_of_the_queries(tmp_path):
     assert torch.corrcoef(torch.stack([q, k]))[0, 1].item() == pytest.approx((1 - 0.3**2) ** 0.5, abs=0.03)
 
 
-def test_the_nano_preset_has_at_most_eight_million_parameters(tmp_path):
-    shape = Recipe.load("nano").shape
-    with torch.device("meta"):
-        model = Qwen3ForCausalLM(
-            Qwen3Config(
-                vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
-                num_attention_heads=shape.heads, num_key_value_heads=shape.heads, head_dim=shape.hidden // shape.heads,
-                intermediate_size=shape.mlp, tie_word_embeddings=True,
-            )
-        )  # fmt: skip
+def test_the_packaged_base_is_small_and_in_bfloat16():
+    recipe = Recipe.load("nano")
+    model, _ = load_base(recipe.base)
+    assert model.num_parameters() <= 8e6
+    folder = Path(str(files("train"))) / "bases" / recipe.base
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_size <= 16 * 2**20
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.bfloat16}
+    assert Checkpoint.open(folder).card.prompt.template == recipe.prompt.template
+
+
+def test_a_new_base_has_the_shape_that_the_recipe_says(tmp_path):
+    shape = Recipe.load("nano-base").shape
+    model = AutoModelForCausalLM.from_pretrained(new_base(["oak desk"], shape, tmp_path))
+    assert (model.config.hidden_size, model.config.num_hidden_layers) == (shape.hidden, shape.layers)
     assert model.num_parameters() <= 8e6
 
 
