@@ -103,7 +103,9 @@ def train_scalar(recipe: Recipe, model: str | Path, data: str | Path, out: str |
         backbone,
         config,
         token_ids=token_ids,
-        train_dataset=features_dataset(backbone, checkpoint.prompt, _split(dataset, "train")),
+        train_dataset=features_dataset(
+            backbone, checkpoint.prompt, _split(dataset, "train"), recipe.augment, seed=config.seed
+        ),
         eval_dataset=features_dataset(backbone, checkpoint.prompt, dataset.of("validation")),
         processing_class=tokenizer,
     )
@@ -135,17 +137,12 @@ def rows_dataset(
     """Return the packed rows of a split with their targets; None if nothing is judged in it."""
     if not dataset.judgments:
         return None
-    settings = augment or Augment()
-    pairs = [dataset.pair(row) for row in dataset.judgments]
-    products = [row.product_id for row in dataset.judgments]
-    rows = []
-    for copy in range(settings.copies):
-        varied = augmented(pairs, settings, seed=config.seed + copy)
-        rows += pack(prompt.encode(varied), products, config.row_tokens)
+    copies = _copies(prompt, dataset, augment, config.row_tokens, config.seed)
+    rows = [row for copy in copies for row in copy]
     labels = np.array([row.relevance for row in dataset.judgments])
     wanted = _targets(dataset, labels, config)
     tokens = sum(row.length for row in rows)
-    logger.info("%d pairs × %d in %d rows, %d tokens", len(labels), settings.copies, len(rows), tokens)
+    logger.info("%d pairs × %d in %d rows, %d tokens", len(labels), len(copies), len(rows), tokens)
     return datasets.Dataset.from_dict(
         {
             "prefix": [row.prefix for row in rows],
@@ -164,18 +161,28 @@ def rows_dataset(
     )
 
 
-def features_dataset(model: PreTrainedModel, prompt: Prompt, dataset: Dataset) -> datasets.Dataset | None:
+def features_dataset(
+    model: PreTrainedModel, prompt: Prompt, dataset: Dataset, augment: Augment | None = None, *, seed: int = 0
+) -> datasets.Dataset | None:
     """Return each pair's last hidden state `[hidden]` and its relevance; the backbone reads each pair once."""
     if not dataset.judgments:
         return None
-    features = _features(model, _rows(prompt, dataset, row_tokens=512), len(dataset.judgments))
-    columns = {"features": features, "relevance": np.array([row.relevance for row in dataset.judgments], np.float32)}
-    return datasets.Dataset.from_dict(columns).with_format("numpy")
+    copies = _copies(prompt, dataset, augment, row_tokens=512, seed=seed)
+    features = np.concatenate([_features(model, rows, len(dataset.judgments)) for rows in copies])
+    relevance = np.tile(np.array([row.relevance for row in dataset.judgments], np.float32), len(copies))
+    return datasets.Dataset.from_dict({"features": features, "relevance": relevance}).with_format("numpy")
 
 
-def _rows(prompt: Prompt, dataset: Dataset, row_tokens: int) -> list[Row]:
-    encoded = prompt.encode([dataset.pair(row) for row in dataset.judgments])
-    return pack(encoded, [row.product_id for row in dataset.judgments], row_tokens)
+def _copies(prompt: Prompt, dataset: Dataset, augment: Augment | None, row_tokens: int, seed: int) -> list[list[Row]]:
+    """Return the packed rows of each varied copy of the data; their members are places in `dataset.judgments`."""
+    settings = augment or Augment()
+    pairs = [dataset.pair(row) for row in dataset.judgments]
+    product_first = prompt.spec.template == "product_first"
+    groups = [row.product_id if product_first else row.query_id for row in dataset.judgments]
+    return [
+        pack(prompt.encode(augmented(pairs, settings, seed=seed + copy)), groups, row_tokens)
+        for copy in range(settings.copies)
+    ]
 
 
 @torch.inference_mode()

@@ -45,7 +45,7 @@ class Recipe(BaseModel):
         shape: of a new base.
         prompt: what the checkpoint will record.
         lora: adapters on a frozen base, merged at the end; None trains all weights.
-        augment: how training pairs are varied; as they are by default. Phase 2 and validation see them as they are.
+        augment: how training pairs are varied; as they are by default. Validation is never varied.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
     """
