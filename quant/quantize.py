@@ -220,6 +220,8 @@ def _write_rest(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
     }
     provenance = parent.card.provenance.model_copy(update={"quantization": made})
     parent.card.model_copy(update={"provenance": provenance}).save(folder)
+    for file in folder.iterdir():  # safetensors writes for its owner alone; a server may run as somebody else
+        file.chmod(0o644)
 
 
 def _fingerprint(folder: Path) -> str:

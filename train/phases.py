@@ -324,6 +324,8 @@ def _export(
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     card.save(partial)
+    for file in partial.iterdir():  # safetensors writes for its owner alone; a server may run as somebody else
+        file.chmod(0o644)
     if out.is_dir():
         out.rmdir()
     partial.replace(out)
