@@ -64,6 +64,9 @@ def tiny_data(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights: 2 layers, 64 wide, its own tokenizer. Do not write into it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
     from gen_rerank.checkpoint import Card, Readout, read_tokenizer
     from gen_rerank.prompt import PromptSpec
     from train.base import NanoShape, new_base
@@ -73,6 +76,14 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
         f"system user assistant Brand: Category: Price: Details: Description: Query: {p.title} {p.description} {p.category}"
         for p in tiny_shop.products.values()
     ]
-    new_base(texts, NanoShape(vocabulary=512, hidden=64, layers=2, heads=2, mlp=128), folder)
+    shape = NanoShape(vocabulary=512, hidden=64, layers=2, heads=2, mlp=128, embedding_std=0.02)
+    new_base(texts, shape, folder)
+    # A new base starts with silent residual branches; here each layer is to have a say.
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.normal_(0.0, 0.05)
+            layer.mlp.down_proj.weight.normal_(0.0, 0.05)
+    model.save_pretrained(folder)
     Card(readout=Readout.of(read_tokenizer(folder)), prompt=PromptSpec(max_length=128)).save(folder)
     return folder

@@ -1,4 +1,4 @@
-"""The demo itself, every step real, with a smaller shop and a model that hardly learns."""
+"""The demo itself, every step real, with a smaller shop and a few steps of training."""
 
 import json
 import math
@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("vllm")
 
 RECIPE = """
-shape: {vocabulary: 1024, hidden: 64, layers: 2, heads: 2, mlp: 128}
-prompt: {max_length: 160, instruction: Rate., budgets: {price: 0, description: 0}}
-augment: {copies: 2, rename_brands: 0.5}
+base: nano
+prompt: {max_length: 160, instruction: Rate relevance., budgets: {price: 0, description: 0}}
+augment: {copies: 1, rename_brands: 0.5, keep_brands: [Unbranded]}
 distributional:
-  {muon_learning_rate: 0.01, learning_rate: 2.0e-3, row_tokens: 256, per_device_train_batch_size: 8, max_steps: 30}
-scalar: {learning_rate: 1.0e-3, per_device_train_batch_size: 256, num_train_epochs: 1}
+  {muon_learning_rate: 0.002, learning_rate: 2.0e-4, row_tokens: 256, per_device_train_batch_size: 8, max_steps: 20}
+scalar: {learning_rate: 1.0e-4, per_device_train_batch_size: 256, num_train_epochs: 1}
 """
 
 
