@@ -24,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Rerankers for product search that read relevance as a distribution over eleven bins.",
 )
 train_app = typer.Typer(no_args_is_help=True, help="Train a checkpoint: phase 1 (distributional), phase 2 (scalar).")
 app.add_typer(train_app, name="train")
@@ -213,7 +212,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    """Rerankers for product search that read relevance as a distribution over eleven bins."""
 
 
 def _say_skipped(bad_rows: Sequence[BadRow]) -> None:

@@ -90,7 +90,29 @@ class RowSampler(LengthGroupedSampler):
         self.generator.manual_seed(self.seed + epoch)
 
 
-class DistributionalTrainer(SFTTrainer):
+class BinTrainer(SFTTrainer):
+    """What both phases share: the model returns bin logits, and what it should have said is not its input."""
+
+    def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
+        """Return the loss, a scalar, of logits `[pairs, 11]`; `wanted` has `relevance` and, in phase 1, `targets`."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """Return the mean loss over the pairs of the batch."""
+        names: tuple[str, ...] = ("targets", "relevance")
+        wanted = {name: inputs.pop(name) for name in names if name in inputs}
+        logits = model(**inputs)
+        loss = self.pair_loss(logits, wanted)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+
+class DistributionalTrainer(BinTrainer):
     """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean if asked for.
 
     Its data set has one packed row an example (`rows_dataset`).
@@ -128,21 +150,12 @@ class DistributionalTrainer(SFTTrainer):
             )
         return self.optimizer
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
-    ) -> Any:
-        """Return the mean loss over the pairs of the batch."""
-        targets, labels = inputs.pop("targets"), inputs.pop("relevance")
-        logits = model(**inputs)
-        loss = distribution_loss(logits, targets, labels, self.args.mse_weight)
-        return (loss, {"logits": logits}) if return_outputs else loss
+    def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
+        """Return KL(target ‖ model) + λ · MSE of the mean, averaged over the pairs of the batch."""
+        return distribution_loss(logits, wanted["targets"], wanted["relevance"], self.args.mse_weight)
 
 
-class ScalarTrainer(SFTTrainer):
+class ScalarTrainer(BinTrainer):
     """Phase 2: squared error of the mean, on features that the frozen backbone computed once.
 
     Its data set has `features` `[hidden]` and `relevance` for each pair.
@@ -155,18 +168,9 @@ class ScalarTrainer(SFTTrainer):
         super().__init__(model, args=_own_data(args), data_collator=_stack, **kwargs)
         self.model.forward = MethodType(_readout_logits, self.model)
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
-    ) -> Any:
+    def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
         """Return the mean squared error of the score."""
-        labels = inputs.pop("relevance")
-        logits = model(**inputs)
-        loss = F.mse_loss(mean_score(logits), labels)
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return F.mse_loss(mean_score(logits), wanted["relevance"])
 
 
 def distribution_loss(logits: Tensor, targets: Tensor, labels: Tensor, mse_weight: float = 0.0) -> Tensor:

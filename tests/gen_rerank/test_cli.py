@@ -86,7 +86,8 @@ def test_an_unknown_split_backend_or_recipe(run, tiny_checkpoint, tiny_data, tmp
 
 def test_a_file_where_a_folder_should_be(run, tiny_checkpoint, tiny_data, tmp_path):
     (tmp_path / "file").write_text("")
-    complaint(run("score", tiny_checkpoint, tiny_data, "--out", tmp_path / "file" / "scores.jsonl"))
+    said = complaint(run("score", tiny_checkpoint, tiny_data, "--out", tmp_path / "file" / "scores.jsonl"))
+    assert str(tmp_path / "file") in said
 
 
 def test_a_wrong_option_is_a_usage_error(run):

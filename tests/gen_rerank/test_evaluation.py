@@ -44,15 +44,15 @@ HAND_SCORES = Distribution(np.eye(11)[[9, 1, 6, 5]])
 
 
 @pytest.fixture(scope="module")
-def test_split(tiny_shop) -> Dataset:
+def judged(tiny_shop) -> Dataset:
     return tiny_shop.of("test")
 
 
 @pytest.fixture(scope="module")
-def noisy(test_split) -> Distribution:
+def noisy(judged) -> Distribution:
     """What a fair model could say: the truth with noise."""
     rng = np.random.default_rng(0)
-    gold = np.array([row.relevance for row in test_split.judgments])
+    gold = np.array([row.relevance for row in judged.judgments])
     centre = np.clip(gold + rng.normal(0, 0.1, len(gold)), 0, 1)[:, None]
     return Distribution.from_logits(-(((np.linspace(0, 1, 11)[None] - centre) / 0.15) ** 2))
 
@@ -96,29 +96,27 @@ def test_floors_have_no_calibration(by_hand):
     assert RPS not in report.slices["typo"].measures
 
 
-def test_random_is_below_bm25_and_bm25_below_the_truth(test_split, noisy):
+def test_random_is_below_bm25_and_bm25_below_the_truth(judged, noisy):
     floor, bm25, model = (
-        evaluate(name, test_split, scores)
-        for name, scores in (("random", random_scores(test_split)), ("bm25", bm25_scores(test_split)), ("model", noisy))
+        evaluate(name, judged, scores)
+        for name, scores in (("random", random_scores(judged)), ("bm25", bm25_scores(judged)), ("model", noisy))
     )
     assert floor.ranking["nDCG@10"].mean < bm25.ranking["nDCG@10"].mean < model.ranking["nDCG@10"].mean
     assert difference(model, floor)["nDCG@10"].low > 0
-    assert evaluate("random", test_split, random_scores(test_split)).to_json() == floor.to_json()
-    assert random_scores(test_split, 1).tolist() != random_scores(test_split).tolist()
+    assert evaluate("random", judged, random_scores(judged)).to_json() == floor.to_json()
+    assert random_scores(judged, 1).tolist() != random_scores(judged).tolist()
 
 
-def test_bm25_scores_are_those_of_the_pairs(test_split):
-    scores = dict(
-        zip([(row.query_id, row.product_id) for row in test_split.judgments], bm25_scores(test_split), strict=True)
-    )
-    for query_id, rows in test_split.by_query().items():
+def test_bm25_scores_are_those_of_the_pairs(judged):
+    scores = dict(zip([(row.query_id, row.product_id) for row in judged.judgments], bm25_scores(judged), strict=True))
+    for query_id, rows in judged.by_query().items():
         both_words = {row.product_id for row in rows if row.relevance == 1.0}
         found = {row.product_id: scores[query_id, row.product_id] for row in rows}
         assert max(found, key=found.__getitem__) in both_words
 
 
-def test_json_round_trip(tmp_path, test_split, noisy):
-    report = evaluate("model", test_split, noisy)
+def test_json_round_trip(tmp_path, judged, noisy):
+    report = evaluate("model", judged, noisy)
     report.save(tmp_path / "report.json")
     again = Evaluation.load(tmp_path / "report.json")
     assert again.to_json() == report.to_json()
@@ -126,7 +124,7 @@ def test_json_round_trip(tmp_path, test_split, noisy):
     row = json.loads((tmp_path / "report.json").read_text())
     assert row["ranking"]["nDCG@10"] == pytest.approx(report.ranking["nDCG@10"].to_json(), abs=1e-6)
     assert set(row["measures"]) == {*row["ranking"], RPS, ECE}
-    assert row["data"] == test_split.fingerprint
+    assert row["data"] == judged.fingerprint
     assert sum(one["pairs"] for one in row["reliability"]) == report.pairs
 
 
@@ -177,19 +175,19 @@ def test_a_report_that_is_not_there(tmp_path):
         Evaluation.load(tmp_path / "none.json")
 
 
-def test_differences_are_paired(test_split, noisy):
-    a = evaluate("a", test_split, noisy)
-    b = evaluate("b", test_split, bm25_scores(test_split))
+def test_differences_are_paired(judged, noisy):
+    a = evaluate("a", judged, noisy)
+    b = evaluate("b", judged, bm25_scores(judged))
     found = difference(a, b)
     assert list(found) == list(b.per_query)
     assert found["nDCG@10"].mean == pytest.approx(a.ranking["nDCG@10"].mean - b.ranking["nDCG@10"].mean)
     assert difference(b, a)["nDCG@10"].mean == pytest.approx(-found["nDCG@10"].mean)
 
 
-def test_other_data_cannot_be_compared(tiny_shop, test_split, noisy):
+def test_other_data_cannot_be_compared(tiny_shop, judged, noisy):
     train = tiny_shop.of("train")
     with pytest.raises(BadInput, match="'a' and 'b' were evaluated on different data"):
-        difference(evaluate("a", test_split, noisy), evaluate("b", train, random_scores(train)))
+        difference(evaluate("a", judged, noisy), evaluate("b", train, random_scores(train)))
 
 
 @pytest.mark.parametrize(
@@ -206,23 +204,23 @@ def test_no_judgments(by_hand):
         evaluate("x", by_hand.of("train"), [])
 
 
-def test_scores_file_round_trip(tmp_path, test_split, noisy):
-    write_scores(tmp_path / "scores.jsonl", test_split, noisy)
+def test_scores_file_round_trip(tmp_path, judged, noisy):
+    write_scores(tmp_path / "scores.jsonl", judged, noisy)
     found = read_scores(tmp_path / "scores.jsonl")
-    assert found.pairs == tuple((row.query_id, row.product_id) for row in test_split.judgments)
-    assert np.abs(found.of(test_split).probabilities - noisy.probabilities).max() < 2e-6
+    assert found.pairs == tuple((row.query_id, row.product_id) for row in judged.judgments)
+    assert np.abs(found.of(judged).probabilities - noisy.probabilities).max() < 2e-6
     row = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[0])
     assert list(row) == ["query_id", "product_id", "score", "std", "probabilities"]
     assert row["score"] == pytest.approx(float(noisy.mean[0]), abs=1e-6)
     assert row["std"] == pytest.approx(float(noisy.std[0]), abs=1e-6)
-    shuffled = Dataset(test_split.products, test_split.queries, test_split.judgments[::-1])
+    shuffled = Dataset(judged.products, judged.queries, judged.judgments[::-1])
     assert np.allclose(found.of(shuffled).mean, noisy.mean[::-1], atol=1e-5)
 
 
-def test_scores_of_other_pairs(tmp_path, by_hand, test_split):
+def test_scores_of_other_pairs(tmp_path, by_hand, judged):
     write_scores(tmp_path / "scores.jsonl", by_hand, HAND_SCORES)
     with pytest.raises(BadInput, match=r"no score for the judged pair q16 × p\w+ \(and \d+ more\)"):
-        read_scores(tmp_path / "scores.jsonl").of(test_split)
+        read_scores(tmp_path / "scores.jsonl").of(judged)
 
 
 def test_one_distribution_a_judgment(tmp_path, by_hand):
@@ -259,9 +257,9 @@ def test_missing_and_empty_scores_files(tmp_path):
         read_scores(tmp_path / "empty.jsonl")
 
 
-def test_tables(test_split, noisy):
-    floor = evaluate("a floor [red]", test_split, random_scores(test_split))
-    model = evaluate("model", test_split, noisy)
+def test_tables(judged, noisy):
+    floor = evaluate("a floor [red]", judged, random_scores(judged))
+    model = evaluate("model", judged, noisy)
     ranking = shown(ranking_table([floor, model]))
     assert "a floor [red]" in ranking  # names are text, not markup
     assert str(model.ranking["nDCG@10"]) in ranking

@@ -10,14 +10,14 @@ from gen_rerank.report import bars, example_rows, write_report
 
 
 @pytest.fixture
-def test_split(tiny_shop):
+def judged(tiny_shop):
     return tiny_shop.of("test")
 
 
 @pytest.fixture
-def scored(test_split):
+def scored(judged):
     rng = np.random.default_rng(0)
-    return Distribution.from_logits(rng.normal(size=(len(test_split.judgments), 11)))
+    return Distribution.from_logits(rng.normal(size=(len(judged.judgments), 11)))
 
 
 def test_bars_are_as_tall_as_the_probabilities():
@@ -25,17 +25,17 @@ def test_bars_are_as_tall_as_the_probabilities():
     assert bars([0.0] * 11) == " " * 11
 
 
-def test_an_example_lists_the_best_scored_candidates(test_split, scored):
-    query_id = next(iter(test_split.queries))
-    rows = example_rows(test_split, scored, query_id)
+def test_an_example_lists_the_best_scored_candidates(judged, scored):
+    query_id = next(iter(judged.queries))
+    rows = example_rows(judged, scored, query_id)
     assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
-    judged = {row.product_id: row.relevance for row in test_split.judgments if row.query_id == query_id}
-    assert all(judged[row.product.product_id] == row.relevance for row in rows)
+    grades = {row.product_id: row.relevance for row in judged.judgments if row.query_id == query_id}
+    assert all(grades[row.product.product_id] == row.relevance for row in rows)
 
 
-def test_the_report_is_one_file_that_asks_for_nothing_else(test_split, scored, tmp_path):
-    random, bm25 = evaluate_floors(test_split)
-    ours = [evaluate(name, test_split, scored) for name in ("phase1", "phase2", "int8")]
+def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_path):
+    random, bm25 = evaluate_floors(judged)
+    ours = [evaluate(name, judged, scored) for name in ("phase1", "phase2", "int8")]
     rows = {name: [i.mean, i.low, i.high] for name, i in ours[1].ranking.items()}
     compared = {name.lower(): [i.mean, i.low, i.high] for name, i in difference(ours[1], bm25).items()}
     summary = {
@@ -48,7 +48,7 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(test_split, scored, t
         "seconds": {"sample": 1.0},
     }
     path = tmp_path / "report.html"
-    write_report(path, [random, bm25, *ours], summary, test_split, scored, list(test_split.queries)[:3])
+    write_report(path, [random, bm25, *ours], summary, judged, scored, list(judged.queries)[:3])
     page = path.read_text()
     assert not re.search(r"(src|href)=|url\(|@import|http", page)
     assert page.count('aria-label="reliability of') == 3
