@@ -7,11 +7,13 @@ model was trained with, because a wrong one of these fails silently. The weights
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
@@ -21,10 +23,21 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt, PromptSpec
 
 CARD = "gen_rerank.json"
+NEEDED = ("config.json", "tokenizer.json")
+ADAPTER_CONFIG = "adapter_config.json"
+
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
 
 
 class Readout(BaseModel):
-    """Which output rows are read and what each is worth; the order is the model's."""
+    """Which outputs are read and what each is worth; the order is the model's.
+
+    Attributes:
+        kind: `bins` and `yes_no` read rows of a decoder's output matrix, `classifier` the head of an encoder.
+        tokens: whose rows are read; empty for a classifier.
+        token_ids: their ids, which must be those of the checkpoint's tokenizer.
+        values: the relevance of each output, one of 0.0, 0.1 … 1.0.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,6 +54,16 @@ class Readout(BaseModel):
             BadInput: a bin token is not a single token of this tokenizer.
         """
         return cls(tokens=tokens, token_ids=tuple(single_token_id(tokenizer, token) for token in tokens))
+
+    @classmethod
+    def classifier(cls) -> Readout:
+        """Return the readout of an encoder whose labels are the eleven bins.
+
+        Example:
+            >>> Readout.classifier().values[:3]
+            (0.0, 0.1, 0.2)
+        """
+        return cls(kind="classifier", tokens=(), token_ids=())
 
 
 class Calibration(BaseModel):
@@ -101,23 +124,43 @@ class Checkpoint:
 
         Raises:
             BadInput: not a checkpoint: a missing file, a card that does not parse, a bin token that is not a single
-                token, a template that is not the recorded one, a readout outside the vocabulary. One sentence says which.
+                token, a template that is not the recorded one, a readout outside the vocabulary, a classifier with
+                another number of labels, an adapter. One sentence says which.
         """
         folder = resolve_folder(name)
-        card = _read_card(folder)
-        for needed in ("config.json", "tokenizer.json"):
+        if (folder / ADAPTER_CONFIG).is_file():
+            base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "another model"
+            raise BadInput(
+                f"{folder}: this is an adapter of {base}; pass the base as the model and this folder as --adapter"
+            )
+        card = read_card(folder, Card)
+        for needed in NEEDED:
             if not (folder / needed).is_file():
                 raise BadInput(f"{folder}: not a checkpoint, {needed} is missing")
         if not any(folder.glob("*.safetensors")):
             raise BadInput(f"{folder}: not a checkpoint, it has no *.safetensors weights")
         tokenizer = read_tokenizer(folder)
-        config = _read_config(folder / "config.json")
-        _check_readout(folder, card.readout, tokenizer, int(config.get("vocab_size", 0)))
+        config = read_json(folder / "config.json")
+        _check_readout(folder, card.readout, tokenizer, config)
         try:
             prompt = Prompt(card.prompt, tokenizer)
         except BadInput as error:
             raise BadInput(f"{folder}: {error}") from error
         return cls(folder, card, tokenizer, prompt, config)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256, 16 hexadecimal digits, over what an adapter is trained against.
+
+        That is the weights, the configuration, the tokenizer, the template and the readout. Calibration and provenance
+        may change without it. The first call reads all the weights.
+        """
+        digest = hashlib.sha256()
+        for file in (*sorted(self.folder.glob("*.safetensors")), *(self.folder / name for name in NEEDED)):
+            with file.open("rb") as stream:
+                digest.update(f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{self.prompt.spec.sha256}\n{self.card.readout.model_dump_json()}".encode())
+        return digest.hexdigest()[:16]
 
 
 def resolve_folder(name: str | Path) -> Path:
@@ -180,39 +223,67 @@ def source_commit() -> str | None:
         return None
 
 
-def _read_card(folder: Path) -> Card:
+def read_card(folder: Path, kind: type[AnyCard]) -> AnyCard:
+    """Return `gen_rerank.json` of a folder.
+
+    Raises:
+        BadInput: it is missing, or is no such card; the sentence names the first wrong place.
+    """
     file = folder / CARD
     if not file.is_file():
         raise BadInput(f"{folder}: not a gen_rerank checkpoint, {CARD} is missing")
     try:
-        return Card.model_validate_json(file.read_bytes())
+        return kind.model_validate_json(file.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadInput(f"{file}: {where}: {first['msg']}") from error
 
 
-def _read_config(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        BadInput: it is not JSON, or not an object.
+    """
     try:
-        config = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except ValueError as error:
         raise BadInput(f"{file}: not valid JSON ({error})") from error
-    if not isinstance(config, dict):
+    if not isinstance(content, dict):
         raise BadInput(f"{file}: not a JSON object")
-    return config
+    return content
 
 
-def _check_readout(folder: Path, readout: Readout, tokenizer: Tokenizer, vocabulary: int) -> None:
-    if not len(readout.tokens) == len(readout.token_ids) == len(readout.values):
-        raise BadInput(f"{folder / CARD}: readout tokens, token_ids and values differ in number")
+def _check_readout(folder: Path, readout: Readout, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
     try:
         bin_columns(readout.values)
-        found = tuple(single_token_id(tokenizer, token) for token in readout.tokens)
+        if readout.kind == "classifier":
+            _check_labels(readout, config)
+        else:
+            _check_tokens(readout, tokenizer, int(config.get("vocab_size", 0)))
     except BadInput as error:
         raise BadInput(f"{folder}: {error}") from error
+
+
+def _check_labels(readout: Readout, config: dict[str, Any]) -> None:
+    if readout.tokens or readout.token_ids:
+        raise BadInput("a classifier reads its labels, but the card names readout tokens")
+    # Two are transformers' default, which it does not write down.
+    labels = len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
+    if labels != len(readout.values):
+        raise BadInput(f"the model has {labels} labels, the card gives values to {len(readout.values)}")
+
+
+def _check_tokens(readout: Readout, tokenizer: Tokenizer, vocabulary: int) -> None:
+    if not len(readout.tokens) == len(readout.token_ids) == len(readout.values):
+        raise BadInput("readout tokens, token_ids and values differ in number")
+    if readout.kind == "yes_no" and sorted(readout.values) != [0.0, 1.0]:
+        raise BadInput(f"a yes_no readout has two tokens, worth 0 and 1, not {list(readout.values)}")
+    found = tuple(single_token_id(tokenizer, token) for token in readout.tokens)
     if found != readout.token_ids:
         raise BadInput(
-            f"{folder}: the tokenizer is another one: its readout tokens have the ids {list(found)}, the card says {list(readout.token_ids)}"
+            f"the tokenizer is another one: its readout tokens have the ids {list(found)}, the card says {list(readout.token_ids)}"
         )
     if max(found) >= vocabulary:
-        raise BadInput(f"{folder}: readout token id {max(found)} is outside the model's vocabulary of {vocabulary}")
+        raise BadInput(f"readout token id {max(found)} is outside the model's vocabulary of {vocabulary}")

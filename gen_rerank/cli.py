@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from gen_rerank import __version__
+from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.records import BadRow
 
@@ -38,8 +39,12 @@ DataOption = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
 Config = Annotated[str, typer.Option("--config", help="A preset (nano, 0.6b) or a YAML file.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+AdapterName = Annotated[
+    str | None, typer.Option("--adapter", help="A LoRA adapter of the model: a folder or a hub name.")
+]
 Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
 Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
@@ -90,9 +95,12 @@ def train_distributional(
     out: Out,
     config: Config = "nano",
     base: Annotated[str | None, typer.Option("--base", help="Replaces the recipe's base model.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")] = False,
+    resume: Resume = False,
 ) -> None:
-    """Phase 1: learn the distribution of relevance.
+    """Phase 1: learn the distribution of relevance, from a base model and graded judgments.
+
+    A run that was interrupted goes on with --resume. On several GPUs: accelerate launch --config_file
+    train/recipes/fsdp.yaml -m gen_rerank train distributional …
 
     Example: gen-rerank train distributional --config nano --data shop --out runs/phase1
     """
@@ -101,8 +109,9 @@ def train_distributional(
     from train.recipe import Recipe
 
     recipe = Recipe.load(config)
-    checkpoint = run(recipe if base is None else recipe.model_copy(update={"base": base}), data, out, resume=resume)
-    console.print(f"{checkpoint.folder}: phase 1 done, {checkpoint.card.provenance.metrics}")
+    recipe = recipe if base is None else recipe.model_copy(update={"base": base})
+    checkpoint = run(recipe, data, out, resume=resume, console=console)
+    _say_trained(checkpoint)
 
 
 @train_app.command("scalar")
@@ -111,8 +120,9 @@ def train_scalar(
     data: DataOption,
     out: Out,
     config: Config = "nano",
+    resume: Resume = False,
 ) -> None:
-    """Phase 2: keep the backbone, align the score.
+    """Phase 2: keep the backbone, align the score. The backbone reads each pair once; only the readout is trained.
 
     Example: gen-rerank train scalar --config nano --model runs/phase1 --data shop --out runs/model
     """
@@ -120,8 +130,59 @@ def train_scalar(
     from train.phases import train_scalar as run
     from train.recipe import Recipe
 
-    checkpoint = run(Recipe.load(config), model, data, out)
-    console.print(f"{checkpoint.folder}: phase 2 done, {checkpoint.card.provenance.metrics}")
+    _say_trained(run(Recipe.load(config), model, data, out, resume=resume, console=console))
+
+
+@train_app.command("adapter")
+def train_adapter(
+    base: Annotated[str, typer.Option("--base", help="A checkpoint with the bins readout.", show_default=False)],
+    catalog: Annotated[
+        Path, typer.Option("--catalog", help="A folder with products, queries and judgments.", show_default=False)
+    ],
+    out: Out,
+    config: Config = "adapter",
+    resume: Resume = False,
+) -> None:
+    """A LoRA for one shop: a few hundred judgments are enough to start. The base stays as it is.
+
+    Training stops when the validation queries get no better. Without a gain on them no adapter is written.
+
+    Example: gen-rerank train adapter --base runs/model --catalog my-shop --out runs/my-shop
+    """
+    _train_log()
+    from train.adapter import train_adapter as run
+    from train.recipe import Recipe
+
+    adapter = run(Recipe.load(config), base, catalog, out, resume=resume, console=console)
+    console.print(f"{adapter.folder}: adapter of {adapter.card.base.name}, {adapter.folder / 'training.html'}")
+
+
+@train_app.command("encoder")
+def train_encoder(
+    data: DataOption,
+    out: Out,
+    preset: Annotated[str, typer.Option("--preset", help="micro, mini, base or large.")] = "base",
+    config: Annotated[str | None, typer.Option("--config", help="A YAML file in place of the preset.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", help="A folder, a hub name, minilm (an extra) or none (a new model of the preset's shape)."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")] = False,
+) -> None:
+    """The baseline: a cross-encoder with eleven labels, through sentence-transformers.
+
+    Example: gen-rerank train encoder --preset micro --base minilm --data shop --out runs/encoder
+    """
+    _train_log()
+    from train.encoder import EncoderRecipe
+    from train.encoder import train_encoder as run
+
+    recipe = EncoderRecipe.load(config or preset)
+    chosen = recipe if base is None else recipe.with_base(base)
+    checkpoint = run(chosen, data, out, resume=resume, console=console)
+    console.print(f"{checkpoint.folder}: encoder done, {checkpoint.card.provenance.metrics}")
 
 
 @app.command()
@@ -131,6 +192,7 @@ def score(
     out: Out,
     split: Split = "test",
     backend: BackendName = "transformers",
+    adapter: AdapterName = None,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Write the distribution of every judged pair of a split, as JSON Lines.
@@ -139,7 +201,7 @@ def score(
     """
     from gen_rerank.commands import score_split
 
-    done = score_split(model, data, split, backend, skip_bad_rows, out)
+    done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter)
     _say_skipped(done.bad_rows)
     console.print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({backend})")
 
@@ -150,6 +212,7 @@ def evaluate(
     data: Data,
     split: Split = "test",
     backend: BackendName = "transformers",
+    adapter: AdapterName = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the evaluation as JSON.")] = None,
     scores: Annotated[Path | None, typer.Option("--scores", help="Write the distributions as JSON Lines.")] = None,
     skip_bad_rows: SkipBadRows = False,
@@ -160,7 +223,7 @@ def evaluate(
     """
     from gen_rerank.commands import evaluate_model
 
-    report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores)
+    report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores, adapter=adapter)
     _say_skipped(report.bad_rows)
     for table in report.tables:
         console.print(table)
@@ -220,6 +283,11 @@ def _say_skipped(bad_rows: Sequence[BadRow]) -> None:
         console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
     if bad_rows:
         console.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+
+
+def _say_trained(checkpoint: Checkpoint) -> None:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in (checkpoint.card.provenance.metrics or {}).items())
+    console.print(f"{checkpoint.folder}: {figures}; {checkpoint.folder / 'training.html'}")
 
 
 def _train_log() -> None:

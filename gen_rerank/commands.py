@@ -43,21 +43,31 @@ class Report:
     bad_rows: tuple[BadRow, ...]
 
 
-def score_split(model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path) -> Scored:
+def score_split(
+    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path, *, adapter: str | None = None
+) -> Scored:
     """Score the judged pairs of a split and write them.
 
     Raises:
-        BadInput: bad data, an empty split, or a refused checkpoint.
+        BadInput: bad data, an empty split, or a refused checkpoint or adapter.
     """
     dataset = judged_split(data, split, skip_bad_rows)
-    distribution, scored = _score(open_scorer(model, cast(Backend, backend)), dataset)
+    distribution, scored = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_scores(out, dataset, distribution)
     return scored
 
 
 def evaluate_model(
-    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path | None, scores: Path | None
+    model: str,
+    data: Path,
+    split: str,
+    backend: str,
+    skip_bad_rows: bool,
+    out: Path | None,
+    scores: Path | None,
+    *,
+    adapter: str | None = None,
 ) -> Report:
     """Measure a model beside its floors; return tables, and write JSON where paths are given.
 
@@ -65,8 +75,8 @@ def evaluate_model(
         BadInput: as `score_split`.
     """
     dataset = judged_split(data, split, skip_bad_rows)
-    distribution, _ = _score(open_scorer(model, cast(Backend, backend)), dataset)
-    name = Path(model).name
+    distribution, _ = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
+    name = " + ".join(Path(part).name for part in (model, adapter) if part)
     report = evaluate(name, dataset, distribution)
     floors = evaluate_floors(dataset)
     for path in (out, scores):

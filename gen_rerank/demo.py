@@ -25,7 +25,7 @@ from rich.table import Table
 
 from gen_rerank.commands import evaluate_floors, judged_split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import ECE, RPS, Evaluation, difference, evaluate, read_scores
+from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate, read_scores
 from gen_rerank.metrics import Interval, agreement
 from gen_rerank.records import Dataset
 from gen_rerank.report import bars, write_report
@@ -178,7 +178,8 @@ class Demo:
                 for tag, found in phase2.slices.items()
             },
             "calibration": {
-                name: {"rps": _mean(by_name[name], RPS), "ece": _mean(by_name[name], ECE)} for name in _SYSTEMS
+                name: {key: _mean(by_name[name], measure) for key, measure in (("rps", RPS), ("mse", MSE), ("ece", ECE))}
+                for name in _SYSTEMS
             },
             "parity": {"max_abs_score_difference": round(same.max_difference, 5), "kendall_tau": round(same.tau, 5)},
             "serving": serving,

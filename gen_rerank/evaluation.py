@@ -24,11 +24,13 @@ from gen_rerank.metrics import Doubles, Interval, ReliabilityBin
 from gen_rerank.records import Dataset
 
 RPS = "RPS"
+MSE = "MSE"
 ECE = f"ECE({metrics.RELIABILITY_BINS} bins)"
 
 _MEANINGS = {
     **{measure.name: measure.meaning for measure in metrics.MEASURES},
     RPS: "ranked probability score in units of relevance, against each annotator's label; mean of a query's pairs, then of queries",
+    MSE: "squared error of the score against the relevance; mean of a query's pairs, then of queries",
     ECE: "mean |mean score - mean relevance| over equal-width bins of the score, weighted by pairs; interval over queries",
 }  # fmt: skip
 
@@ -56,8 +58,8 @@ class Evaluation:
         queries: how many were judged.
         pairs: how many were judged.
         ranking: each ranking measure, higher is better; see `gen_rerank.metrics.MEASURES`.
-        calibration: `RPS` and `ECE(10 bins)`, lower is better; None for scores without distributions.
-        slices: by tag, in alphabetical order; ranking measures and `RPS`.
+        calibration: `RPS`, `MSE` and `ECE(10 bins)`, lower is better; None for scores without distributions.
+        slices: by tag, in alphabetical order; ranking measures, `RPS` and `MSE`.
         reliability: the bins of the reliability diagram that have pairs; empty without distributions.
         query_ids: the judged queries, in the order of `per_query`.
         per_query: by measure, `[queries]` float64; NaN where the measure is undefined.
@@ -174,8 +176,9 @@ def evaluate(name: str, dataset: Dataset, scores: Distribution | npt.ArrayLike, 
     if distribution is not None:
         labels = [row.labels or (row.relevance,) for row in rows]
         per_query[RPS] = _query_means(queries, metrics.ranked_probability_score(distribution, labels))
+        per_query[MSE] = _query_means(queries, (values - gold) ** 2)
         error = metrics.calibration_error(queries, values, gold, seed=seed)
-        calibration = {RPS: metrics.bootstrap(per_query[RPS], seed=seed), ECE: error}
+        calibration = {**_summary({name: per_query[name] for name in (RPS, MSE)}, seed), ECE: error}
     query_ids = tuple(dict.fromkeys(queries))
     return Evaluation(
         name=name,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -103,7 +104,8 @@ class Prompt:
 
     Raises:
         BadInput: unknown template, a template that is not the one of `spec.sha256`, a template whose fixed part leaves
-            no room in `max_length`, or a tokenizer that makes control tokens out of plain text.
+            no room in `max_length`, a tokenizer without an encoder template's control tokens, or one that makes control
+            tokens out of plain text.
 
     Example:
         >>> prompt = Prompt(PromptSpec(), tokenizer)  # doctest: +SKIP
@@ -122,6 +124,7 @@ class Prompt:
             )
         self.spec = spec.model_copy(update={"sha256": sha256})
         self._control = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+        _check_markers(spec.template, source, self._control)
         self._names = {number: token for token, number in self._control.items()}
         self._text = _plain_text_tokenizer(tokenizer, self._control)
         self._template = _compile(source, tuple(self._control.items()))
@@ -141,21 +144,44 @@ class Prompt:
         Raises:
             BadInput: a query without text.
         """
-        rows = self._fitted(pairs, instruction)
+        return self._fit(pairs, instruction)[1]
+
+    def segments(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> list[tuple[str, ...]]:
+        """Return the texts between the control tokens of each pair's prompt, cut as `encode` cuts them.
+
+        For the template `encoder` they are (query, document): what a library that knows pairs of texts, and no prompts,
+        must be given so that it makes the token ids of `encode`.
+
+        Raises:
+            BadInput: a query without text.
+
+        Example:
+            >>> Prompt(PromptSpec(template="encoder"), tokenizer).segments([pair])  # doctest: +SKIP
+            [('oak desk', 'Oak writing desk')]
+        """
+        rows, _ = self._fit(pairs, instruction)
+        return [tuple(self._template.render(row).split(_MARK)[2:-2:2]) for row in rows]
+
+    def render(self, pair: Pair, *, instruction: str | None = None) -> str:
+        """Return the prompt of one pair as text, for people to read; models get `encode`."""
+        (row,), _ = self._fit([pair], instruction)
+        parts = self._template.render(row).split(_MARK)
+        return "".join(self._names[int(part)] if i % 2 else part for i, part in enumerate(parts))
+
+    def _fit(
+        self, pairs: Sequence[Pair], instruction: str | None
+    ) -> tuple[list[dict[FieldName, str]], list[list[int]]]:
+        """Return the fields of each pair, cut to their budgets and to `max_length` together, and their token ids."""
+        rows = self._within_budgets(pairs, instruction)
         encoded = self._tokens(rows)
         while too_long := [i for i, ids in enumerate(encoded) if len(ids) > self.spec.max_length]:
             for i in too_long:
                 self._shrink(rows[i], len(encoded[i]) - self.spec.max_length)
             for i, ids in zip(too_long, self._tokens([rows[i] for i in too_long]), strict=True):
                 encoded[i] = ids
-        return encoded
+        return rows, encoded
 
-    def render(self, pair: Pair, *, instruction: str | None = None) -> str:
-        """Return the prompt of one pair as text, for people to read; models get `encode`."""
-        parts = self._template.render(self._fitted([pair], instruction)[0]).split(_MARK)
-        return "".join(self._names[int(part)] if i % 2 else part for i, part in enumerate(parts))
-
-    def _fitted(self, pairs: Sequence[Pair], instruction: str | None) -> list[dict[FieldName, str]]:
+    def _within_budgets(self, pairs: Sequence[Pair], instruction: str | None) -> list[dict[FieldName, str]]:
         """Return the fields of each pair, cleaned and cut to their budgets."""
         rows = [_fields(pair, self.spec.instruction if instruction is None else instruction) for pair in pairs]
         for field in FIELDS:
@@ -227,13 +253,27 @@ def _plain_text_tokenizer(tokenizer: Tokenizer, control: dict[str, int]) -> Toke
     description = json.loads(tokenizer.to_str())
     description.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
     text = Tokenizer.from_str(json.dumps(description))
-    numbers = set(control.values())
+    # An unknown word becomes this one, which says nothing and ends nothing.
+    unknown = control.get(description["model"].get("unk_token") or "")
+    numbers = set(control.values()) - {unknown}
     for token in control:
         if numbers & set(text.encode(token, add_special_tokens=False).ids):
             raise BadInput(
                 f"the tokenizer turns the plain text {token!r} into a control token; its vocabulary is not safe to serve"
             )
     return text
+
+
+def _check_markers(template: str, source: str, control: dict[str, int]) -> None:
+    """Refuse an encoder's template for a tokenizer of another family, such as RoBERTa's.
+
+    A decoder may learn to read chat markers that it does not know as text; an encoder's head reads the token `[CLS]`.
+    """
+    missing = [token for token in dict.fromkeys(re.findall(r"\[[A-Z]+\]", source)) if token not in control]
+    if missing:
+        raise BadInput(
+            f"the template {template!r} needs the control tokens {', '.join(missing)}, which the tokenizer lacks"
+        )
 
 
 @cache

@@ -207,16 +207,16 @@ class _Reader(Generic[Row]):
 
     def numbered(self, key: Any) -> Iterator[tuple[int, Row]]:
         """Yield valid rows with their line; a repeated key is refused."""
-        seen: dict[str, int] = {}
+        seen: dict[str, tuple[int, Row]] = {}
         for line, raw in self._raw():
             try:
                 row = self.record.model_validate(raw) if isinstance(raw, dict) else self.record.model_validate_json(raw)
             except ValidationError as error:
                 self.refuse(line, _reason(error))
                 continue
-            first = seen.setdefault(key(row), line)
-            if first != line:
-                self.refuse(line, f"{key(row)} was already given in line {first}")
+            first_line, first = seen.setdefault(key(row), (line, row))
+            if first_line != line:
+                self.refuse(line, f"{key(row)} was already given in line {first_line}{_contradiction(first, row)}")
                 continue
             yield line, row
 
@@ -252,6 +252,20 @@ def _plain(key: str, value: Any) -> Any:
     return {name: text for name, text in items if text is not None}
 
 
+def _contradiction(first: Record, again: Record) -> str:
+    """Name the first column in which a repeated row says something else: which of the two is right, people must say."""
+    for name in type(first).model_fields:
+        old, new = getattr(first, name), getattr(again, name)
+        if old != new:
+            return f", with another {name.removesuffix('s')} ({_shown(old)}, here {_shown(new)})"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
 def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -263,6 +277,4 @@ def _reason(error: ValidationError) -> str:
         return "not a JSON object"
     if first["type"] == "missing":
         return f"column {where!r} is missing"
-    shown = json.dumps(first["input"], default=str, ensure_ascii=False)
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"
-    return f"column {where!r}: {first['msg']}, but it is {shown}"
+    return f"column {where!r}: {first['msg']}, but it is {_shown(first['input'])}"

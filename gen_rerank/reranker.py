@@ -56,13 +56,20 @@ class Reranker:
         self.scorer = scorer
 
     @classmethod
-    def load(cls, path: str | Path, backend: Backend = "transformers") -> Reranker:
+    def load(
+        cls, path: str | Path, backend: Backend = "transformers", *, adapter: str | Path | None = None
+    ) -> Reranker:
         """Open a checkpoint folder or hub name.
 
+        Args:
+            path: the folder or the hub name.
+            backend: what computes.
+            adapter: the folder or hub name of a LoRA adapter that was trained on this checkpoint.
+
         Raises:
-            BadInput: the checkpoint is refused, or there is no such backend.
+            BadInput: the checkpoint or the adapter is refused, or there is no such backend.
         """
-        return cls(open_scorer(path, backend))
+        return cls(open_scorer(path, backend, adapter))
 
     def score(self, query: str, products: Sequence[ProductLike], *, instruction: str | None = None) -> list[Result]:
         """Return one result a product, in the order given.

@@ -22,7 +22,7 @@ def ranking_table(evaluations: Sequence[Evaluation]) -> Table:
     first = f": {evaluations[0].queries:,} queries, {evaluations[0].pairs:,} pairs" if evaluations else ""
     table = Table(
         title=f"Ranking and calibration{first}",
-        caption="mean [95% bootstrap interval over queries]; RPS and ECE: lower is better",
+        caption="mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better",
     )
     table.add_column("System", no_wrap=True)
     measures = list(dict.fromkeys(name for one in evaluations for name in (*one.ranking, *(one.calibration or {}))))
@@ -39,7 +39,7 @@ def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") ->
 
     Args:
         evaluations: of the same split.
-        measure: the measure shown, a ranking measure or `RPS`.
+        measure: the measure shown, a ranking measure, `RPS` or `MSE`.
     """
     table = Table(title=f"{measure} by slice", caption="mean [95% bootstrap interval over queries]")
     table.add_column("Slice", no_wrap=True)

@@ -1,8 +1,8 @@
-"""Training pairs that a shop will see tomorrow: new brands, typos, words around the point.
+"""Training pairs that a shop will see tomorrow: new brands, typos, words around the point, products with half their fields.
 
 A small model remembers the brands and phrasings that it was trained on instead of comparing them. Here each copy of the training
-set gets other names for its brands (the same name in a product and in all its queries, so that what matches still matches), typing errors, and words that
-mean nothing. Labels stay as they are. Texts only: tokens and targets are made elsewhere.
+set gets other names for its brands (the same name in a product and in all its queries, so that what matches still matches), typing errors, words that
+mean nothing, and products whose brand, category or attributes are missing, as they are in real catalogs. Labels stay as they are. Texts only: tokens and targets are made elsewhere.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Augment:
         keep_brands: names that mean something and stay ("Unbranded").
         typos: the share of queries that get one typing error.
         fillers: the share of queries that get one to three invented words, in front or behind.
+        drop_fields: the share of products that lose their brand field; likewise, each on its own, category and attributes.
     """
 
     copies: int = 1
@@ -38,6 +39,7 @@ class Augment:
     keep_brands: tuple[str, ...] = ()
     typos: float = 0.0
     fillers: float = 0.0
+    drop_fields: float = 0.0
 
 
 def augmented(pairs: Sequence[Pair], settings: Augment, *, seed: int) -> list[Pair]:
@@ -65,7 +67,7 @@ def augmented(pairs: Sequence[Pair], settings: Augment, *, seed: int) -> list[Pa
         if key not in renamings:
             renamed = pattern is not None and rng.random() < settings.rename_brands
             renamings[key] = _Renaming(pattern, rng) if renamed and pattern is not None else None
-            products[key] = _renamed(pair.product, renamings[key])
+            products[key] = _with_gaps(_renamed(pair.product, renamings[key]), settings.drop_fields, rng)
         renaming = renamings[key]
         query = renaming.apply(pair.query) if renaming else pair.query
         if rng.random() < settings.typos:
@@ -130,6 +132,13 @@ def _renamed(product: Product, renaming: _Renaming | None) -> Product:
     changed = {name: renaming.apply(text) for name, text in texts.items() if text}
     attributes = {name: renaming.apply(value) for name, value in product.attributes.items()}
     return product.model_copy(update={**changed, "attributes": attributes})
+
+
+def _with_gaps(product: Product, share: float, rng: random.Random) -> Product:
+    if not share:
+        return product
+    empty = {"brand": None, "category": None, "attributes": {}}
+    return product.model_copy(update={name: value for name, value in empty.items() if rng.random() < share})
 
 
 def _with_fillers(query: str, rng: random.Random) -> str:

@@ -1,23 +1,52 @@
 """What training starts from: a model that has the eleven bin tokens.
 
-`load_base` opens any causal language model and gives it the bin tokens; `new_base` makes a tiny Qwen3 from nothing, with
-a tokenizer of its own, that gradient descent can teach to match words within minutes. Training itself is elsewhere.
+`open_base` opens the base that a recipe asks for: quantized or not, with fewer layers or all, its bin rows warm or not.
+`load_base` is its plain form: any causal language model as it is. `merge_into_plain` is the way back: a LoRA and its
+base as one model without either library's modules. `new_base` makes a tiny Qwen3 from nothing, with a tokenizer of
+its own, that gradient descent can teach to match words within minutes. Which layers go is `prune`'s, what warm rows
+are `warm_start`'s; training itself is elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
+from peft import (
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    prepare_model_for_kbit_training,
+    set_peft_model_state_dict,
+)
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from gen_rerank.bins import BIN_TOKENS
 from gen_rerank.checkpoint import read_tokenizer, resolve_folder
+from gen_rerank.errors import BadInput
+from train.prune import keep_most_important
+from train.warm_start import start_between
+
+if TYPE_CHECKING:
+    from train.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+Quantization = Literal["nf4", "int8"]
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
@@ -54,8 +83,8 @@ def new_base(texts: Iterable[str], shape: NanoShape, folder: str | Path, *, seed
     """Write a tiny Qwen3 with random weights and a tokenizer trained on `texts`.
 
     Each head's key projection starts close to its query projection, so that a token attends to its twin from the first
-    step (mimetic initialisation: Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers", ICML 2023). Without
-    it a model of this size does not learn in minutes that a word of the query stands in the product.
+    step (mimetic initialisation: Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers", ICML 2023).
+    Without it a model of this size does not learn in minutes that a word of the query stands in the product.
 
     Returns:
         the folder, which transformers, PEFT and vLLM open without our code.
@@ -108,6 +137,43 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
 
 
+def open_base(
+    recipe: Recipe, name: str | Path, texts: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return the model that a recipe trains, and its tokenizer, both with the eleven bin tokens.
+
+    In this order: load (a base under a LoRA in bfloat16 or quantized, one that is trained itself in the recipe's
+    `weights`), leave out layers, add the bin tokens, start their rows. A base that already has the bin tokens keeps
+    its rows.
+
+    Args:
+        recipe: its `lora`, `quantize_base`, `weights`, `keep_layers` and `warm_start` are read.
+        name: a folder, the name of a packaged base or a hub name; usually `recipe.base`.
+        texts: of the catalog, by which the layers' importance is measured; read only if the recipe has `keep_layers`.
+
+    Raises:
+        BadInput: no such base, too few layers, no such yes or no token, or bitsandbytes cannot run here.
+
+    Example:
+        >>> model, tokenizer = open_base(Recipe.load("0.6b"), "Qwen/Qwen3-Reranker-0.6B", [])  # doctest: +SKIP
+    """
+    folder = base_folder(name)
+    tokenizer = _open_tokenizer(folder)
+    dtype = torch.bfloat16 if recipe.lora else getattr(torch, recipe.weights)
+    model = _open_model(folder, dtype, recipe.quantize_base)
+    if recipe.keep_layers is not None:
+        kept = keep_most_important(model, tokenizer, texts, recipe.keep_layers)
+        logger.info("%s: kept the layers %s", name, ", ".join(map(str, kept)))
+    if not add_bin_tokens(model, tokenizer):
+        logger.info("%s: has the bin tokens; their rows stay as they are", name)
+    elif recipe.warm_start is not None:
+        start_between(model, tokenizer.backend_tokenizer, *recipe.warm_start)
+    if recipe.quantize_base is not None:
+        # Norms, embeddings and the output matrix become float32; the trainer decides on gradient checkpointing.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return model, tokenizer
+
+
 def load_base(
     name: str | Path, *, dtype: torch.dtype = torch.float32
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -122,19 +188,95 @@ def load_base(
     Raises:
         BadInput: no such folder or hub name, or it has no fast tokenizer.
     """
-    packaged = Path(str(files("train"))) / "bases" / name
-    folder = packaged if packaged.is_dir() and not Path(name).is_dir() else resolve_folder(name)
-    read_tokenizer(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    if tokenizer.add_special_tokens({"additional_special_tokens": list(BIN_TOKENS)}):
-        needed = max(tokenizer.convert_tokens_to_ids(list(BIN_TOKENS))) + 1
-        if needed > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(needed, pad_to_multiple_of=64, mean_resizing=False)
-        with torch.no_grad():
-            rows = model.get_output_embeddings().weight
-            rows[tokenizer.convert_tokens_to_ids(list(BIN_TOKENS))] = rows.mean(dim=0)
+    folder = base_folder(name)
+    tokenizer = _open_tokenizer(folder)
+    model = _open_model(folder, dtype, None)
+    add_bin_tokens(model, tokenizer)
     return model, tokenizer
+
+
+def base_folder(name: str | Path) -> Path:
+    """Return the local folder of a base: a folder, a packaged base or a hub name.
+
+    Raises:
+        BadInput: there is no such base.
+    """
+    packaged = Path(str(files("train"))) / "bases" / name
+    return packaged if packaged.is_dir() and not Path(name).is_dir() else resolve_folder(name)
+
+
+def add_bin_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Give both the eleven bin tokens, whose output rows start at the mean of the vocabulary's.
+
+    Returns:
+        False if the tokenizer had them already; then nothing is changed.
+    """
+    if not tokenizer.add_special_tokens({"additional_special_tokens": list(BIN_TOKENS)}):
+        return False
+    ids = tokenizer.convert_tokens_to_ids(list(BIN_TOKENS))
+    if max(ids) >= model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(max(ids) + 1, pad_to_multiple_of=64, mean_resizing=False)
+    with torch.no_grad():
+        rows = model.get_output_embeddings().weight
+        rows[ids] = rows.mean(dim=0)
+    return True
+
+
+def merge_into_plain(model: PeftModel) -> PreTrainedModel:
+    """Return a LoRA and its base as one model of ordinary modules, in the base's dtype (float32 if it was quantized).
+
+    A quantized base is dequantized first: those are the weights that the LoRA was trained on, and whose rounding it has
+    partly learned to undo. PEFT's own merge would round the sum to the base's four bits again and lose much of the
+    LoRA; merging into the weights from before quantization would give a model that was never measured.
+
+    Args:
+        model: a LoRA, with trainable tokens or without; it is used up.
+
+    Example:
+        >>> merge_into_plain(trainer.model).to(torch.bfloat16).save_pretrained("model")  # doctest: +SKIP
+    """
+    base = model.get_base_model()
+    if getattr(base.config, "quantization_config", None) is None:
+        return model.merge_and_unload()
+    config = model.peft_config["default"]
+    learned = get_peft_model_state_dict(model, save_embedding_layers=False)
+    plain = model.unload().dequantize(dtype=torch.float32)
+    again = get_peft_model(plain, config)
+    set_peft_model_state_dict(again, learned)
+    return again.merge_and_unload()
+
+
+def _open_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    read_tokenizer(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _open_model(folder: Path, dtype: torch.dtype, quantization: Quantization | None) -> PreTrainedModel:
+    if quantization is None:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    # It says at every product of matrices that it casts to float16.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16, quantization_config=_QUANTIZATION[quantization]
+        )
+    except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"quantize_base: {quantization}: bitsandbytes cannot load {folder} here ({reason})") from error
+
+
+_QUANTIZATION: dict[Quantization, BitsAndBytesConfig] = {
+    # As in QLoRA: 4-bit NormalFloat, the scales quantized too, computing in bfloat16
+    # (Dettmers et al. 2023, arXiv 2305.14314).
+    "nf4": BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    ),
+    # LLM.int8(): Dettmers et al. 2022, arXiv 2208.07339.
+    "int8": BitsAndBytesConfig(load_in_8bit=True),
+}
 
 
 @torch.no_grad()

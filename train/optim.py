@@ -1,4 +1,4 @@
-"""Muon for the hidden matrices and AdamW for everything else, as one optimizer that a trainer can drive.
+"""Optimizers that torch lacks: Muon with AdamW as one, and a float32 copy of weights that are trained in bfloat16.
 
 Muon orthogonalises the update of a matrix (Jordan et al., 2024, kellerjordan.github.io/posts/muon); torch ships it for 2-D parameters
 only, so embeddings, readout rows and norms stay with AdamW. Both share one schedule, each from its own peak.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -18,7 +18,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     Args:
         matrices: 2-D parameters for Muon.
-        others: all other trainable parameters, for AdamW.
+        others: all other trainable parameters, or groups of them, for AdamW.
         muon_lr: peak learning rate of Muon.
         adamw_lr: peak learning rate of AdamW.
         weight_decay: of the matrices; the others have none.
@@ -27,7 +27,7 @@ class MuonAdamW(torch.optim.Optimizer):
     def __init__(
         self,
         matrices: Iterable[nn.Parameter],
-        others: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         *,
         muon_lr: float,
         adamw_lr: float,
@@ -64,6 +64,71 @@ class MuonAdamW(torch.optim.Optimizer):
         self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
 
 
+class MasterWeights(torch.optim.Optimizer):
+    """Any optimizer, run on a float32 copy of the weights; the model's own low-precision weights follow it.
+
+    A bfloat16 weight has eight significant bits, so a small update to it is rounded away; the copy takes it up (Micikevicius
+    et al., "Mixed Precision Training", ICLR 2018).
+
+    Args:
+        inner: an optimizer that has not taken a step; its parameters are replaced by their copies.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+        >>> MasterWeights(torch.optim.AdamW([weight])).param_groups[0]["params"][0].dtype
+        torch.float32
+    """
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        """Copy the weights."""
+        assert not inner.state, "an optimizer that has taken steps cannot change its parameters"
+        self.inner = inner
+        self.weights: list[nn.Parameter] = []
+        for group in inner.param_groups:
+            self.weights += group["params"]
+            group["params"] = [nn.Parameter(weight.detach().clone().float()) for weight in group["params"]]
+        super().__init__(inner.param_groups, {})
+        # The base class copies the groups; the schedulers must move the ones that the inner optimizer reads.
+        self.param_groups = inner.param_groups
+
+    @property
+    def copies(self) -> list[nn.Parameter]:
+        """The float32 copies, in the order of `weights`."""
+        return [copy for group in self.param_groups for copy in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Hand the gradients to the copies, step, and round the copies into the weights."""
+        loss = None if closure is None else closure()
+        for weight, copy in zip(self.weights, self.copies, strict=True):
+            copy.grad = None if weight.grad is None else weight.grad.float()
+        self.inner.step()
+        for weight, copy in zip(self.weights, self.copies, strict=True):
+            weight.copy_(copy)
+            copy.grad = None
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of the weights."""
+        for weight in self.weights:
+            if set_to_none:
+                weight.grad = None
+            elif weight.grad is not None:
+                weight.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the inner state and the copies, which hold more than the weights do."""
+        return {"inner": self.inner.state_dict(), "copies": [copy.detach() for copy in self.copies]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore both."""
+        self.inner.load_state_dict(state_dict["inner"])
+        self.param_groups = self.inner.param_groups
+        for copy, saved in zip(self.copies, state_dict["copies"], strict=True):
+            copy.copy_(saved)
+
+
 def hidden_matrices(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the trainable matrices inside the decoder layers, and all other trainable parameters."""
     matrices: list[nn.Parameter] = []
@@ -73,8 +138,3 @@ def hidden_matrices(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
             inside = ".layers." in name and parameter.ndim == 2
             (matrices if inside else others).append(parameter)
     return matrices, others
-
-
-def count(parameters: Iterable[Tensor]) -> int:
-    """Return how many numbers the tensors hold."""
-    return sum(parameter.numel() for parameter in parameters)

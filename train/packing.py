@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Widths are multiples of this: kernels like it, and a batch of rows with almost equal lengths wastes next to nothing.
+PAD_TO = 8
+
 
 @dataclass(frozen=True)
 class Row:
@@ -69,15 +72,15 @@ def pack(encoded: Sequence[list[int]], groups: Sequence[str], row_tokens: int) -
     return rows
 
 
-def collate(rows: Sequence[Row], *, pad_to: int = 16) -> dict[str, Any]:
+def collate(rows: Sequence[Row]) -> dict[str, Any]:
     """Return model inputs for rows.
 
     Returns:
         `input_ids` and `position_ids` `[b, t]`, `attention_mask` `[b, 1, t, t]` bool (True may attend), and `readout`
         `[pairs, 2]`, the row and column of each pair's last token, in the order of the rows' members. `t` is a multiple of
-        `pad_to`.
+        `PAD_TO`.
     """
-    width = -(-max(row.length for row in rows) // pad_to) * pad_to
+    width = -(-max(row.length for row in rows) // PAD_TO) * PAD_TO
     tokens = torch.zeros(len(rows), width, dtype=torch.long)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
     segments = torch.full((len(rows), width), -1, dtype=torch.long)

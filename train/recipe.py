@@ -1,7 +1,7 @@
 """A recipe: one YAML file that says which base, which prompt and which arguments each phase gets.
 
-Every argument of TRL and transformers is accepted in the phases' sections; an unknown key anywhere is refused with the nearest
-name that exists. The presets are the files beside this one in `recipes/`.
+Every argument of TRL and transformers is accepted in the phases' sections; an unknown key anywhere is refused with
+the nearest name that exists. The presets are the files beside this one in `recipes/`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import fields
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from transformers import HfArgumentParser
 from trl import SFTConfig
 
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.prompt import FIELDS, PromptSpec
 from train.augment import Augment
-from train.base import NanoShape
+from train.base import NanoShape, Quantization
 
 Config = TypeVar("Config", bound=SFTConfig)
 
@@ -43,22 +43,57 @@ class Recipe(BaseModel):
     Attributes:
         base: a folder, a packaged base (`nano`) or a hub name; None makes a new base of `shape` from nothing.
         shape: of a new base.
+        keep_layers: how many decoder layers stay, the most important ones on the catalog's text; None keeps all.
+        warm_start: the tokens by which a yes/no reranker answers, `[no, yes]`: new bin rows start between theirs, and
+            with that model's own prompt the first forward pass ranks as it does. None starts them at the mean of all
+            rows.
         prompt: what the checkpoint will record.
         lora: adapters on a frozen base, merged at the end; None trains all weights.
+        quantize_base: the frozen base under a LoRA in 4-bit NormalFloat (QLoRA) or LLM.int8(); None leaves it in
+            bfloat16.
+        weights: what all weights are kept in while they are trained. With `bfloat16` the optimizer has a float32
+            copy, because steps smaller than a bfloat16's rounding would be lost. A LoRA's are always float32.
         augment: how training pairs are varied; as they are by default. Validation is never varied.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
+        adapter: arguments of a catalog's adapter.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base: str | None = None
     shape: NanoShape = NanoShape()
+    keep_layers: Annotated[int, Field(ge=1)] | None = None
+    warm_start: tuple[str, str] | None = None
     prompt: PromptSpec = PromptSpec()
     lora: Lora | None = None
+    quantize_base: Quantization | None = None
+    weights: Literal["float32", "bfloat16"] = "float32"
     augment: Augment = Augment()
     distributional: dict[str, Any] = {}
     scalar: dict[str, Any] = {}
+    adapter: dict[str, Any] = {}
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _check_tokens(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple) and any(isinstance(token, bool) for token in given):
+            raise ValueError('put the tokens in quotes, ["no", "yes"]: YAML reads a bare no as false')
+        return given
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.quantize_base is not None and self.lora is None:
+            raise ValueError(
+                "quantize_base needs lora: quantized weights cannot be trained themselves; add a lora section"
+            )
+        if self.weights == "bfloat16" and self.lora is not None:
+            raise ValueError(
+                "weights: bfloat16 is for training all weights; a LoRA's are float32: remove one of the two"
+            )
+        if self.warm_start is not None and self.warm_start[0] == self.warm_start[1]:
+            raise ValueError("warm_start needs two different tokens, [no, yes]")
+        return self
 
     @classmethod
     def load(cls, name: str | Path) -> Recipe:
@@ -75,11 +110,24 @@ class Recipe(BaseModel):
         if not isinstance(given, dict):
             raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
         _refuse_unknown(given, cls.model_fields, str(name))
+        for section, known in _SECTIONS.items():
+            _refuse_unknown(_section(given, section), known, f"{name}: {section}")
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            where = ".".join(map(str, first["loc"]))
+            reason = first["msg"].removeprefix("Value error, ")
+            raise BadInput(f"{name}: {where}: {reason}" if where else f"{name}: {reason}") from error
+
+
+_SECTIONS: dict[str, Iterable[str]] = {
+    "shape": [entry.name for entry in fields(NanoShape)],
+    "augment": [entry.name for entry in fields(Augment)],
+    "prompt": PromptSpec.model_fields,
+    "prompt.budgets": FIELDS,
+    "lora": Lora.model_fields,
+}
 
 
 def preset_names() -> list[str]:
@@ -110,6 +158,14 @@ def _recipe_text(name: str) -> str:
     if not path.is_file():
         raise BadInput(f"{name}: no such recipe file; the presets are {', '.join(preset_names())}")
     return path.read_text(encoding="utf-8")
+
+
+def _section(given: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return a section by its dotted path, empty if it is absent or no mapping."""
+    for key in path.split("."):
+        inner = given.get(key)
+        given = inner if isinstance(inner, dict) else {}
+    return given
 
 
 def _refuse_unknown(given: dict[str, Any], known: Iterable[str], where: str) -> None:

@@ -1,19 +1,24 @@
 """Labels become target distributions: annotators' disagreement as signal, not as error.
 
-`gaussian` puts a Gaussian around the label, truncated to the bins, whose width grows near the label transitions, where people
-disagree more. `empirical` takes the annotators' own grades, smoothed. Both give `[n, 11]` rows for a KL loss.
+`gaussian` puts a Gaussian around the label, truncated to the bins, whose width grows near the label transitions, where
+people disagree more. `empirical` takes the annotators' own grades, smoothed. Both give `[n, 11]` rows for a KL loss;
+`targets_of` is the one entry for trainers. Estimating the widths from labels is left to `train.noise`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gen_rerank.bins import BIN_VALUES, Floats
 from gen_rerank.errors import BadInput
+from gen_rerank.records import Judgment
+
+Variance = Literal["fixed", "fitted", "empirical"]
 
 _FLOOR = 1e-8
 
@@ -51,6 +56,34 @@ class Noise:
         return self.sigma_min + (peak - self.sigma_min) * np.exp(-(distance.min(axis=1) ** 2) / (2 * width**2))
 
 
+def targets_of(judgments: Sequence[Judgment], variance: Variance, noise: Noise | None = None) -> Floats:
+    """Return the targets of judged pairs, `[n, 11]` float32, rows sum to 1 and have no zeros.
+
+    Args:
+        judgments: the pairs.
+        variance: `fixed`, a Gaussian around the relevance with the published widths; `fitted`, the same with those of
+            `noise`; `empirical`, the annotators' smoothed histogram. One grade says nothing of disagreement, so a pair
+            with fewer than two labels gets the `fixed` target there.
+        noise: what `train.noise.fit_noise` found; for `fitted`.
+
+    Raises:
+        BadInput: `fitted` without `noise`.
+
+    Example:
+        >>> rows = [Judgment(query_id="q", product_id="p", relevance=0.5, labels=(0.4, 0.6))]
+        >>> (targets_of(rows, "empirical")[0, 3:8] * 100).round().tolist()
+        [5.0, 39.0, 11.0, 39.0, 5.0]
+    """
+    if variance == "fitted" and noise is None:
+        raise BadInput("variance: fitted needs the noise that was fitted to the labels")
+    wanted = gaussian([row.relevance for row in judgments], noise if variance == "fitted" else None)
+    if variance == "empirical":
+        repeated = [i for i, row in enumerate(judgments) if len(row.labels) > 1]
+        if repeated:
+            wanted[repeated] = empirical([judgments[i].labels for i in repeated])
+    return wanted
+
+
 def gaussian(labels: npt.ArrayLike, noise: Noise | None = None) -> Floats:
     """Return truncated Gaussian targets, `[n, 11]` float32, for labels `[n]` in [0, 1].
 
@@ -68,7 +101,7 @@ def gaussian(labels: npt.ArrayLike, noise: Noise | None = None) -> Floats:
 
 
 def empirical(labels: Sequence[Sequence[float]], *, bandwidth: float = 0.05) -> Floats:
-    """Return the annotators' histogram, each grade spread over the bins by a Gaussian of `bandwidth`, `[n, 11]` float32.
+    """Return the annotators' histogram, `[n, 11]` float32, each grade spread over the bins by a Gaussian kernel.
 
     Args:
         labels: the single grades of each pair; at least one each.
@@ -81,7 +114,7 @@ def empirical(labels: Sequence[Sequence[float]], *, bandwidth: float = 0.05) -> 
         raise BadInput(f"the bandwidth must be positive, not {bandwidth}")
     counts = np.array([len(grades) for grades in labels])
     if not counts.all():
-        raise BadInput(f"pair {int(counts.argmin())} has no annotators' labels; use variance: fixed")
+        raise BadInput(f"pair {int(counts.argmin())} has no annotators' labels")
     flat = np.concatenate([np.asarray(grades, dtype=np.float64) for grades in labels])
     kernel = np.exp(-((flat[:, None] - BIN_VALUES[None, :]) ** 2) / (2 * bandwidth**2))
     kernel /= kernel.sum(axis=1, keepdims=True)

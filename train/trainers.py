@@ -8,6 +8,7 @@ distribution; phase 2 keeps the backbone as it is and moves only the eleven rows
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MethodType
 from typing import Any, Literal
 
@@ -17,14 +18,19 @@ import torch.nn.functional as F  # noqa: N812
 from peft import PeftModel
 from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
-from torch.utils.data import Sampler
-from transformers import PreTrainedModel
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from torch.utils.data import DataLoader, Sampler
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
-from gen_rerank.bins import BIN_VALUES
-from train.optim import MuonAdamW, hidden_matrices
+from gen_rerank import metrics
+from gen_rerank.bins import BIN_VALUES, Distribution
+from gen_rerank.evaluation import RPS
+from gen_rerank.records import Dataset
+from train.batches import TokenBudgetSampler
+from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate
+from train.progress import TrainingBar
+from train.states import saving
 
 
 @dataclass
@@ -32,16 +38,24 @@ class DistributionalConfig(SFTConfig):
     """Arguments of phase 1: all of TRL's, and these.
 
     Attributes:
-        variance: `fixed` (a Gaussian around the label) or `empirical` (the annotators' own histogram).
+        variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
+            disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
         mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
         row_tokens: the most tokens of a training row, which holds the pairs that share a prefix.
+        batch_tokens: the most tokens of a batch on one device, padding included; it takes the place of
+            `per_device_train_batch_size`.
+        readout_learning_rate: of the eleven rows; None gives them `learning_rate`.
         muon_learning_rate: if given, hidden matrices are trained by Muon with this peak and the rest by AdamW with
             `learning_rate`; otherwise `optim` decides.
     """
 
-    variance: Literal["fixed", "empirical"] = field(default="fixed", metadata={"help": "how targets get their width"})
+    variance: Literal["fixed", "fitted", "empirical"] = field(
+        default="fixed", metadata={"help": "how targets get their width"}
+    )
     mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
     row_tokens: int = field(default=512, metadata={"help": "the most tokens of a training row"})
+    batch_tokens: int = field(default=4096, metadata={"help": "the most tokens of a batch on one device"})
+    readout_learning_rate: float | None = field(default=None, metadata={"help": "of the eleven rows"})
     muon_learning_rate: float | None = field(default=None, metadata={"help": "peak learning rate of Muon"})
 
 
@@ -68,33 +82,29 @@ class Readout(nn.Module):
         return features @ self.rows.T / self.log_temperature.exp()
 
 
-class RowSampler(LengthGroupedSampler):
-    """Batches of rows with like lengths; a resumed run sees the order that an undisturbed one sees.
-
-    The library's sampler draws from the global generator, whose state at the start of the epoch a resumed run has lost.
+class BinTrainer(SFTTrainer):
+    """What both phases share: the model returns bin logits, and validation is ranked, not only its loss measured.
 
     Args:
-        batch_size: rows of a batch.
-        lengths: of each row, in tokens.
-        seed: of the first epoch's order.
+        model: its forward already returns bin logits.
+        args: of the phase.
+        validation: the judged validation queries; None measures nothing while training.
+        kwargs: of `SFTTrainer`; each row of `eval_dataset` says in `members` which judgments of `validation` it holds.
     """
 
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        """Start with the first epoch."""
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; accelerate calls this when an epoch begins."""
-        self.generator.manual_seed(self.seed + epoch)
-
-
-class BinTrainer(SFTTrainer):
-    """What both phases share: the model returns bin logits, and what it should have said is not its input."""
+    def __init__(self, model: nn.Module, args: SFTConfig, *, validation: Dataset | None, **kwargs: Any) -> None:
+        """Prepare TRL's trainer for data that is tokenized, and losses that are sums over pairs."""
+        self.validation = validation
+        args.dataset_kwargs = {"skip_prepare_dataset": True}
+        args.remove_unused_columns = False
+        super().__init__(model, args=args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # `compute_loss` divides by the pairs of all batches of a step itself
+        self.remove_callback(PrinterCallback)
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(TrainingBar)
 
     def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
-        """Return the loss, a scalar, of logits `[pairs, 11]`; `wanted` has `relevance` and, in phase 1, `targets`."""
+        """Return the mean loss, a scalar, of logits `[pairs, 11]`; `wanted` has `relevance` and, in phase 1, `targets`."""
         raise NotImplementedError
 
     def compute_loss(
@@ -104,50 +114,131 @@ class BinTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
-        """Return the mean loss over the pairs of the batch."""
-        names: tuple[str, ...] = ("targets", "relevance")
-        wanted = {name: inputs.pop(name) for name in names if name in inputs}
+        """Return this batch's part of the mean over all pairs of the step, on whatever processes they are."""
+        inputs, wanted = _split_batch(inputs)
         logits = model(**inputs)
         loss = self.pair_loss(logits, wanted)
+        if num_items_in_batch is not None:
+            loss = loss * (len(logits) / num_items_in_batch) * self.accelerator.num_processes
         return (loss, {"logits": logits}) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
+        """Return how many pairs a step has, over all its batches and processes."""
+        pairs = torch.tensor(sum(len(batch["relevance"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(pairs).sum()
+
+    @torch.no_grad()
+    def validation_logits(self) -> tuple[Tensor, float]:
+        """Return bin logits `[judgments, 11]` of the validation queries, in their order, and the mean loss."""
+        assert self.validation is not None, "there are no validation queries"
+        model = self.model_wrapped.eval()
+        logits = torch.zeros(len(self.validation.judgments), len(BIN_VALUES))
+        losses = []
+        for batch in self._validation_batches():
+            inputs, wanted = _split_batch(self._prepare_inputs(batch))
+            with self.compute_loss_context_manager():
+                found = model(**inputs)
+            logits[wanted["members"].cpu()] = found.float().cpu()
+            losses.append(float(self.pair_loss(found, wanted)) * len(found))
+        return logits, sum(losses) / len(logits)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Return loss, nDCG@5 and RPS on the validation queries, each with the prefix; every process measures all."""
+        logits, loss = self.validation_logits()
+        measured = {"loss": loss, **validation_metrics(self.validation, Distribution.from_logits(logits.numpy()))}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+        self.log(dict(named))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+    def _validation_batches(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.eval_dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
+        )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save the state so that a kill or a full disk leaves the last good one standing."""
+        with saving(Path(self.args.output_dir), self.state.global_step, first=self.args.should_save):
+            super()._save_checkpoint(model, trial)
 
 
 class DistributionalTrainer(BinTrainer):
     """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean if asked for.
 
-    Its data set has one packed row an example (`rows_dataset`).
+    Its data sets have one packed row an example (`train.phases.rows_dataset`).
+
+    Args:
+        model: a causal language model, or PEFT's wrapper of one.
+        args: of phase 1.
+        token_ids: of the eleven bin tokens.
+        temperature: by which a checkpoint divides the logits; of a base that has one.
+        kwargs: of `BinTrainer`.
     """
 
     args: DistributionalConfig
     optimizer: torch.optim.Optimizer | None
 
     def __init__(
-        self, model: PreTrainedModel, args: DistributionalConfig, *, token_ids: list[int], **kwargs: Any
+        self,
+        model: nn.Module,
+        args: DistributionalConfig,
+        *,
+        token_ids: list[int],
+        temperature: float = 1.0,
+        **kwargs: Any,
     ) -> None:
-        """Patch the forward pass after TRL has wrapped the model."""
-        super().__init__(model, args=_own_data(args), data_collator=collate_examples, **kwargs)
-        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        base.forward = MethodType(_bin_logits, base)
+        """Replace the forward pass, with the eleven rows as a parameter of their own where all weights are trained."""
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        if not isinstance(model, PeftModel):
+            # The bin tokens are never part of an input: apart from the tied matrix their rows learn the same, and can
+            # have a learning rate of their own, float32, and a place in a sharded model.
+            base.bin_rows = nn.Parameter(base.get_output_embeddings().weight[token_ids].detach().clone().float())
         base.bin_token_ids = token_ids
+        base.bin_temperature = temperature
+        base.forward = MethodType(_bin_logits, base)
+        args.per_device_train_batch_size = 1  # a batch is what the sampler says
+        super().__init__(model, args, data_collator=collate_examples, **kwargs)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        """Group rows of like length, in an order that depends on the seed and the epoch alone."""
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[list[int]]:
+        """Fill batches by tokens, in an order that depends on the seed and the epoch alone."""
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return RowSampler(self.args.train_batch_size, list(dataset["length"]), self.args.seed)
+        self.train_sampler = budget_sampler(dataset, self.args)
+        return self.train_sampler
+
+    def _validation_batches(self) -> DataLoader[Any]:
+        sampler = TokenBudgetSampler(list(self.eval_dataset["length"]), self.args.batch_tokens, shuffle=False)
+        return DataLoader(self.eval_dataset, batch_sampler=sampler, collate_fn=self.data_collator)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Build Muon with AdamW if the recipe asks for it, else what `optim` names."""
+        """Build Muon with AdamW if the recipe asks for it, else what `optim` names.
+
+        The eleven rows have no weight decay, and their own learning rate if the recipe gives one. Weights that are
+        trained in bfloat16 are updated through a float32 copy.
+        """
+        if self.optimizer is not None:
+            return self.optimizer
+        model = self.model if model is None else model
+        rows = [parameter for name, parameter in model.named_parameters() if _is_readout(name, parameter)]
+        rate = self.args.readout_learning_rate or self.args.learning_rate
+        readout = {"params": rows, "lr": rate, "weight_decay": 0.0}
         if self.args.muon_learning_rate is None:
-            return super().create_optimizer(model)
-        if self.optimizer is None:
-            matrices, others = hidden_matrices(self.model if model is None else model)
+            self.optimizer = super().create_optimizer(model)
+            for group in self.optimizer.param_groups:
+                group["params"] = _without(group["params"], rows)
+            self.optimizer.add_param_group(readout)
+        else:
+            matrices, others = hidden_matrices(model)
             self.optimizer = MuonAdamW(
                 matrices,
-                others,
+                [{"params": _without(others, rows)}, readout],
                 muon_lr=self.args.muon_learning_rate,
                 adamw_lr=self.args.learning_rate,
                 weight_decay=self.args.weight_decay,
             )
+        if any(p.dtype is torch.bfloat16 for group in self.optimizer.param_groups for p in group["params"]):
+            self.optimizer = MasterWeights(self.optimizer)
         return self.optimizer
 
     def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
@@ -158,19 +249,40 @@ class DistributionalTrainer(BinTrainer):
 class ScalarTrainer(BinTrainer):
     """Phase 2: squared error of the mean, on features that the frozen backbone computed once.
 
-    Its data set has `features` `[hidden]` and `relevance` for each pair.
+    Its data sets have `features` `[hidden]`, `relevance` and `members` for each pair.
     """
 
     def __init__(self, model: PreTrainedModel, args: ScalarConfig, *, token_ids: list[int], **kwargs: Any) -> None:
         """Freeze the model and put a trainable readout beside it."""
         model.requires_grad_(False)
         model.readout = Readout(model.get_output_embeddings().weight[token_ids])
-        super().__init__(model, args=_own_data(args), data_collator=_stack, **kwargs)
-        self.model.forward = MethodType(_readout_logits, self.model)
+        model.forward = MethodType(_readout_logits, model)
+        super().__init__(model, args, data_collator=_stack, **kwargs)
 
     def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
         """Return the mean squared error of the score."""
         return F.mse_loss(mean_score(logits), wanted["relevance"])
+
+
+def budget_sampler(dataset: Any, args: DistributionalConfig) -> TokenBudgetSampler:
+    """Return the plan of this process's batches over packed rows."""
+    return TokenBudgetSampler(
+        list(dataset["length"]),
+        args.batch_tokens,
+        processes=args.world_size,
+        accumulation=args.gradient_accumulation_steps,
+        rank=args.process_index,
+        seed=args.seed,
+    )
+
+
+def validation_metrics(dataset: Dataset, predicted: Distribution) -> dict[str, float]:
+    """Return `ndcg@5` and `rps`, means over queries and pairs, of one distribution a judgment."""
+    rows = dataset.judgments
+    gold = np.array([row.relevance for row in rows])
+    ranked = metrics.ranking([r.query_id for r in rows], [r.product_id for r in rows], gold, predicted.mean)
+    rps = metrics.ranked_probability_score(predicted, [row.labels or (row.relevance,) for row in rows])
+    return {"ndcg@5": float(np.nanmean(ranked["nDCG@5"])), RPS.lower(): float(rps.mean())}
 
 
 def distribution_loss(logits: Tensor, targets: Tensor, labels: Tensor, mse_weight: float = 0.0) -> Tensor:
@@ -193,45 +305,56 @@ def mean_score(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1) @ torch.tensor(BIN_VALUES.tolist(), dtype=logits.dtype, device=logits.device)
 
 
-def readout_rows(model: PreTrainedModel, token_ids: list[int]) -> Tensor:
-    """Return the rows `[11, hidden]` of the output matrix, through PEFT's trainable tokens where there are any."""
+def readout_rows(model: PreTrainedModel) -> Tensor:
+    """Return the rows `[11, hidden]` that a model with a replaced forward pass reads: its own, PEFT's, or the frozen ones."""
+    if "bin_rows" in model._parameters:
+        return model.bin_rows
     head = model.get_output_embeddings()
     if isinstance(head, TrainableTokensWrapper):
         return head.token_adapter.trainable_tokens_delta[head.active_adapter]
-    return head.weight[token_ids]
+    return head.weight[model.bin_token_ids]
 
 
 def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Return a batch of packed rows: the model's inputs, `targets` `[pairs, 11]` and `relevance` `[pairs]`."""
-    rows = [Row(example["prefix"], example["tails"], list(range(len(example["tails"])))) for example in examples]
+    """Return a batch of packed rows: the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance`, `members` `[n]`."""
+    rows = [Row(example["prefix"], example["tails"], example["members"]) for example in examples]
     return {
         **collate(rows),
         "targets": torch.tensor([target for example in examples for target in example["targets"]]),
         "relevance": torch.tensor([label for example in examples for label in example["relevance"]]),
+        "members": torch.tensor([member for example in examples for member in example["members"]]),
     }
 
 
 def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    return {name: torch.tensor(np.stack([example[name] for example in examples])) for name in ("features", "relevance")}
+    names = ("features", "relevance", "members")
+    return {name: torch.tensor(np.stack([example[name] for example in examples])) for name in names}
 
 
-def _own_data(args: Any) -> Any:
-    """Tell TRL that the data is already tokenized and that no column is to be dropped."""
-    args.dataset_kwargs = {"skip_prepare_dataset": True}
-    args.remove_unused_columns = False
-    return args
+def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what the model reads, and what it should say."""
+    wanted = {name: batch[name] for name in ("targets", "relevance", "members") if name in batch}
+    return {name: value for name, value in batch.items() if name not in wanted}, wanted
+
+
+def _is_readout(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad and (name.endswith("bin_rows") or "trainable_tokens_delta" in name)
+
+
+def _without(parameters: list[nn.Parameter], left_out: list[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if all(parameter is not other for other in left_out)]
 
 
 def _bin_logits(
     self: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, readout: Tensor, **_: Any
 ) -> Tensor:
-    """The forward pass of phase 1: bin logits `[pairs, 11]` in float32."""
+    """The forward pass of phase 1: bin logits `[pairs, 11]` in float32, divided by the temperature."""
     hidden = self.get_decoder()(
         input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False
     ).last_hidden_state
     last = hidden[readout[:, 0], readout[:, 1]].float()
     with torch.autocast(last.device.type, enabled=False):
-        return last @ readout_rows(self, self.bin_token_ids).float().T
+        return last @ readout_rows(self).float().T / self.bin_temperature
 
 
 def _readout_logits(self: PreTrainedModel, features: Tensor, **_: Any) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
@@ -25,19 +26,20 @@ class Scorer(Protocol):
         """Return one distribution a pair, in order."""
 
 
-def open_scorer(model: str | Path, backend: Backend = "transformers") -> Scorer:
-    """Open a checkpoint with a backend; its libraries are imported here and not before.
+def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> Scorer:
+    """Open a checkpoint, and an adapter on it, with a backend; its libraries are imported here and not before.
 
     Raises:
-        BadInput: the checkpoint is refused, or there is no such backend.
+        BadInput: the checkpoint or the adapter is refused, or there is no such backend.
     """
     if backend not in get_args(Backend):
         raise BadInput(f"there is no backend {backend!r}; choose one of {', '.join(get_args(Backend))}")
     checkpoint = Checkpoint.open(model)
+    opened = None if adapter is None else Adapter.open(adapter, checkpoint)
     if backend == "transformers":
         from gen_rerank.scorers.transformers import TransformersScorer
 
-        return TransformersScorer(checkpoint)
+        return TransformersScorer(checkpoint, opened)
     from gen_rerank.scorers.vllm import VllmScorer
 
-    return VllmScorer(checkpoint)
+    return VllmScorer(checkpoint, opened)

@@ -1,19 +1,23 @@
 """The reference backend: plain transformers, float32 on a CPU, one forward pass a batch.
 
 Pairs are sorted by length and batched by a token budget, so that little is padded. Padding is on the right, where a causal
-model never looks from the last real position. Only that position is kept, and only the readout rows of the
-output matrix are multiplied: the vocabulary's logits never exist.
+model never looks from the last real position. Of a decoder only that position is kept, and only the readout rows of the
+output matrix are multiplied: the vocabulary's logits never exist. An encoder looks both ways, so it gets an attention
+mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside the weights and not into them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.records import Pair
@@ -23,7 +27,8 @@ class TransformersScorer:
     """Scores pairs with a checkpoint in this process.
 
     Args:
-        checkpoint: a `bins` or `yes_no` decoder.
+        checkpoint: a decoder with a `bins` or `yes_no` readout, or an encoder with a `classifier`.
+        adapter: a LoRA adapter of that decoder.
         dtype: of the weights; float32 on a CPU and bfloat16 on a GPU unless given.
         batch_tokens: the most tokens, padding included, in one forward pass.
 
@@ -31,17 +36,24 @@ class TransformersScorer:
         >>> TransformersScorer(Checkpoint.open("runs/demo/model")).score(pairs).mean  # doctest: +SKIP
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: torch.dtype | None = None, batch_tokens: int = 8192) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        adapter: Adapter | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        batch_tokens: int = 8192,
+    ) -> None:
         """Load the weights."""
-        self.checkpoint = checkpoint
+        self.checkpoint = checkpoint if adapter is None else adapter.applied(checkpoint)
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        model = _load(checkpoint, dtype)
-        self.backbone = model.get_decoder().to(self.device).eval()
-        self.rows = (
-            model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach().to(self.device)
-        )
+        self.network: _Decoder | _Encoder
+        if checkpoint.card.readout.kind == "classifier":
+            self.network = _open_encoder(checkpoint, dtype, self.device)
+        else:
+            self.network = _open_decoder(checkpoint, adapter, dtype, self.device)
 
     def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
         """Return one distribution a pair, in order."""
@@ -61,12 +73,52 @@ class TransformersScorer:
         tokens = torch.zeros(len(encoded), int(lengths.max()), dtype=torch.long)
         for row, ids in enumerate(encoded):
             tokens[row, : len(ids)] = torch.tensor(ids)
-        hidden = self.backbone(input_ids=tokens.to(self.device), use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(encoded)), lengths - 1]
-        return last @ self.rows.T
+        return self.network.logits(tokens.to(self.device), lengths.to(self.device))
 
 
-def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+@dataclass
+class _Decoder:
+    """Reads rows of the output matrix, `[k, hidden]`, at the last real position."""
+
+    backbone: PreTrainedModel
+    rows: Tensor
+
+    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
+        hidden = self.backbone(input_ids=tokens, use_cache=False).last_hidden_state
+        return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1] @ self.rows.T
+
+
+@dataclass
+class _Encoder:
+    """Reads the labels of a sequence classifier."""
+
+    model: PreTrainedModel
+
+    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
+        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        return self.model(input_ids=tokens, attention_mask=mask.long()).logits
+
+
+def _open_decoder(
+    checkpoint: Checkpoint, adapter: Adapter | None, dtype: torch.dtype, device: torch.device
+) -> _Decoder:
+    model = _load(AutoModelForCausalLM, checkpoint, dtype)
+    rows = model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach()
+    if adapter is not None:
+        from peft import PeftModel
+
+        # It puts the matrices into the layers of `model` itself.
+        PeftModel.from_pretrained(model, str(adapter.folder), autocast_adapter_dtype=False)
+    return _Decoder(model.get_decoder().to(device).eval(), rows.to(device))
+
+
+def _open_encoder(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> _Encoder:
+    return _Encoder(_load(AutoModelForSequenceClassification, checkpoint, dtype).to(device).eval())
+
+
+def _load(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     """Return the model, with the weights of a quantized one decompressed once.
 
     Left compressed, they would be decompressed by the first call of the model's `forward`, which a scorer never makes: it
@@ -78,7 +130,7 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     compressed = stored.get("quant_method") == "compressed-tensors"
     if compressed:
         config.quantization_config = {**stored, "dequantize": True}
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
+    model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
     # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.
     return model.to(dtype) if compressed else model
 

@@ -3,10 +3,11 @@
 vLLM turns a causal checkpoint into a classifier whose labels are the readout tokens: after the weights are loaded it
 copies their rows of the output matrix into a small float32 head, and the last position of each prompt goes through it.
 Nothing is decoded and the vocabulary's logits never exist. We ask for logits, not probabilities, because the
-checkpoint's temperature divides logits.
+checkpoint's temperature divides logits. An encoder with a classification head is served as it is, and a LoRA adapter goes with
+each request.
 
-`engine_arguments` and `prepare_environment` say how a checkpoint is opened; the server uses the same two, so that offline
-and online scores come from one configuration. HTTP is none of this module's business.
+`engine_arguments`, `lora_arguments` and `prepare_environment` say how a checkpoint is opened; the server can use the same, so
+that offline and online scores come from one configuration. HTTP is none of this module's business.
 
 vLLM is imported inside functions: it reads its environment when it is imported, and `prepare_environment` must come first.
 The engine runs in processes of its own, which are started by *spawning*: a script that uses this backend needs
@@ -22,6 +23,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
@@ -37,6 +39,8 @@ _CPU_BLOCK_SIZE = 32
 _CPU_CACHE_TOKENS = 2**17
 _CPU_CACHE_SHARE = 0.125
 _STOP_SECONDS = 30
+# The ranks for which vLLM has kernels.
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def prepare_environment() -> None:
@@ -58,13 +62,14 @@ def engine_arguments(
     """Return the arguments with which vLLM's engine, offline or in the server, opens a checkpoint.
 
     Args:
-        checkpoint: a decoder with a `bins` or `yes_no` readout, in full precision or quantized by llm-compressor.
+        checkpoint: a decoder with a `bins` or `yes_no` readout, in full precision or quantized by llm-compressor, or an
+            encoder with a `classifier`.
         dtype: of the weights and activations; the head that makes the logits is float32 whatever this says.
         enforce_eager: no compilation: starts a minute earlier, computes slower.
         more: further engine arguments of vLLM; they win over ours.
 
     Raises:
-        BadInput: the checkpoint is not a causal language model, or its prompts are longer than the model's context.
+        BadInput: the model's architecture does not fit the readout, or its prompts are longer than the model's context.
     """
     longest = checkpoint.card.prompt.max_length
     context = checkpoint.config.get("max_position_embeddings")
@@ -74,10 +79,11 @@ def engine_arguments(
         "model": str(checkpoint.folder),
         "runner": "pooling",
         "convert": "classify",
-        "hf_overrides": _as_classifier(checkpoint),
+        "hf_overrides": _overrides(checkpoint),
         "dtype": dtype,
         "max_model_len": longest,
-        "enable_prefix_caching": True,
+        # An encoder's product tokens look at the query too: there is no prefix that stays the same.
+        "enable_prefix_caching": checkpoint.card.readout.kind != "classifier",
         "enforce_eager": enforce_eager,
         "use_tqdm_on_load": False,
     }
@@ -90,17 +96,33 @@ def engine_arguments(
     return arguments | more
 
 
+def lora_arguments(adapters: Sequence[Adapter]) -> dict[str, Any]:
+    """Return the further arguments with which vLLM's engine can serve adapters, all of them at once; none for none.
+
+    Raises:
+        BadInput: an adapter's rank is larger than vLLM can serve.
+    """
+    if not adapters:
+        return {}
+    largest = max(adapters, key=lambda adapter: adapter.rank)
+    if largest.rank > _LORA_RANKS[-1]:
+        raise BadInput(f"{largest.folder}: rank {largest.rank}; vLLM serves adapters up to rank {_LORA_RANKS[-1]}")
+    rank = next(rank for rank in _LORA_RANKS if rank >= largest.rank)
+    return {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": rank}
+
+
 class VllmScorer:
     """Scores pairs with a vLLM engine that runs beside this process until `close`.
 
     Args:
-        checkpoint: a `bins` or `yes_no` decoder.
+        checkpoint: a decoder with a `bins` or `yes_no` readout, or an encoder with a `classifier`.
+        adapter: a LoRA adapter of that decoder.
         dtype: of the weights and activations.
         enforce_eager: no compilation: starts a minute earlier, computes slower; worth turning off for long runs.
         more: further arguments of `vllm.LLM`.
 
     Raises:
-        BadInput: vLLM cannot serve this checkpoint.
+        BadInput: vLLM cannot serve this checkpoint or this adapter.
 
     Example:
         >>> with VllmScorer(Checkpoint.open("runs/demo/model")) as scorer:  # doctest: +SKIP
@@ -108,20 +130,42 @@ class VllmScorer:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, dtype: Dtype = "bfloat16", enforce_eager: bool = True, **more: Any
+        self,
+        checkpoint: Checkpoint,
+        adapter: Adapter | None = None,
+        *,
+        dtype: Dtype = "bfloat16",
+        enforce_eager: bool = True,
+        **more: Any,
     ) -> None:
         """Start the engine and load the weights."""
         prepare_environment()
         from vllm import LLM, PoolingParams
 
-        self.checkpoint = checkpoint
+        self.checkpoint = checkpoint if adapter is None else adapter.applied(checkpoint)
         self._params = PoolingParams(task="classify", use_activation=False)
-        arguments = engine_arguments(checkpoint, dtype=dtype, enforce_eager=enforce_eager, **more)
+        adapters = [] if adapter is None else [adapter]
+        arguments = engine_arguments(checkpoint, dtype=dtype, enforce_eager=enforce_eager, **lora_arguments(adapters))
         try:
-            self._llm: Any = LLM(**arguments)
+            self._llm: Any = LLM(**arguments | more)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BadInput(f"{checkpoint.folder}: vLLM cannot open this checkpoint here ({reason})") from error
+        self._lora = None if adapter is None else self._load_adapter(adapter)
+
+    def _load_adapter(self, adapter: Adapter) -> Any:
+        """Load an adapter now, so that one that vLLM refuses is refused before any work; return how to ask for it."""
+        from vllm.lora.request import LoRARequest
+
+        # Named by its content, because the prefix cache keeps prefixes by this name.
+        request = LoRARequest(f"{adapter.folder.name}-{adapter.fingerprint}", 1, str(adapter.folder))
+        try:
+            self._llm.llm_engine.add_lora(request)
+        except Exception as error:  # whatever the engine's process raised arrives as a bare Exception
+            self.close()
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({reason})") from error
+        return request
 
     def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
         """Return one distribution a pair, in order."""
@@ -135,7 +179,11 @@ class VllmScorer:
         order = sorted(range(len(encoded)), key=encoded.__getitem__)
         if order:
             outputs = self._llm.encode(
-                [{"prompt_token_ids": encoded[i]} for i in order], self._params, pooling_task="classify", use_tqdm=False
+                [{"prompt_token_ids": encoded[i]} for i in order],
+                self._params,
+                lora_request=self._lora,
+                pooling_task="classify",
+                use_tqdm=False,
             )
             for i, output in zip(order, outputs, strict=True):
                 logits[i] = output.outputs.data.float().numpy()
@@ -166,17 +214,19 @@ def _cache_bytes(config: dict[str, Any], width: int) -> int:
     return min(token * _CPU_CACHE_TOKENS, int(memory * _CPU_CACHE_SHARE))
 
 
-def _as_classifier(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what turns a causal language model's configuration into that of a classifier over the readout tokens."""
+def _overrides(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what makes the configuration that of a classifier: for an encoder, which is one, nothing."""
     readout = checkpoint.card.readout
-    names = checkpoint.config.get("architectures") or ["none"]
-    if readout.kind == "classifier" or not names[0].endswith("ForCausalLM"):
+    architecture = (checkpoint.config.get("architectures") or ["none"])[0]
+    wanted = "ForSequenceClassification" if readout.kind == "classifier" else "ForCausalLM"
+    if not architecture.endswith(wanted):
         raise BadInput(
-            f"{checkpoint.folder}: the vllm backend reads token logits of a causal language model, "
-            f"this is {names[0]} with the readout {readout.kind!r}"
+            f"{checkpoint.folder}: the readout {readout.kind!r} needs an architecture …{wanted}, this is {architecture}"
         )
+    if readout.kind == "classifier":
+        return {}
     return {
-        "architectures": [names[0].removesuffix("ForCausalLM") + "ForSequenceClassification"],
+        "architectures": [architecture.removesuffix("ForCausalLM") + "ForSequenceClassification"],
         "classifier_from_token": list(readout.tokens),
         "num_labels": len(readout.tokens),
         # The rows as they are: the other method would subtract "no" from "yes" and lose the second label.

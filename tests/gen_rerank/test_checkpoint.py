@@ -106,6 +106,9 @@ def test_a_broken_file(folder, name, content):
         ({"prompt": {"template": "no_such"}}, "no prompt template 'no_such'"),
         ({"prompt": {"max_length": 4}}, "no room for text"),
         ({"readout__values": [0.0, 0.1]}, "differ in number"),
+        ({"readout__kind": "yes_no"}, "a yes_no readout has two tokens, worth 0 and 1"),
+        ({"readout__kind": "classifier"}, "a classifier reads its labels"),
+        ({"readout": {"kind": "classifier", "tokens": [], "token_ids": []}}, "the model has 2 labels, the card gives"),
         ({"readout__values": [0.05, *(k / 10 for k in range(1, 11))]}, "0.05"),
         ({"readout__values": [0.1, *(k / 10 for k in range(1, 11))]}, "same value"),
     ],
@@ -156,6 +159,47 @@ def test_a_readout_needs_the_bin_tokens(tiny_checkpoint):
     assert len(set(Readout.of(tokenizer).token_ids)) == 11
     with pytest.raises(BadInput, match=r"'<\|rel_11\|>' is not a single token of the tokenizer \(it makes \d+\)"):
         single_token_id(tokenizer, "<|rel_11|>")
+
+
+def test_a_classifier_has_as_many_labels_as_values(folder):
+    change(folder / CARD, readout=json.loads(Readout.classifier().model_dump_json()))
+    change(folder / "config.json", id2label={str(k): f"LABEL_{k}" for k in range(11)})
+    readout = Checkpoint.open(folder).card.readout
+    assert (readout.kind, readout.tokens, readout.token_ids) == ("classifier", (), ())
+    assert readout.values == tuple(k / 10 for k in range(11))
+    change(folder / "config.json", id2label={"0": "LABEL_0"})
+    assert "the model has 1 labels, the card gives values to 11" in refused(folder)
+
+
+def test_an_adapter_is_not_a_model(folder):
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "runs/model"}))
+    assert "this is an adapter of runs/model; pass the base as the model and this folder as --adapter" in refused(
+        folder
+    )
+
+
+def test_the_fingerprint_is_of_what_an_adapter_depends_on(folder):
+    before = Checkpoint.open(folder).fingerprint
+    assert len(before) == 16
+    change(folder / CARD, calibration={"temperature": 2.0}, provenance={"data": "other"})
+    assert Checkpoint.open(folder).fingerprint == before
+    seen = {before}
+    change(folder / CARD, prompt__template="query_first", prompt__sha256="")
+    seen.add(Checkpoint.open(folder).fingerprint)
+    change(folder / CARD, readout__values=[k / 10 for k in range(10, -1, -1)])
+    seen.add(Checkpoint.open(folder).fingerprint)
+    change(folder / "config.json", rms_norm_eps=0.5)
+    seen.add(Checkpoint.open(folder).fingerprint)
+    change(
+        folder / "tokenizer.json",
+        truncation={"max_length": 9, "stride": 0, "strategy": "LongestFirst", "direction": "Right"},
+    )
+    seen.add(Checkpoint.open(folder).fingerprint)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    seen.add(Checkpoint.open(folder).fingerprint)
+    assert len(seen) == 6
 
 
 def test_source_commit():

@@ -13,6 +13,7 @@ from rich.console import Console
 from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
 from gen_rerank.evaluation import (
     ECE,
+    MSE,
     RPS,
     Evaluation,
     bm25_scores,
@@ -76,6 +77,7 @@ def test_report_by_hand(by_hand):
     assert report.per_query[RPS].tolist() == pytest.approx([0.1, 0.3])
     assert report.calibration is not None
     assert report.calibration[RPS].mean == pytest.approx(0.2)
+    assert report.calibration[MSE].mean == pytest.approx(((0.1**2 + 0.1**2) / 2 + (0.1**2 + 0.5**2) / 2) / 2)
     assert report.calibration[ECE].mean == pytest.approx((0.1 + 0.1 + 0.1 + 0.5) / 4)
 
 
@@ -123,7 +125,7 @@ def test_json_round_trip(tmp_path, judged, noisy):
     assert difference(report, again)["nDCG@10"].mean == pytest.approx(0, abs=1e-6)
     row = json.loads((tmp_path / "report.json").read_text())
     assert row["ranking"]["nDCG@10"] == pytest.approx(report.ranking["nDCG@10"].to_json(), abs=1e-6)
-    assert set(row["measures"]) == {*row["ranking"], RPS, ECE}
+    assert set(row["measures"]) == {*row["ranking"], RPS, MSE, ECE}
     assert row["data"] == judged.fingerprint
     assert sum(one["pairs"] for one in row["reliability"]) == report.pairs
 
@@ -151,7 +153,7 @@ def test_measures_that_no_query_defines_are_absent(by_hand):
     assert report.ranking == {}
     assert report.calibration is not None
     assert report.calibration[RPS].mean == 0
-    assert list(difference(report, report)) == [RPS]
+    assert list(difference(report, report)) == [RPS, MSE]
     assert "x" in shown(ranking_table([report]))
 
 
@@ -264,7 +266,7 @@ def test_tables(judged, noisy):
     assert "a floor [red]" in ranking  # names are text, not markup
     assert str(model.ranking["nDCG@10"]) in ranking
     assert "8 queries, 120 pairs" in ranking
-    assert all(name in ranking for name in (*model.ranking, RPS, ECE))
+    assert all(name in ranking for name in (*model.ranking, RPS, MSE, ECE))
     slices = shown(slices_table([floor, model]))
     assert "colour" in slices
     assert str(model.slices["colour"].measures["nDCG@10"]) in slices

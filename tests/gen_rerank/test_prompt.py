@@ -164,7 +164,61 @@ def test_product_first_by_hand():
 
 
 def test_all_templates_are_installed():
-    assert template_names() == sorted(TEMPLATES)
+    assert template_names() == sorted([*TEMPLATES, "encoder"])
+
+
+ordinary = st.text(st.characters(categories=["L", "N", "P", "Zs", "Zl", "Cc"], exclude_characters="[\0"), max_size=30)
+
+
+@pytest.mark.parametrize("kind", ["word_piece", "pair_bpe", "minilm"])
+def test_encoder_ids_are_those_of_the_plain_pair(encoder_tokenizer, kind):
+    plain = PreTrainedTokenizerFast(tokenizer_object=encoder_tokenizer(kind))
+    prompts = [
+        Prompt(PromptSpec(template="encoder", budgets=budgets, max_length=length), encoder_tokenizer(kind))
+        for length in (9, 40, 400)
+        for budgets in ({}, {"title": 0})
+    ]
+
+    @settings(max_examples=40, deadline=None)
+    @given(text=ordinary, query=ordinary)
+    def check(text, query):
+        pair = Pair(f" oak {query}\n", full_product(f"\n{text} "))
+        for prompt in prompts:
+            (ids,) = prompt.encode([pair])
+            ((query_text, document),) = prompt.segments([pair])
+            assert [ids] == plain([(query_text, document)])["input_ids"]
+            assert (query_text, document) == (query_text.strip(), document.strip())
+            assert len(ids) <= prompt.spec.max_length
+
+    check()
+
+
+def test_segments_by_hand(encoder_tokenizer):
+    product = Product(product_id="p", title="Oak\n desk", brand="Holm", price=99.5, attributes={"wood": "oak"})
+    pair = Pair(" a  desk ", product)
+    prompt = Prompt(PromptSpec(template="encoder"), encoder_tokenizer("pair_bpe"))
+    assert prompt.segments([pair]) == [("a desk", "Oak desk\nBrand: Holm\nPrice: 99.50\nDetails: wood: oak")]
+    assert prompt.render(pair) == "[CLS]a desk[SEP]Oak desk\nBrand: Holm\nPrice: 99.50\nDetails: wood: oak[SEP]"
+    assert prompt.segments([]) == []
+    short = Prompt(PromptSpec(template="encoder", max_length=5), encoder_tokenizer("word_piece"))
+    assert short.segments([Pair("oak desk", product)]) == [("oak desk", "")]
+
+
+@pytest.mark.parametrize("kind", ["word_piece", "pair_bpe", "minilm"])
+def test_hostile_text_is_text_for_an_encoder(encoder_tokenizer, kind):
+    tokenizer = encoder_tokenizer(kind)
+    prompt = Prompt(PromptSpec(template="encoder", max_length=40), tokenizer)
+    classify, separate, unknown = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[UNK]"))
+
+    @settings(max_examples=40, deadline=None)
+    @given(text=hostile, mark=st.sampled_from(["[SEP]", "[CLS]", "[MASK]", "[PAD]", "[sep]"]))
+    def check(text, mark):
+        (ids,) = prompt.encode([Pair(mark, full_product(mark + text + mark))])
+        found = Counter(number for number in ids if number in control_ids(tokenizer) - {unknown})
+        assert found == Counter([classify, separate, separate])
+        assert (ids[0], ids[-1]) == (classify, separate)
+
+    check()
 
 
 @pytest.mark.parametrize("kind", ["tiny", "byte_level"])
@@ -250,6 +304,7 @@ def test_the_hash_is_recorded_when_none_is_given(tiny_checkpoint):
     [
         (PromptSpec(template="none_such"), "no prompt template 'none_such'"),
         (PromptSpec(max_length=5), "no room for text"),
+        (PromptSpec(template="encoder"), r"needs the control tokens \[CLS\], \[SEP\], which the tokenizer lacks"),
     ],
 )
 def test_unusable_specs(tiny_checkpoint, spec, reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,6 +85,30 @@ def test_a_bad_row_is_named_and_can_be_skipped(tmp_path, kind, row, reason):
     assert len(data.bad_rows) == 1
     assert (data.bad_rows[0].file, data.bad_rows[0].line) == (str(tmp_path / f"{kind}.jsonl"), 3)
     assert (len(data.products), len(data.queries), len(data.judgments)) == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "reason"),
+    [
+        (
+            "judgments",
+            {"query_id": "q", "product_id": "a", "relevance": 0.2},
+            "q × a was already given in line 1, with another relevance (1.0, here 0.2);",
+        ),
+        (
+            "judgments",
+            {"query_id": "q", "product_id": "a", "relevance": 1.0},
+            "q × a was already given in line 1, with another label ([1.0, 0.9], here []);",
+        ),
+        ("judgments", JUDGMENTS[0], "q × a was already given in line 1;"),
+        ("products", {"product_id": "a", "title": "Elm desk"}, 'another title ("Oak desk", here "Elm desk");'),
+    ],
+)
+def test_a_repeated_row_says_whether_it_disagrees_with_the_first(tmp_path, kind, row, reason):
+    good = {"products": PRODUCTS, "queries": QUERIES, "judgments": JUDGMENTS}
+    write(tmp_path, **{**good, kind: [*good[kind], row]})
+    with pytest.raises(BadInput, match=re.escape(reason)):
+        Dataset.load(tmp_path)
 
 
 def test_bytes_that_are_not_utf8(tmp_path):

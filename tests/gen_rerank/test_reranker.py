@@ -113,6 +113,13 @@ def test_an_empty_list_with_a_checkpoint(tiny_checkpoint):
     assert Reranker.load(tiny_checkpoint).rank("oak desk", []) == []
 
 
+def test_load_with_an_adapter(tiny_checkpoint, tiny_adapter):
+    titles = ["Oak desk", "Steel lamp", "Linen sofa"]
+    base = Reranker.load(tiny_checkpoint).score("oak desk", titles)
+    adapted = Reranker.load(tiny_checkpoint, adapter=tiny_adapter).score("oak desk", titles)
+    assert [row.score for row in adapted] != pytest.approx([row.score for row in base], abs=1e-3)
+
+
 def test_unknown_backend(tiny_checkpoint):
     with pytest.raises(BadInput, match="no backend 'onnx'; choose one of transformers, vllm"):
         Reranker.load(tiny_checkpoint, backend="onnx")

@@ -42,7 +42,7 @@ def parent(tiny_checkpoint: Path, tiny_shop: Dataset, tmp_path_factory: pytest.T
     shutil.copytree(tiny_checkpoint, folder)
     checkpoint = Checkpoint.open(folder)
     scorer = TransformersScorer(checkpoint)
-    scorer.rows = torch.eye(64)
+    scorer.network.rows = torch.eye(64)
     hidden = scorer._logits(checkpoint.prompt.encode([tiny_shop.pair(judgment) for judgment in tiny_shop.judgments]))
     centre = hidden.mean(dim=0)
     varies = torch.linalg.svd(hidden - centre).Vh[0]
@@ -127,7 +127,7 @@ def test_int8_is_exact(int8: Path, parent: Path) -> None:
     assert torch.equal(stored[f"{LAYER}.weight"].float(), grid)
     assert torch.allclose(stored[f"{LAYER}.weight_scale"].float(), scale)
 
-    layer = TransformersScorer(Checkpoint.open(int8)).backbone.get_submodule(LAYER.removeprefix("model."))
+    layer = TransformersScorer(Checkpoint.open(int8)).network.backbone.get_submodule(LAYER.removeprefix("model."))
     inputs = torch.randn(3, 5, weight.shape[1], generator=torch.Generator().manual_seed(0))
     step = inputs.abs().amax(dim=-1, keepdim=True) / 127.5
     rounded = (inputs / step).clamp(-128, 127).round() * step

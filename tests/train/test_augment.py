@@ -42,6 +42,13 @@ def test_fillers_stand_around_the_query():
     assert 3 <= len(pair.query.split()) <= 5
 
 
+def test_fields_that_are_dropped_are_gone_and_the_title_stays():
+    desk = augmented(PAIRS, Augment(drop_fields=1.0), seed=0)[0].product
+    assert (desk.title, desk.brand, desk.category, desk.attributes) == ("Norvane Oak Desk", None, None, {})
+    kept = [augmented(PAIRS, Augment(drop_fields=0.5), seed=k)[0].product for k in range(40)]
+    assert len({(p.brand is None, p.category is None, not p.attributes) for p in kept}) > 2
+
+
 def test_the_same_seed_gives_the_same_copy():
     settings = Augment(rename_brands=0.5, typos=0.5, fillers=0.5)
     assert augmented(PAIRS, settings, seed=3) == augmented(PAIRS, settings, seed=3)

@@ -58,7 +58,7 @@ def test_the_mask_by_hand():
 def test_a_pair_in_a_row_has_the_state_that_it_has_alone(model, pairs):
     encoded = [ids for ids, _ in pairs]
     rows = pack(encoded, [group for _, group in pairs], row_tokens=24)
-    inputs = collate(rows, pad_to=4)
+    inputs = collate(rows)
     readout = inputs.pop("readout")
     with torch.no_grad():
         packed = model(**inputs, use_cache=False).last_hidden_state[readout[:, 0], readout[:, 1]]

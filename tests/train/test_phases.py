@@ -13,6 +13,7 @@ from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from train import phases
 from train.base import load_base
+from train.examples import last_states
 from train.packing import pack
 from train.phases import train_distributional, train_scalar
 from train.recipe import Recipe
@@ -23,8 +24,8 @@ RECIPE = Recipe.model_validate(
         "shape": {"vocabulary": 512, "hidden": 64, "layers": 2, "heads": 2, "mlp": 128},
         "prompt": {"max_length": 96, "instruction": "Rate."},
         "distributional": {
-            "muon_learning_rate": 0.01, "learning_rate": 2e-3, "row_tokens": 128, "per_device_train_batch_size": 4,
-            "max_steps": 120, "save_steps": 60, "logging_steps": 5, "bf16": False, "disable_tqdm": True,
+            "muon_learning_rate": 0.01, "learning_rate": 2e-3, "row_tokens": 128, "batch_tokens": 512,
+            "max_steps": 120, "save_steps": 60, "save_total_limit": 3, "logging_steps": 5, "bf16": False, "disable_tqdm": True,
         },
         "scalar": {"learning_rate": 2e-3, "per_device_train_batch_size": 64, "num_train_epochs": 20, "disable_tqdm": True},
     }
@@ -57,7 +58,7 @@ def test_a_checkpoint_says_where_it_comes_from(phase1, tiny_data):
     provenance = phase1.card.provenance
     assert provenance.data == Dataset.load(tiny_data).fingerprint
     assert provenance.recipe["distributional"]["max_steps"] == 120
-    assert set(provenance.metrics) == {"train_loss", "validation_loss"}
+    assert set(provenance.metrics) == {"train_loss", "validation_loss", "validation_ndcg@5", "validation_rps"}
 
 
 def test_nothing_but_the_checkpoint_is_left(phase1):
@@ -77,20 +78,40 @@ def test_phase_2_moves_the_readout_only_and_lowers_its_loss(phase1, tiny_data, t
     assert loss(phase2, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
 
 
-def test_a_resumed_run_ends_where_an_undisturbed_one_does(phase1, tiny_data, tmp_path, monkeypatch):
+WAYS = {
+    "muon": {},
+    "adamw": {"distributional": {"muon_learning_rate": None, "readout_learning_rate": 5e-3}},
+    "bfloat16": {"weights": "bfloat16", "distributional": {"muon_learning_rate": None}},
+    "lora": {"lora": {"r": 4}, "distributional": {"muon_learning_rate": None}},
+    "8-bit optimizer": {"distributional": {"muon_learning_rate": None, "optim": "adamw_8bit"}},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_resumed_run_ends_where_an_undisturbed_one_does(way, phase1, tiny_data, tmp_path, monkeypatch):
+    changed = WAYS[way]
+    arguments = {**RECIPE.distributional, **changed.get("distributional", {}), "max_steps": 40, "save_steps": 17}
+    recipe = Recipe.model_validate(
+        {**RECIPE.model_dump(), "base": str(phase1.folder), **changed, "distributional": arguments}
+    )
+
     def stop(*_):
         raise InterruptedError
 
-    # Stopped after training as a killed process would be: what is left is the trainer's state at step 60.
-    monkeypatch.setattr(phases, "_export", stop)
+    # Stopped after training as a killed process would be: what is left is the trainer's state at step 17.
+    monkeypatch.setattr(phases, "write_checkpoint", stop)
     out = tmp_path / "resumed"
     with pytest.raises(InterruptedError):
-        train_distributional(RECIPE, tiny_data, out)
+        train_distributional(recipe, tiny_data, out)
     monkeypatch.undo()
-    shutil.rmtree(tmp_path / "resumed.training" / "checkpoint-120")
-    resumed = train_distributional(RECIPE, tiny_data, out, resume=True)
-    undisturbed, found = (load_file(c.folder / "model.safetensors") for c in (phase1, resumed))
-    assert all(torch.equal(undisturbed[name], found[name]) for name in undisturbed)
+    for later in (34, 40):
+        shutil.rmtree(tmp_path / "resumed.training" / f"checkpoint-{later}", ignore_errors=True)
+    resumed = train_distributional(recipe, tiny_data, out, resume=True)
+    undisturbed = train_distributional(recipe, tiny_data, tmp_path / "undisturbed")
+    first, second = (load_file(c.folder / "model.safetensors") for c in (undisturbed, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    start = load_file(phase1.folder / "model.safetensors")
+    assert any(not torch.equal(start[name], first[name]) for name in first)
 
 
 def test_lora_is_merged_into_a_plain_checkpoint(phase1, tiny_data, tiny_shop, tmp_path):
@@ -109,7 +130,7 @@ def test_the_trainer_and_the_scorer_read_the_same_states(phase1, tiny_shop):
     encoded = phase1.prompt.encode(pairs)
     model, _ = load_base(phase1.folder)
     rows = pack(encoded, [row.product_id for row in test.judgments], row_tokens=128)
-    features = torch.tensor(phases._features(model, rows, len(pairs)))
+    features = torch.tensor(last_states(model, rows, len(pairs)))
     logits = features @ model.get_output_embeddings().weight[list(phase1.card.readout.token_ids)].T
     scored = TransformersScorer(phase1).score_tokens(encoded)
     assert np.allclose(logits.softmax(dim=-1).detach().numpy(), scored.probabilities, atol=1e-5)
@@ -124,7 +145,7 @@ def test_a_trained_model_ranks_through_the_five_lines(phase1):
 def test_what_is_in_the_way_is_said(phase1, tiny_data, tmp_path):
     with pytest.raises(BadInput, match="already exists"):
         train_distributional(RECIPE, tiny_data, phase1.folder)
-    with pytest.raises(BadInput, match="no saved state to resume"):
+    with pytest.raises(BadInput, match="nothing to resume"):
         train_distributional(RECIPE, tiny_data, tmp_path / "new", resume=True)
     with pytest.raises(BadInput, match="no such folder"):
         train_scalar(RECIPE, tmp_path / "nowhere", tiny_data, tmp_path / "new")

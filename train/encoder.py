@@ -1,0 +1,302 @@
+"""Encoder baselines: a cross-encoder with an eleven-way head, trained on the same targets as the decoders.
+
+Pairs become token ids in `gen_rerank.prompt`, as everywhere. `encoder_base` makes what training starts from, `encoder_trainer` is the
+trainer, through sentence-transformers; here are the recipe and the life of a run.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import datasets
+import numpy as np
+import yaml
+from accelerate import PartialState
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from sentence_transformers.cross_encoder import CrossEncoder
+
+from gen_rerank.bins import Floats
+from gen_rerank.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.cpu import keep_freed_memory
+from gen_rerank.errors import BadInput
+from gen_rerank.prompt import Prompt, PromptSpec
+from gen_rerank.records import Dataset
+from train import states
+from train.augment import Augment, augmented
+from train.encoder_base import EncoderShape, load_encoder, new_encoder
+from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, length_batches
+from train.estimate import measured_matmul_flops
+from train.examples import training_texts
+from train.phases import begin_run, target_noise
+from train.recipe import _refuse_unknown, trainer_config
+from train.report import TrainingRun, write_model_card, write_training_report
+from train.run import (
+    DEFAULTS,
+    QUIET,
+    SHARE_OF_PEAK,
+    Epoch,
+    announce_data,
+    duration,
+    judged,
+    provenance,
+    publishing,
+    run_folders,
+    training_run,
+    validation_report,
+)
+from train.targets import targets_of
+
+# On the command line, where a missing name means "as the recipe says".
+NO_BASE = "none"
+
+
+class EncoderPrompt(PromptSpec):
+    """A prompt of an encoder: it has one layout, the pair (query, document)."""
+
+    template: Literal["encoder"] = "encoder"
+
+
+class EncoderRecipe(BaseModel):
+    """What the training of an encoder needs to know.
+
+    Attributes:
+        base: a folder, a hub name or `minilm`; None makes a new ModernBERT of `shape` from nothing.
+        shape: of a new encoder.
+        prompt: what the checkpoint will record.
+        augment: how training pairs are varied; as they are by default. Validation is never varied.
+        encoder: arguments of the trainer (`EncoderConfig`).
+
+    Example:
+        >>> EncoderRecipe.load("micro").shape.hidden
+        256
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str | None = None
+    shape: EncoderShape = EncoderShape()
+    prompt: EncoderPrompt = EncoderPrompt()
+    augment: Augment = Augment()
+    encoder: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Read a preset by name (`micro`, `mini`, `base`, `large`) or a YAML file by path.
+
+        Raises:
+            BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
+        """
+        try:
+            given = yaml.safe_load(_recipe_text(str(name))) or {}
+        except yaml.YAMLError as error:
+            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(given, dict):
+            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
+        _refuse_unknown(given, cls.model_fields, str(name))
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    def with_base(self, name: str) -> Self:
+        """Return the recipe with another base; the name `none` means a new encoder."""
+        return self.model_copy(update={"base": None if name == NO_BASE else name})
+
+
+def train_encoder(
+    recipe: EncoderRecipe, data: str | Path, out: str | Path, *, resume: bool = False, console: Console = QUIET
+) -> Checkpoint:
+    """Train a cross-encoder and write a checkpoint, which `sentence_transformers.CrossEncoder` opens too.
+
+    Every process of `accelerate launch` calls this; the first one writes.
+
+    Args:
+        recipe: base, prompt and arguments.
+        data: a data set folder; the `train` split is learned from, `validation` is only measured.
+        out: the checkpoint's folder. While training, the run's own state lies in `<out>.training`.
+        resume: go on from the last whole state in `<out>.training`.
+        console: where data and plan are shown before the work.
+
+    Raises:
+        BadInput: bad data or recipe, no training pairs, `out` is taken, nothing to resume, or a full disk.
+
+    Example:
+        >>> train_encoder(EncoderRecipe.load("micro"), "shop", "runs/encoder")  # doctest: +SKIP
+    """
+    out, run = run_folders(out)
+    keep_freed_memory()
+    dataset = Dataset.load(data)
+    summary = announce_data(console, dataset)
+    train, validation = judged(dataset, "train"), dataset.of("validation")
+    config = trainer_config(EncoderConfig, recipe.encoder, run, **_defaults(bool(validation.judgments)))
+    if config.eval_strategy != "no" and not validation.judgments:
+        raise BadInput(f"{data}: eval_strategy needs judged queries of the split 'validation', and there are none")
+    given = recipe.model_dump(mode="json", exclude_none=True)
+    with config.main_process_first(desc="the run's folder"):
+        state = begin_run(run, {"recipe": given, "data": dataset.fingerprint}, resume=resume)
+        base = _base_folder(recipe, train, run, config.seed)
+    model = CrossEncoder(str(base), local_files_only=True)
+    _check_patterns(model, config)
+    prompt = Prompt(recipe.prompt, read_tokenizer(base))
+    noise, fitted = target_noise(config.variance, train)
+    collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
+    evaluator = None
+    if validation.judgments:
+        rows = pairs_dataset(prompt, validation, targets_of(validation.judgments, config.variance, noise))
+        evaluator = BinEvaluator(validation, rows, collate, config)
+    trainer = EncoderTrainer(
+        model,
+        config,
+        train_dataset=pairs_dataset(
+            prompt, train, targets_of(train.judgments, config.variance, noise), augment=recipe.augment, seed=config.seed
+        ),
+        loss=BinLoss(model, config.mse_weight),
+        data_collator=collate,
+        evaluator=evaluator,
+    )
+    epoch = _epoch(trainer.train_dataset, config)
+    _announce_epoch(console, epoch, model)
+    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    after = None
+    if evaluator is not None:
+        trainer.evaluate()
+        after = validation_report(out.name, validation, evaluator.logits(model)[0])
+    name = recipe.base or "new"
+    card = Card(
+        readout=Readout.classifier(),
+        prompt=prompt.spec,
+        provenance=provenance(name, dataset, given, trainer, fitted),
+    )
+    report = training_run(
+        "encoder", out, name, summary, dataset, given, trainer,
+        after=after, epoch=epoch, noise=noise, fitted=fitted,
+    )  # fmt: skip
+    processes = PartialState()
+    if processes.is_main_process:
+        _write(model, card, out, report)
+        states.remove(run)
+    processes.wait_for_everyone()
+    return Checkpoint.open(out)
+
+
+def pairs_dataset(
+    prompt: Prompt, dataset: Dataset, targets: Floats, *, augment: Augment | None = None, seed: int = 0
+) -> datasets.Dataset:
+    """Return judged pairs as `input_ids`, with `relevance` and, as `label`, their targets.
+
+    Args:
+        prompt: of the checkpoint that is trained.
+        dataset: its judgments, one at least, are the pairs, in their order.
+        targets: `[judgments, 11]`.
+        augment: how pairs are varied; one varied copy follows the other.
+        seed: of the first copy's variations.
+    """
+    settings = augment or Augment()
+    pairs = [dataset.pair(row) for row in dataset.judgments]
+    return datasets.Dataset.from_dict(
+        {
+            "input_ids": [
+                ids
+                for copy in range(settings.copies)
+                for ids in prompt.encode(augmented(pairs, settings, seed=seed + copy))
+            ],
+            "relevance": np.tile([row.relevance for row in dataset.judgments], settings.copies),
+            "label": np.tile(targets, (settings.copies, 1)),
+        },
+        features=datasets.Features(
+            input_ids=datasets.List(datasets.Value("int32")),
+            relevance=datasets.Value("float32"),
+            label=datasets.List(datasets.Value("float32")),
+        ),
+    )
+
+
+def preset_names() -> list[str]:
+    """Return the names of the encoder recipes that are installed."""
+    folder = files("train").joinpath("recipes", "encoders")
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def _recipe_text(name: str) -> str:
+    if name in preset_names():
+        return files("train").joinpath("recipes", "encoders", f"{name}.yaml").read_text(encoding="utf-8")
+    path = Path(name)
+    if not path.is_file():
+        raise BadInput(f"{name}: no such recipe file; the encoder presets are {', '.join(preset_names())}")
+    return path.read_text(encoding="utf-8")
+
+
+def _defaults(validated: bool) -> dict[str, Any]:
+    """Return what the trainer gets unless the recipe says otherwise; weights are float32 whatever `bf16` says."""
+    return {
+        **DEFAULTS,
+        "batch_sampler": length_batches,
+        "learning_rate": 5e-5,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if validated else "no",
+        "eval_steps": 0.1,
+    }
+
+
+def _base_folder(recipe: EncoderRecipe, train: Dataset, run: Path, seed: int) -> Path:
+    """Return the encoder to start from in the run's own folder; a resumed run finds the one that it began with."""
+    folder = run / "base"
+    if folder.is_dir():
+        return folder
+    length = recipe.prompt.max_length
+    if recipe.base is None:
+        return new_encoder(training_texts(recipe.prompt, train), recipe.shape, folder, max_length=length, seed=seed)
+    return load_encoder(recipe.base, folder, max_length=length, seed=seed)
+
+
+def _check_patterns(model: CrossEncoder, config: EncoderConfig) -> None:
+    """Refuse a pattern without parameters before training; the library does so in the midst of it."""
+    names = [f"model.{name}" for name, _ in model.named_parameters()]
+    for pattern in config.learning_rate_mapping:
+        if not any(re.search(pattern, name) for name in names):
+            raise BadInput(f"the recipe's learning_rate_mapping: no parameter of this encoder matches {pattern!r}")
+
+
+def _epoch(rows: datasets.Dataset, config: EncoderConfig) -> Epoch:
+    """Return what an epoch holds, in the batches of the first one."""
+    lengths = np.array([len(ids) for ids in rows["input_ids"]])
+    batches = list(length_batches(rows, config.train_batch_size, config.dataloader_drop_last, seed=config.seed))
+    positions = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
+    a_step = config.gradient_accumulation_steps * config.world_size
+    epochs = config.max_steps * a_step / len(batches) if config.max_steps > 0 else config.num_train_epochs
+    tokens = int(lengths.sum())
+    return Epoch(len(rows), len(rows), tokens, 1.0 - tokens / positions, len(batches), epochs)
+
+
+def _announce_epoch(console: Console, epoch: Epoch, model: CrossEncoder) -> None:
+    """Show what is about to be read, and how long it may take: 6 operations a token and weight (Kaplan et al. 2020)."""
+    if not PartialState().is_main_process:
+        return
+    console.print(
+        f"an epoch: {epoch.pairs:,} pairs, {epoch.tokens:,} tokens ({epoch.tokens / epoch.pairs:.1f} a pair), "
+        f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
+    )
+    embeddings = model.model.get_input_embeddings().weight.numel()
+    weights = sum(parameter.numel() for parameter in model.parameters()) - embeddings
+    seconds = 6 * weights * epoch.tokens * epoch.epochs / (SHARE_OF_PEAK * measured_matmul_flops())
+    console.print(
+        f"{epoch.epochs:.2f} epochs: {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
+        "measured peak (an estimate; small models stay further below it)"
+    )
+
+
+def _write(model: CrossEncoder, card: Card, out: Path, report: TrainingRun) -> None:
+    """Write a plain folder in float32, in which the other libraries compute what they load: scores are equal everywhere."""
+    with publishing(out) as folder:
+        model.save_pretrained(str(folder), create_model_card=False)
+        card.save(folder)
+        write_training_report(folder, report)
+        write_model_card(folder, report, card)

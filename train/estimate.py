@@ -1,0 +1,367 @@
+"""How long a training run takes and how much memory it needs: `python -m train.estimate 0.6b --pairs 100000`.
+
+Time is floating-point operations divided by a device's dense bfloat16 peak and an assumed share of it; memory is
+weights, gradients, optimizer state and what the backward pass has to remember. Sizes come from the model's
+configuration on PyTorch's meta device: no weights are read. These are estimates, good to a factor of about 1.5, and
+marked as such. `measured_matmul_flops` gives the figure of the machine at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwen3Config
+
+from gen_rerank.errors import BadInput
+from train.base import base_folder
+from train.recipe import Recipe
+
+Method = Literal["full", "lora", "qlora", "frozen"]
+
+GIB = 2**30
+
+# The shapes of the recipes' bases, as their makers publish them, so that an estimate needs no download.
+_QWEN3: dict[str, Any] = {
+    "vocab_size": 151936, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+    "max_position_embeddings": 40960, "tie_word_embeddings": True,
+}  # fmt: skip
+_QWEN3_06B = {**_QWEN3, "hidden_size": 1024, "intermediate_size": 3072}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen3-0.6B": _QWEN3_06B,
+    "Qwen/Qwen3-Reranker-0.6B": _QWEN3_06B,
+    "Qwen/Qwen3-1.7B": {**_QWEN3, "hidden_size": 2048, "intermediate_size": 6144},
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a run could be done on.
+
+    Attributes:
+        name: for people.
+        peak: dense bfloat16 matrix multiplication with float32 sums, in FLOP/s.
+        memory: in bytes.
+        share: of the peak that training reaches; an assumption.
+    """
+
+    name: str
+    peak: float
+    memory: float
+    share: float = 0.4
+
+
+DEVICES = (
+    Device("24 GB GPU (RTX 4090)", 165e12, 24 * GIB),
+    Device("80 GB GPU (A100)", 312e12, 80 * GIB),
+    Device("80 GB GPU (H100 SXM)", 989e12, 80 * GIB),
+    Device("2 CPU cores (AMX), 24 GiB", 1.6e12, 24 * GIB),
+)
+
+# What the library and the driver take beside the tensors.
+_WORKSPACE = 1 * GIB
+# 4 bits a weight and 0.127 for the twice quantized scales (Dettmers et al. 2023, arXiv 2305.14314, section 3).
+_NF4_BYTES = 4.127 / 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the figures depend on beside the model's shape.
+
+    Attributes:
+        method: all weights, a LoRA, a LoRA on a base in NF4, or a forward pass only.
+        weights: what all weights are kept in by the method `full`.
+        rank: of the LoRA.
+        width: tokens of a row; attention is counted over all of it, because a packed row's mask is dense.
+        batch_tokens: tokens of a step on one device.
+        checkpointing: the backward pass computes each layer again instead of remembering it.
+    """
+
+    method: Method = "full"
+    weights: Literal["float32", "bfloat16"] = "float32"
+    rank: int = 16
+    width: int = 512
+    batch_tokens: int = 4096
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak of a step."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of it, with what libraries and driver take."""
+        return self.weights + self.gradients + self.optimizer + self.activations + _WORKSPACE
+
+
+class Size:
+    """A causal language model's numbers of parameters.
+
+    Example:
+        >>> size = Size(base_config(Recipe.load("1.3b")))
+        >>> f"{size.total / 1e9:.2f}B, {size.layers / 1e9:.2f}B of them compute"
+        '1.32B, 1.01B of them compute'
+    """
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        """Build the model without weights."""
+        with torch.device("meta"):
+            self._model: nn.Module = AutoModelForCausalLM.from_config(config)
+
+    @cached_property
+    def total(self) -> int:
+        """All parameters; tied ones count once."""
+        return sum(parameter.numel() for parameter in self._model.parameters())
+
+    @cached_property
+    def layers(self) -> int:
+        """Those of the decoder layers' matrices, which do the computing."""
+        return sum(outputs * inputs for outputs, inputs in self._matrices)
+
+    def lora(self, rank: int) -> int:
+        """Return the parameters of a LoRA of `rank` on every matrix of the layers."""
+        return sum(rank * (outputs + inputs) for outputs, inputs in self._matrices)
+
+    @cached_property
+    def _matrices(self) -> list[tuple[int, ...]]:
+        named = self._model.named_parameters()
+        return [tuple(matrix.shape) for name, matrix in named if ".layers." in name and matrix.ndim == 2]
+
+
+def base_config(recipe: Recipe) -> PretrainedConfig:
+    """Return the configuration of what a recipe trains: its base's, with as many layers as it keeps.
+
+    Raises:
+        BadInput: the recipe has no base, the base cannot be found, or it has fewer layers than the recipe keeps.
+    """
+    if recipe.base is None:
+        raise BadInput("the recipe makes a new base from nothing; an estimate needs one with a `base`")
+    if recipe.base in PUBLISHED:
+        config = Qwen3Config(**PUBLISHED[recipe.base])
+    else:
+        config = AutoConfig.from_pretrained(base_folder(recipe.base))
+    if recipe.keep_layers is None:
+        return config
+    if recipe.keep_layers > config.num_hidden_layers:
+        raise BadInput(
+            f"keep_layers: {recipe.keep_layers} is more than the {config.num_hidden_layers} of {recipe.base}"
+        )
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = recipe.keep_layers
+    config.layer_types = config.layer_types[: recipe.keep_layers]
+    return config
+
+
+def flops_per_token(config: PretrainedConfig, plan: Plan) -> float:
+    """Return the floating-point operations that one token costs, in training unless the plan's method is `frozen`.
+
+    A forward pass takes 2 a weight, and a backward pass 2 for the gradient of the input and 2 for that of the weight,
+    which frozen weights do not need (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). The 11 readout rows are too
+    few to count.
+
+    Example:
+        >>> round(flops_per_token(base_config(Recipe.load("0.6b")), Plan("frozen", width=256)) * 256 / 1e9)  # one pair
+        241
+    """
+    size = Size(config)
+    heads = config.num_attention_heads * config.head_dim
+    attention = 4 * config.num_hidden_layers * heads * plan.width
+    forward = 2 * size.layers + attention
+    if plan.method == "frozen":
+        return forward
+    if plan.method == "full":
+        cost = 6 * size.layers + 3 * attention
+    else:
+        cost = 4 * size.layers + 6 * size.lora(plan.rank) + 3 * attention
+    return cost + forward * plan.checkpointing
+
+
+def estimate_seconds(
+    config: PretrainedConfig, tokens: float, *, flops_per_second: float, plan: Plan | None = None
+) -> float:
+    """Return the seconds that `tokens` take at `flops_per_second`.
+
+    Args:
+        config: of the model.
+        tokens: padding included, over all epochs.
+        flops_per_second: what is really reached: a share of the peak.
+        plan: method and row width; training all weights by default.
+
+    Example:
+        >>> estimate_seconds(config, 2e6, flops_per_second=0.4 * measured_matmul_flops())  # doctest: +SKIP
+        7310.5
+    """
+    return tokens * flops_per_token(config, plan or Plan()) / flops_per_second
+
+
+def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
+    """Return the bytes that one training step of `plan.batch_tokens` needs, with AdamW.
+
+    - All weights in float32: 4 bytes a weight, 4 of gradient, 8 of optimizer, and autocast's bfloat16 copies. In
+      bfloat16: 2, 2, and 12 (two moments and the optimizer's float32 copy).
+    - LoRA: the base in bfloat16 or NF4 (then the embeddings in float32), 16 bytes for each weight of its own, and twice
+      the embeddings, because the trainable rows are written into a copy that has a gradient.
+
+    What the backward pass remembers of a layer, in bytes a token: 8 for each unit of the MLP, 14 and 6 for each of
+    the query heads' and the key and value heads' widths, and for the residual stream 16 in bfloat16, 18 under a LoRA,
+    26 in float32.
+    """
+    size = Size(config)
+    embeddings = config.vocab_size * config.hidden_size
+    own = size.lora(plan.rank)
+    rest = size.total - size.layers
+    if plan.method == "full":
+        residual = 26 if plan.weights == "float32" else 16
+        parts = (4 * size.total + 2 * size.layers, 4 * size.total, 8 * size.total)
+        if plan.weights == "bfloat16":
+            parts = (2 * size.total, 2 * size.total, 12 * size.total)
+        weights, gradients, optimizer = map(float, parts)
+    elif plan.method == "lora":
+        residual = 18
+        weights, gradients, optimizer = 2 * size.total + 4 * own + 2 * embeddings, 4 * own + 2 * embeddings, 8 * own
+    elif plan.method == "qlora":
+        residual = 26
+        weights = _NF4_BYTES * size.layers + 4 * rest + 4 * own + 4 * embeddings
+        gradients, optimizer = 4 * own + 4 * embeddings, 8 * own
+    else:
+        return Memory(2 * size.total, 0, 0, plan.batch_tokens * _layer_bytes(config, 16))
+    layer = _layer_bytes(config, residual)
+    remembered = config.num_hidden_layers * layer
+    if plan.checkpointing:
+        remembered = config.num_hidden_layers * 4 * config.hidden_size + layer
+    return Memory(weights, gradients, optimizer, plan.batch_tokens * remembered)
+
+
+def measured_matmul_flops(dtype: torch.dtype = torch.bfloat16, *, seconds: float = 0.3) -> float:
+    """Return the FLOP/s of square matrix multiplications on this machine: its practical peak.
+
+    Args:
+        dtype: of the matrices.
+        seconds: how long to measure, after a warm-up.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    width = 8192 if device.type == "cuda" else 1024
+    matrix = torch.randn(width, width, device=device).to(dtype)
+
+    def product_seconds() -> float:
+        start = time.perf_counter()
+        matrix @ matrix
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    product_seconds()
+    times = [product_seconds()]
+    while sum(times) < seconds:
+        times.append(product_seconds())
+    return 2 * width**3 * len(times) / sum(times)
+
+
+def recipe_plan(recipe: Recipe, method: Method | None = None) -> Plan:
+    """Return the plan of a recipe's phase 1, by its own method unless another is given."""
+    section = recipe.distributional
+    own: Method = "full" if recipe.lora is None else "lora" if recipe.quantize_base is None else "qlora"
+    width = int(section.get("row_tokens", Plan.width))
+    return Plan(
+        method=method or own,
+        weights=recipe.weights,
+        rank=recipe.lora.r if recipe.lora else Plan.rank,
+        width=width,
+        batch_tokens=max(width, int(section.get("batch_tokens", Plan.batch_tokens))),
+        checkpointing=bool(section.get("gradient_checkpointing", False)),
+    )
+
+
+def training_tokens(recipe: Recipe, pairs: int, tokens_per_pair: int) -> float:
+    """Return the tokens of a recipe's phase 1: all copies of all pairs in every epoch, or what `max_steps` allows."""
+    section = recipe.distributional
+    if int(section.get("max_steps", -1)) > 0:
+        steps = int(section["max_steps"]) * int(section.get("gradient_accumulation_steps", 1))
+        return steps * recipe_plan(recipe).batch_tokens
+    return float(section.get("num_train_epochs", 3)) * recipe.augment.copies * pairs * tokens_per_pair
+
+
+def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int) -> Table:
+    """Return one row a method and device: hours of both phases and the peak of memory."""
+    config = base_config(recipe)
+    size = Size(config)
+    own = recipe_plan(recipe)
+    tokens = training_tokens(recipe, pairs, tokens_per_pair)
+    once = recipe.augment.copies * pairs * tokens_per_pair
+    table = Table(
+        title=f"{name}: {size.total / 1e9:.2f}B parameters, {pairs:,} pairs of {tokens_per_pair} tokens, "
+        f"{tokens / 1e6:.0f}M tokens in phase 1, {own.batch_tokens:,} a step",
+        caption="Estimates by FLOP count at 40% of each device's peak, not run. One device; * the recipe's own method. "
+        "QLoRA's time to dequantize is not counted.",
+    )
+    for column in (
+        "Method",
+        "Device",
+        "Phase 1, h",
+        "Phase 2, h",
+        "Weights",
+        "Gradients",
+        "Optimizer",
+        "Activations",
+        "Peak, GiB",
+    ):
+        table.add_column(column, justify="left" if column in ("Method", "Device") else "right", no_wrap=True)
+    methods: tuple[Method, ...] = ("full", "lora", "qlora")
+    for method in methods:
+        plan = recipe_plan(recipe, method)
+        memory = step_memory(config, plan)
+        for device in DEVICES:
+            speed = device.peak * device.share
+            hours = estimate_seconds(config, tokens, flops_per_second=speed, plan=plan) / 3600
+            frozen = estimate_seconds(config, once, flops_per_second=speed, plan=recipe_plan(recipe, "frozen")) / 3600
+            parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.total)
+            peak = [f"{part / GIB:.1f}" for part in parts]
+            if memory.total > device.memory:
+                peak[-1] += ": does not fit"
+            mark = "*" if method == own.method else ""
+            table.add_row(method + mark, device.name, f"{hours:.2f}", f"{frozen:.2f}", *peak)
+        table.add_section()
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table of a recipe; exit code 2 and one sentence for a recipe that cannot be read."""
+    parser = argparse.ArgumentParser(description="Estimate hours and memory of a training run.")
+    parser.add_argument("recipe", help="a preset (0.6b, 1.3b, rexreranker-0.6b) or a YAML file")
+    parser.add_argument("--pairs", type=int, default=100_000, help="judged pairs of the training split")
+    parser.add_argument("--tokens-per-pair", type=int, default=256, help="tokens a pair, after packing")
+    given = parser.parse_args(arguments)
+    try:
+        table = estimates_table(Recipe.load(given.recipe), given.recipe, given.pairs, given.tokens_per_pair)
+    except BadInput as error:
+        Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
+        return 2
+    Console(width=max(150, Console().width)).print(table)
+    return 0
+
+
+def _layer_bytes(config: PretrainedConfig, residual: int) -> int:
+    """Return what one layer's backward pass remembers of a token, in bytes."""
+    queries = config.num_attention_heads * config.head_dim
+    keys = config.num_key_value_heads * config.head_dim
+    return residual * config.hidden_size + 14 * queries + 6 * keys + 8 * config.intermediate_size
+
+
+if __name__ == "__main__":
+    sys.exit(main())

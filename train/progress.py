@@ -1,0 +1,66 @@
+"""One progress bar for a training run: step, loss, validation nDCG@5 and RPS, time left.
+
+It takes the place of the libraries' bars and of their printed dictionaries; every figure is in the trainer's log history as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+_SHOWN = {"loss": "loss", "eval_ndcg@5": "validation nDCG@5", "eval_rps": "RPS"}
+
+
+class TrainingBar(TrainerCallback):
+    """Shows a run's progress on the process that writes to the terminal."""
+
+    def __init__(self) -> None:
+        """Start with nothing to show."""
+        self.progress: Progress | None = None
+        self.task = TaskID(0)
+        self.figures: dict[str, str] = {}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Draw the bar."""
+        if not state.is_world_process_zero:
+            return
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeLeft(),
+        )
+        self.progress = Progress(*columns, console=Console(stderr=True))
+        self.task = self.progress.add_task("training", total=state.max_steps, completed=state.global_step, figures="")
+        self.progress.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar."""
+        if self.progress is not None:
+            self.progress.update(self.task, completed=state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Show the latest figures."""
+        if self.progress is not None:
+            self.figures |= {_SHOWN[name]: f"{value:.4f}" for name, value in (logs or {}).items() if name in _SHOWN}
+            shown = "  ".join(f"{name} {value}" for name, value in self.figures.items())
+            self.progress.update(self.task, figures=shown)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Leave the bar as it stands."""
+        if self.progress is not None:
+            self.progress.stop()

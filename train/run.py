@@ -1,0 +1,262 @@
+"""What every training run shares: its folders, what is said before it, how its result appears, what is measured of it.
+
+The phases, the adapter and the encoder each train something else; a run's life around that is here. States that are saved on the way
+are `states`', the documents that a run leaves are `report`'s.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from rich.console import Console
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+
+from gen_rerank.bins import Distribution
+from gen_rerank.checkpoint import Card, Checkpoint, Provenance, source_commit
+from gen_rerank.commands import evaluate_floors
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation import Evaluation, evaluate
+from gen_rerank.records import Dataset, Split
+from gen_rerank.tables import difference_table, ranking_table
+from train.batches import TokenBudgetSampler
+from train.data_check import DataSummary, check, summary_table
+from train.estimate import estimate_seconds, measured_matmul_flops
+from train.noise import FittedNoise, disagreement
+from train.report import TrainingRun, write_model_card, write_training_report
+from train.targets import Noise
+
+QUIET = Console(quiet=True)
+
+SHARE_OF_PEAK = 0.4  # of the matrix product's FLOP/s that training usually reaches
+
+# What a run gets unless the recipe says otherwise.
+DEFAULTS: dict[str, Any] = {
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "report_to": "none",
+    "logging_steps": 50,
+    "disable_tqdm": False,
+    "include_num_input_tokens_seen": "no",
+    "prediction_loss_only": True,
+    "dataloader_pin_memory": torch.cuda.is_available(),
+    "use_cpu": not torch.cuda.is_available(),
+    "gradient_checkpointing": False,
+    "bf16": False,
+}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch holds, before it begins.
+
+    Attributes:
+        pairs: judged pairs, varied copies counted.
+        rows: training rows; pairs with a common prefix share one.
+        tokens: of all rows, padding left out.
+        padding: share of all positions, in [0, 1].
+        batches: of all processes.
+        epochs: how often all of it is read.
+    """
+
+    pairs: int
+    rows: int
+    tokens: int
+    padding: float
+    batches: int
+    epochs: float
+
+    @classmethod
+    def of(cls, sampler: TokenBudgetSampler, pairs: int, max_steps: int, epochs: float) -> Epoch:
+        """Return what a sampler's epoch holds; `max_steps` above 0 says how often it is read."""
+        steps = len(sampler) * sampler.processes // sampler.step_batches
+        epochs = max_steps / steps if max_steps > 0 else epochs
+        return cls(pairs, len(sampler.padded), sampler.tokens, sampler.padding, len(sampler.sizes), epochs)
+
+
+def run_folders(out: str | Path) -> tuple[Path, Path]:
+    """Return the result's folder and the run's own, `<out>.training`, after checking that nothing is in the way.
+
+    Raises:
+        BadInput: `out` holds something.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(f"{out}: already exists; choose another --out or remove it")
+    return out, out.with_name(out.name + ".training")
+
+
+def judged(dataset: Dataset, split: Split) -> Dataset:
+    """Return a split in which something is judged.
+
+    Raises:
+        BadInput: there is none.
+    """
+    part = dataset.of(split)
+    if not part.judgments:
+        raise BadInput(f"no query of the split {split!r} has a judgment; nothing to train on")
+    return part
+
+
+def announce_data(console: Console, dataset: Dataset) -> DataSummary:
+    """Show counts, label histogram and problems of the data before any work, on the first process."""
+    summary = check(dataset)
+    if PartialState().is_main_process:
+        console.print(summary_table(summary))
+    return summary
+
+
+def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel) -> None:
+    """Show what is about to be read, and how long it may take by the model's FLOP count and a measured product of matrices."""
+    if not PartialState().is_main_process:
+        return
+    a_pair = epoch.tokens / epoch.pairs
+    console.print(
+        f"an epoch: {epoch.pairs:,} pairs in {epoch.rows:,} rows, {epoch.tokens:,} tokens ({a_pair:.1f} a pair), "
+        f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
+    )
+    speed = SHARE_OF_PEAK * measured_matmul_flops()
+    seconds = estimate_seconds(model.config, epoch.tokens * epoch.epochs, flops_per_second=speed)
+    console.print(
+        f"{epoch.epochs:.2f} epochs: {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
+        "measured peak (an estimate; small models stay further below it)"
+    )
+
+
+def announce_result(console: Console, report: TrainingRun) -> None:
+    """Show what validation says, beside the floors and what was there before, on the first process."""
+    if not (PartialState().is_main_process and report.systems):
+        return
+    console.print(ranking_table(report.systems))
+    if report.before is not None and report.after is not None:
+        console.print(difference_table({f"{report.after.name} - {report.before.name}": report.gain}))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> duration(5400)
+        '1.5 hours'
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+@contextmanager
+def publishing(out: Path) -> Iterator[Path]:
+    """Give a folder to write into, which becomes `out` when the block ends well: whole or not at all.
+
+    Raises:
+        BadInput: a file could not be written.
+    """
+    partial = out.with_name(out.name + ".partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        for file in partial.rglob("*"):  # safetensors writes for its owner alone; a server may run as somebody else
+            file.chmod(0o755 if file.is_dir() else 0o644)
+        if out.is_dir():
+            out.rmdir()
+        partial.replace(out)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise BadInput(
+            f"{out}: the result could not be written ({' '.join(str(error).split())}); "
+            "make room and run the same command with --resume"
+        ) from error
+
+
+def write_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, report: TrainingRun
+) -> Checkpoint:
+    """Write a plain folder in bfloat16, as it will be served, so that every backend has the same weights."""
+    model.to(torch.bfloat16)
+    with publishing(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        card.save(folder)
+        write_training_report(folder, report)
+        write_model_card(folder, report, card)
+    return Checkpoint.open(out)
+
+
+def provenance(
+    base: str, dataset: Dataset, recipe: dict[str, Any], trainer: Trainer, noise: FittedNoise | None = None
+) -> Provenance:
+    """Return where a result comes from, with the last figures of its trainer."""
+    more = {} if noise is None else {"noise": noise.model_dump(mode="json")}
+    return Provenance(
+        base=base,
+        data=dataset.fingerprint,
+        recipe=recipe,
+        metrics=last_metrics(trainer),
+        commit=source_commit(),
+        **more,
+    )
+
+
+def last_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return the training loss and what was last measured on validation queries, by name."""
+    found: dict[str, float] = {}
+    for row in trainer.state.log_history:
+        found |= {"train_loss": row["train_loss"]} if "train_loss" in row else {}
+        found |= {
+            f"validation_{name[5:]}": row[name] for name in ("eval_loss", "eval_ndcg@5", "eval_rps") if name in row
+        }
+    return {name: float(value) for name, value in found.items()}
+
+
+def validation_report(name: str, validation: Dataset, logits: torch.Tensor) -> Evaluation:
+    """Return the evaluation of bin logits `[judgments, 11]` on the validation queries."""
+    return evaluate(name, validation, Distribution.from_logits(logits.numpy()))
+
+
+def training_run(
+    kind: Any,
+    out: Path,
+    base: str,
+    summary: DataSummary,
+    dataset: Dataset,
+    recipe: dict[str, Any],
+    trainer: Trainer,
+    *,
+    before: Evaluation | None = None,
+    after: Evaluation | None = None,
+    epoch: Epoch | None = None,
+    noise: Noise | None = None,
+    fitted: FittedNoise | None = None,
+) -> TrainingRun:
+    """Return what the run's documents are made of."""
+    seconds = next((row["train_runtime"] for row in trainer.state.log_history if "train_runtime" in row), None)
+    pairs = None if epoch is None else epoch.pairs * float(trainer.state.epoch or 0.0)
+    validation = dataset.of("validation")
+    return TrainingRun(
+        kind=kind,
+        name=out.name,
+        base=base,
+        data=summary,
+        fingerprint=dataset.fingerprint,
+        recipe=recipe,
+        history=tuple(trainer.state.log_history),
+        tokens=None if epoch is None else epoch.tokens,
+        padding=None if epoch is None else epoch.padding,
+        pairs_per_second=pairs / seconds if pairs and seconds else None,
+        seconds=seconds,
+        noise=noise,
+        fitted=fitted,
+        disagreement=tuple(disagreement(dataset.of("train").judgments)),
+        before=before,
+        after=after,
+        floors=tuple(evaluate_floors(validation)) if validation.judgments else (),
+    )

@@ -1,0 +1,119 @@
+"""Saved states of a run: which one is whole, and what happens when one cannot be written.
+
+The trainer writes a folder `checkpoint-<step>` file by file. When all are there, `saving` writes their sizes and hashes beside them: a folder
+without that list, or one that differs from it, was cut short (a kill, a full disk) and is not resumed from. The
+last whole state is never touched before the next one is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from gen_rerank.errors import BadInput
+
+logger = logging.getLogger(__name__)
+
+_LIST = "complete.json"
+_RUN = "run.json"
+
+
+@contextmanager
+def saving(run: Path, step: int, *, first: bool) -> Iterator[None]:
+    """Guard the writing of `run/checkpoint-<step>`; list its files when they are all there.
+
+    Args:
+        run: the run's folder.
+        step: the number in the state's name.
+        first: whether this process is the one that writes; the others do nothing here.
+
+    Raises:
+        BadInput: a file could not be written; what there was of the state is removed.
+    """
+    folder = run / f"checkpoint-{step}"
+    try:
+        yield
+        if first:
+            (folder / _LIST).write_text(json.dumps(_files(folder)), encoding="utf-8")
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
+        shutil.rmtree(folder, ignore_errors=True)
+        last = newest_whole(run)
+        stands = f"the last good state is {last.name}" if last else "there is no earlier state"
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(
+            f"{folder}: the state could not be saved ({reason}); {stands}: make room and go on with --resume"
+        ) from error
+
+
+def newest_whole(run: Path) -> Path | None:
+    """Return the latest state whose files are all as they were written, or None; say which ones are not."""
+    for folder in sorted(run.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        damage = _damage(folder)
+        if damage is None:
+            return folder
+        logger.warning("%s is not whole (%s) and is left out", folder, damage)
+    return None
+
+
+def begin(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
+    """Prepare a run's folder and return the state to go on from; None begins at step 0.
+
+    Features and a new base that the earlier run left stay for the resumed one.
+
+    Args:
+        run: the run's folder; what an earlier run left in it is removed unless `resume`.
+        settings: what must be the same for a run to go on: recipe, data, base.
+        resume: go on from the newest whole state.
+
+    Raises:
+        BadInput: there is nothing to resume, or the run was begun with other settings.
+    """
+    if not resume:
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True)
+        (run / _RUN).write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
+        return None
+    try:
+        begun = json.loads((run / _RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{run}: there is nothing to resume; start without --resume") from error
+    other = [key for key, value in settings.items() if json.loads(json.dumps(value)) != begun.get(key)]
+    if other:
+        raise BadInput(f"{run}: was begun with another {' and '.join(other)}; start again without --resume")
+    state = newest_whole(run)
+    if state is None:
+        logger.warning("%s: no state was saved yet; starting at step 0", run)
+    return state
+
+
+def remove(run: Path) -> None:
+    """Remove a run's folder; its result stands elsewhere."""
+    shutil.rmtree(run, ignore_errors=True)
+
+
+def _damage(folder: Path) -> str | None:
+    try:
+        listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "it was cut short while it was written"
+    found = _files(folder)
+    wrong = [name for name, digest in listed.items() if found.get(name) != digest]
+    return f"{wrong[0]} is missing or damaged" if wrong else None
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file, by its path in the folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _LIST:
+            with path.open("rb") as file:
+                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
