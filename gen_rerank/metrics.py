@@ -349,7 +349,7 @@ def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
         >>> agreement([0.1, 0.2, 0.3], [0.1, 0.3, 0.2]).max_difference.__round__(6)
         0.1
     """
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]
+    from scipy.stats import kendalltau
 
     first = _vector(a, None, "scores")
     second = _vector(b, len(first), "scores")

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gen_rerank.records import Pair, Product
 
@@ -137,7 +138,7 @@ def _renamed(product: Product, renaming: _Renaming | None) -> Product:
 def _with_gaps(product: Product, share: float, rng: random.Random) -> Product:
     if not share:
         return product
-    empty = {"brand": None, "category": None, "attributes": {}}
+    empty: dict[str, Any] = {"brand": None, "category": None, "attributes": {}}
     return product.model_copy(update={name: value for name, value in empty.items() if rng.random() < share})
 
 

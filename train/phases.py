@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 from peft import LoraConfig, PeftModel, get_peft_model
 from rich.console import Console
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout
@@ -27,6 +28,7 @@ from train.base import load_base, merge_into_plain, new_base, open_base
 from train.examples import features_dataset, rows_dataset, training_texts
 from train.noise import FittedNoise, fit_noise
 from train.recipe import Lora, Recipe, trainer_config
+from train.report import TrainingRun
 from train.run import (
     DEFAULTS,
     QUIET,
@@ -42,7 +44,14 @@ from train.run import (
     write_checkpoint,
 )
 from train.targets import Noise, Variance, targets_of
-from train.trainers import DistributionalConfig, DistributionalTrainer, ScalarConfig, ScalarTrainer, budget_sampler
+from train.trainers import (
+    BinTrainer,
+    DistributionalConfig,
+    DistributionalTrainer,
+    ScalarConfig,
+    ScalarTrainer,
+    budget_sampler,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +109,7 @@ def train_distributional(
         eval_dataset=validation_rows(prompt, validation, config, noise),
         processing_class=tokenizer,
     )
+    _check_sharding(recipe, trainer)
     sampler = budget_sampler(trainer.train_dataset, config)
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(sampler, pairs, config.max_steps, config.num_train_epochs)
@@ -257,24 +267,49 @@ def _new_base(recipe: Recipe, texts: list[str], run: Path, seed: int) -> Path:
     return folder if folder.is_dir() else new_base(texts, recipe.shape, folder, seed=seed)
 
 
+def _check_sharding(recipe: Recipe, trainer: BinTrainer) -> None:
+    """Refuse what FSDP cannot shard: weights of two dtypes side by side."""
+    if _is_sharded(trainer) and (recipe.lora is not None or recipe.weights != "float32"):
+        raise BadInput(
+            "FSDP trains all weights, in float32; a LoRA fits on each GPU: launch it with train/launch/ddp.yaml, "
+            "or take lora and weights out of the recipe"
+        )
+
+
 def _finish(
-    trainer: Any, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, run: Path, report: Any
+    trainer: BinTrainer, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, run: Path, report: TrainingRun
 ) -> Checkpoint:
     """Write the checkpoint on the first process, then remove the run's own state."""
     processes = PartialState()
+    model = _unsharded(trainer)
     if processes.is_main_process:
-        write_checkpoint(_plain(trainer), tokenizer, card, out, report)
+        write_checkpoint(_plain(model), tokenizer, card, out, report)
         states.remove(run)
     processes.wait_for_everyone()
     return Checkpoint.open(out)
 
 
-def _plain(trainer: Any) -> PreTrainedModel:
-    """Return the trained model as one of ordinary modules: LoRA merged, the eleven rows in the output matrix."""
-    if isinstance(trainer.model, PeftModel):
-        return merge_into_plain(trainer.model)
-    model = trainer.model
-    if isinstance(trainer, DistributionalTrainer):
+def _is_sharded(trainer: BinTrainer) -> bool:
+    return bool(trainer.accelerator.distributed_type == DistributedType.FSDP)
+
+
+def _unsharded(trainer: BinTrainer) -> nn.Module:
+    """Return the trained model with all its weights in this process; sharded ones are gathered, which needs every process."""
+    if not _is_sharded(trainer):
+        return trainer.model
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    whole: Any = type(trainer.model)(trainer.model.config)
+    whole.bin_token_ids = trainer.model.bin_token_ids
+    whole.bin_rows = nn.Parameter(torch.empty(len(whole.bin_token_ids), whole.config.hidden_size))
+    whole.load_state_dict(weights, strict=False)  # a tied output matrix is not listed twice
+    return whole
+
+
+def _plain(model: Any) -> PreTrainedModel:
+    """Return a trained model as one of ordinary modules: LoRA merged, the eleven rows in the output matrix."""
+    if isinstance(model, PeftModel):
+        return merge_into_plain(model)
+    if "bin_rows" in model._parameters:
         with torch.no_grad():
             matrix = model.get_output_embeddings().weight
             matrix[model.bin_token_ids] = model.bin_rows.to(matrix.dtype)

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "dataloader_pin_memory": torch.cuda.is_available(),
     "use_cpu": not torch.cuda.is_available(),
     "gradient_checkpointing": False,
+    "ddp_find_unused_parameters": False,
     "bf16": False,
 }
 

@@ -19,7 +19,7 @@ from peft import PeftModel
 from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerControl
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank import metrics
@@ -92,6 +92,8 @@ class BinTrainer(SFTTrainer):
         kwargs: of `SFTTrainer`; each row of `eval_dataset` says in `members` which judgments of `validation` it holds.
     """
 
+    control: TrainerControl
+
     def __init__(self, model: nn.Module, args: SFTConfig, *, validation: Dataset | None, **kwargs: Any) -> None:
         """Prepare TRL's trainer for data that is tokenized, and losses that are sums over pairs."""
         self.validation = validation
@@ -146,6 +148,7 @@ class BinTrainer(SFTTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return loss, nDCG@5 and RPS on the validation queries, each with the prefix; every process measures all."""
+        assert self.validation is not None, "there are no validation queries"
         logits, loss = self.validation_logits()
         measured = {"loss": loss, **validation_metrics(self.validation, Distribution.from_logits(logits.numpy()))}
         named = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
@@ -190,7 +193,7 @@ class DistributionalTrainer(BinTrainer):
         **kwargs: Any,
     ) -> None:
         """Replace the forward pass, with the eleven rows as a parameter of their own where all weights are trained."""
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         if not isinstance(model, PeftModel):
             # The bin tokens are never part of an input: apart from the tied matrix their rows learn the same, and can
             # have a learning rate of their own, float32, and a place in a sharded model.
@@ -220,9 +223,11 @@ class DistributionalTrainer(BinTrainer):
         if self.optimizer is not None:
             return self.optimizer
         model = self.model if model is None else model
-        rows = [parameter for name, parameter in model.named_parameters() if _is_readout(name, parameter)]
+        rows: list[nn.Parameter] = [
+            parameter for name, parameter in model.named_parameters() if _is_readout(name, parameter)
+        ]
         rate = self.args.readout_learning_rate or self.args.learning_rate
-        readout = {"params": rows, "lr": rate, "weight_decay": 0.0}
+        readout: dict[str, Any] = {"params": rows, "lr": rate, "weight_decay": 0.0}
         if self.args.muon_learning_rate is None:
             self.optimizer = super().create_optimizer(model)
             for group in self.optimizer.param_groups:
@@ -333,7 +338,8 @@ def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return what the model reads, and what it should say."""
-    wanted = {name: batch[name] for name in ("targets", "relevance", "members") if name in batch}
+    names: tuple[str, ...] = ("targets", "relevance", "members")
+    wanted = {name: batch[name] for name in names if name in batch}
     return {name: value for name, value in batch.items() if name not in wanted}, wanted
 
 

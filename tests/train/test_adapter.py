@@ -105,9 +105,9 @@ def test_what_is_missing_is_said(base, tiny_shop, tiny_data, tiny_checkpoint, tm
         train_adapter(RECIPE, base.folder, tmp_path / "data", tmp_path / "out")
     with pytest.raises(BadInput, match="an adapter uses its base's prompt"):
         train_adapter(BASE, base.folder, tiny_data, tmp_path / "out")
+    misspelt = Recipe.model_validate({"adapter": {"patiense": 1}})
     with pytest.raises(BadInput, match="did you mean 'patience'"):
-        recipe = Recipe.model_validate({"adapter": {"patiense": 1}})
-        train_adapter(recipe, base.folder, tiny_data, tmp_path / "out")
+        train_adapter(misspelt, base.folder, tiny_data, tmp_path / "out")
 
 
 def test_an_adapter_of_another_base_is_refused(adapter, tiny_checkpoint):
