@@ -27,6 +27,7 @@ from gen_rerank.evaluation import RPS, Evaluation, difference
 from gen_rerank.metrics import Interval
 from gen_rerank.records import Dataset
 from train.base import open_base
+from train.estimate import recipe_plan
 from train.examples import rows_dataset
 from train.phases import begin_run, phase1_defaults, target_noise, validation_rows, with_lora
 from train.recipe import Lora, Recipe, trainer_config
@@ -103,17 +104,18 @@ def train_adapter(
         raise BadInput(
             f"{catalog}: no validation query has a judgment, so no gain can be shown; give some training queries (a fifth, say) the split 'validation'"
         )
-    lora = recipe.lora or Lora()
+    recipe = recipe.model_copy(update={"lora": recipe.lora or Lora()})
+    assert recipe.lora is not None
     width = int(checkpoint.config["hidden_size"])
-    config = trainer_config(AdapterConfig, recipe.adapter, run, **adapter_defaults(lora, width))
+    config = trainer_config(AdapterConfig, recipe.adapter, run, **adapter_defaults(recipe.lora, width))
     given = recipe.model_dump(mode="json", include={"lora", "quantize_base", "augment", "adapter"}, exclude_none=True)
     settings = {"recipe": given, "data": dataset.fingerprint, "base": checkpoint.fingerprint}
     with config.main_process_first(desc="the run's folder"):
         state = begin_run(run, settings, resume=resume)
-    model, tokenizer = open_base(recipe.model_copy(update={"lora": lora}), checkpoint.folder, [])
+    model, tokenizer = open_base(recipe, checkpoint.folder, [])
     noise, fitted = target_noise(config.variance, train)
     trainer = DistributionalTrainer(
-        with_lora(model, lora, rows=()),
+        with_lora(model, recipe.lora, rows=(), seed=config.seed),
         config,
         token_ids=list(checkpoint.card.readout.token_ids),
         temperature=checkpoint.card.calibration.temperature,
@@ -132,7 +134,7 @@ def train_adapter(
     )
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(budget_sampler(trainer.train_dataset, config), pairs, config.max_steps, config.num_train_epochs)
-    announce_epoch(console, epoch, model)
+    announce_epoch(console, epoch, model, recipe_plan(recipe))
     before = validation_report("base", validation, trainer.validation_logits()[0])
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     logits = trainer.validation_logits()[0]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import (
     PeftModel,
     get_peft_model,
@@ -223,11 +224,12 @@ def add_bin_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -
 
 
 def merge_into_plain(model: PeftModel) -> PreTrainedModel:
-    """Return a LoRA and its base as one model of ordinary modules, in the base's dtype (float32 if it was quantized).
+    """Return a LoRA and its base as one float32 model of ordinary modules, which scores as the two do.
 
     A quantized base is dequantized first: those are the weights that the LoRA was trained on, and whose rounding it has
-    partly learned to undo. PEFT's own merge would round the sum to the base's four bits again and lose much of the
-    LoRA; merging into the weights from before quantization would give a model that was never measured.
+    partly learned to undo. PEFT's own merge would round the sum to the base's four bits again and lose much of the LoRA; merging
+    into the weights from before quantization would give a model that was never measured. A bfloat16 base becomes float32 for
+    the sum, so that it is rounded once, when it is written.
 
     Args:
         model: a LoRA, with trainable tokens or without; it is used up.
@@ -237,7 +239,7 @@ def merge_into_plain(model: PeftModel) -> PreTrainedModel:
     """
     base = model.get_base_model()
     if getattr(base.config, "quantization_config", None) is None:
-        return model.merge_and_unload()
+        return model.float().merge_and_unload()
     config = model.peft_config["default"]
     learned = get_peft_model_state_dict(model, save_embedding_layers=False)
     plain = model.unload().dequantize(dtype=torch.float32)
@@ -257,12 +259,18 @@ def _open_model(folder: Path, dtype: torch.dtype, quantization: Quantization | N
     # It says at every product of matrices that it casts to float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.bfloat16, quantization_config=_QUANTIZATION[quantization]
         )
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"quantize_base: {quantization}: bitsandbytes cannot load {folder} here ({reason})") from error
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            # On a CPU with AVX512-BF16 the first evaluation would pack the weights for a kernel that has no backward pass: the
+            # training that goes on after it would get no gradient through the layer.
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 _QUANTIZATION: dict[Quantization, BitsAndBytesConfig] = {

@@ -7,15 +7,14 @@ trainer, through sentence-transformers; here are the recipe and the life of a ru
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import datasets
 import numpy as np
-import yaml
 from accelerate import PartialState
-from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from sentence_transformers.cross_encoder import CrossEncoder
 
@@ -28,19 +27,18 @@ from gen_rerank.records import Dataset
 from train import states
 from train.augment import Augment, augmented
 from train.encoder_base import EncoderShape, load_encoder, new_encoder
-from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, length_batches
-from train.estimate import measured_matmul_flops
+from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, budget_sampler
+from train.estimate import Plan
 from train.examples import training_texts
 from train.phases import begin_run, target_noise
-from train.recipe import _refuse_unknown, trainer_config
+from train.recipe import RecipeFile, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.run import (
     DEFAULTS,
     QUIET,
-    SHARE_OF_PEAK,
     Epoch,
     announce_data,
-    duration,
+    announce_epoch,
     judged,
     provenance,
     publishing,
@@ -60,7 +58,7 @@ class EncoderPrompt(PromptSpec):
     template: Literal["encoder"] = "encoder"
 
 
-class EncoderRecipe(BaseModel):
+class EncoderRecipe(RecipeFile):
     """What the training of an encoder needs to know.
 
     Attributes:
@@ -75,33 +73,17 @@ class EncoderRecipe(BaseModel):
         256
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    folder: ClassVar[str] = "recipes/encoders"
+    sections: ClassVar[Mapping[str, Iterable[str]]] = {
+        **RecipeFile.sections,
+        "shape": [entry.name for entry in fields(EncoderShape)],
+    }
 
     base: str | None = None
     shape: EncoderShape = EncoderShape()
     prompt: EncoderPrompt = EncoderPrompt()
     augment: Augment = Augment()
     encoder: dict[str, Any] = {}
-
-    @classmethod
-    def load(cls, name: str | Path) -> Self:
-        """Read a preset by name (`micro`, `mini`, `base`, `large`) or a YAML file by path.
-
-        Raises:
-            BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
-        """
-        try:
-            given = yaml.safe_load(_recipe_text(str(name))) or {}
-        except yaml.YAMLError as error:
-            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
-        if not isinstance(given, dict):
-            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
-        _refuse_unknown(given, cls.model_fields, str(name))
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
     def with_base(self, name: str) -> Self:
         """Return the recipe with another base; the name `none` means a new encoder."""
@@ -159,8 +141,10 @@ def train_encoder(
         data_collator=collate,
         evaluator=evaluator,
     )
-    epoch = _epoch(trainer.train_dataset, config)
-    _announce_epoch(console, epoch, model)
+    sampler = budget_sampler(trainer.train_dataset, config)
+    epoch = Epoch.of(sampler, len(trainer.train_dataset), config.max_steps, config.num_train_epochs)
+    plan = Plan(width=epoch.tokens // epoch.pairs, checkpointing=config.gradient_checkpointing)
+    announce_epoch(console, epoch, model.model, plan)
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     after = None
     if evaluator is not None:
@@ -216,26 +200,10 @@ def pairs_dataset(
     )
 
 
-def preset_names() -> list[str]:
-    """Return the names of the encoder recipes that are installed."""
-    folder = files("train").joinpath("recipes", "encoders")
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
-
-
-def _recipe_text(name: str) -> str:
-    if name in preset_names():
-        return files("train").joinpath("recipes", "encoders", f"{name}.yaml").read_text(encoding="utf-8")
-    path = Path(name)
-    if not path.is_file():
-        raise BadInput(f"{name}: no such recipe file; the encoder presets are {', '.join(preset_names())}")
-    return path.read_text(encoding="utf-8")
-
-
 def _defaults(validated: bool) -> dict[str, Any]:
     """Return what the trainer gets unless the recipe says otherwise; weights are float32 whatever `bf16` says."""
     return {
         **DEFAULTS,
-        "batch_sampler": length_batches,
         "learning_rate": 5e-5,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
@@ -263,34 +231,6 @@ def _check_patterns(model: CrossEncoder, config: EncoderConfig) -> None:
     for pattern in config.learning_rate_mapping:
         if not any(re.search(pattern, name) for name in names):
             raise BadInput(f"the recipe's learning_rate_mapping: no parameter of this encoder matches {pattern!r}")
-
-
-def _epoch(rows: datasets.Dataset, config: EncoderConfig) -> Epoch:
-    """Return what an epoch holds, in the batches of the first one."""
-    lengths = np.array([len(ids) for ids in rows["input_ids"]])
-    batches = list(length_batches(rows, config.train_batch_size, config.dataloader_drop_last, seed=config.seed))
-    positions = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
-    a_step = config.gradient_accumulation_steps * config.world_size
-    epochs = config.max_steps * a_step / len(batches) if config.max_steps > 0 else config.num_train_epochs
-    tokens = int(lengths.sum())
-    return Epoch(len(rows), len(rows), tokens, 1.0 - tokens / positions, len(batches), epochs)
-
-
-def _announce_epoch(console: Console, epoch: Epoch, model: CrossEncoder) -> None:
-    """Show what is about to be read, and how long it may take: 6 operations a token and weight (Kaplan et al. 2020)."""
-    if not PartialState().is_main_process:
-        return
-    console.print(
-        f"an epoch: {epoch.pairs:,} pairs, {epoch.tokens:,} tokens ({epoch.tokens / epoch.pairs:.1f} a pair), "
-        f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
-    )
-    embeddings = model.model.get_input_embeddings().weight.numel()
-    weights = sum(parameter.numel() for parameter in model.parameters()) - embeddings
-    seconds = 6 * weights * epoch.tokens * epoch.epochs / (SHARE_OF_PEAK * measured_matmul_flops())
-    console.print(
-        f"{epoch.epochs:.2f} epochs: {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
-        "measured peak (an estimate; small models stay further below it)"
-    )
 
 
 def _write(model: CrossEncoder, card: Card, out: Path, report: TrainingRun) -> None:

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import datasets
-import numpy as np
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
-from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.data_collator import CrossEncoderDataCollator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback, ProgressCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.records import Dataset
+from gen_rerank.scorers.transformers import length_batches
+from train.batches import TokenBudgetSampler
 from train.progress import TrainingBar
 from train.states import saving
 from train.trainers import distribution_loss, validation_metrics
@@ -37,12 +36,15 @@ class EncoderConfig(CrossEncoderTrainingArguments):
         variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
             disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
         mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
+        batch_tokens: the most tokens of a batch on one device, padding included; it takes the place of
+            `per_device_train_batch_size`, and of the one for evaluation.
     """
 
     variance: Literal["fixed", "fitted", "empirical"] = field(
         default="fixed", metadata={"help": "how targets get their width"}
     )
     mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
+    batch_tokens: int = field(default=8192, metadata={"help": "tokens of a batch on one device, padding included"})
 
 
 class BinLoss(nn.Module):
@@ -102,36 +104,6 @@ class PairCollator(CrossEncoderDataCollator):
         }
 
 
-class LengthSampler(LengthGroupedSampler):
-    """Orders pairs so that those of a batch have like lengths; the order depends on the seed and the epoch alone.
-
-    The library's sampler draws from a generator whose state a resumed run has lost.
-
-    Args:
-        batch_size: pairs of a batch.
-        lengths: of each pair, in tokens.
-        seed: of the first epoch's order.
-    """
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        """Start with the first epoch."""
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; accelerate calls this when an epoch begins."""
-        self.generator.manual_seed(self.seed + epoch)
-
-
-def length_batches(
-    dataset: datasets.Dataset, batch_size: int, drop_last: bool, seed: int = 0, **_: Any
-) -> DefaultBatchSampler:
-    """Return batches of pairs with like lengths: the trainer's `batch_sampler` unless the recipe names one."""
-    lengths = [len(ids) for ids in dataset["input_ids"]]
-    return DefaultBatchSampler(LengthSampler(batch_size, lengths, seed), batch_size=batch_size, drop_last=drop_last)
-
-
 class BinEvaluator(BaseEvaluator):
     """Measures loss, nDCG@5 and RPS on the validation queries, with one forward pass a pair.
 
@@ -139,7 +111,7 @@ class BinEvaluator(BaseEvaluator):
         validation: the judged queries.
         rows: their pairs (`pairs_dataset`), in the order of the judgments.
         collate: makes a batch.
-        config: its `mse_weight` and `per_device_eval_batch_size` are read.
+        config: its `mse_weight` and `batch_tokens` are read.
     """
 
     def __init__(
@@ -159,9 +131,7 @@ class BinEvaluator(BaseEvaluator):
         loss = BinLoss(model, self.config.mse_weight)
         logits = torch.zeros(len(self.rows), len(BIN_VALUES))
         total = 0.0
-        order = np.argsort([len(ids) for ids in self.rows["input_ids"]])[::-1]
-        for start in range(0, len(order), self.config.per_device_eval_batch_size):
-            places = order[start : start + self.config.per_device_eval_batch_size].tolist()
+        for places in length_batches(_lengths(self.rows), self.config.batch_tokens):
             batch = {name: value.to(model.device) for name, value in self.collate(self.rows.select(places)).items()}
             targets = batch.pop("label")
             found = loss.logits(list(batch.values()))
@@ -178,11 +148,17 @@ class BinEvaluator(BaseEvaluator):
 
 
 class EncoderTrainer(CrossEncoderTrainer):
-    """The library's trainer with our progress bar, saved states that are whole or not there, and no card of its own."""
+    """The library's trainer with batches by a token budget, our progress bar, and saved states that are whole or not there.
+
+    Batches differ in their number of pairs, so a step's loss is the mean over its pairs, not over its batches.
+    """
+
+    args: EncoderConfig
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Replace the library's bars and printed dictionaries."""
         super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # `compute_loss` divides by the pairs of all batches of a step itself
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(TrainingBar)
@@ -190,7 +166,42 @@ class EncoderTrainer(CrossEncoderTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Collect nothing: the library's card would show rows of the catalog."""
 
+    def get_batch_sampler(self, dataset: datasets.Dataset, *_: Any, **__: Any) -> TokenBudgetSampler:
+        """Return the batches of all processes; accelerate deals them out."""
+        return budget_sampler(dataset, self.args)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """Return this batch's part of the mean over all pairs of the step, on whatever processes they are."""
+        assert num_items_in_batch is not None, "the trainer only trains; BinEvaluator measures"
+        share = len(inputs["label"]) / num_items_in_batch * self.accelerator.num_processes
+        return super().compute_loss(model, inputs) * share
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
+        """Return how many pairs a step has, over all its batches and processes."""
+        pairs = torch.tensor(sum(len(batch["label"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(pairs).sum()
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save the state so that a kill or a full disk leaves the last good one standing."""
         with saving(Path(self.args.output_dir), self.state.global_step, first=self.args.should_save):
             super()._save_checkpoint(model, trial)
+
+
+def budget_sampler(rows: datasets.Dataset, args: EncoderConfig) -> TokenBudgetSampler:
+    """Return the plan of all processes' batches over pairs: each step takes the next ones, in the order of the processes."""
+    return TokenBudgetSampler(
+        _lengths(rows),
+        args.batch_tokens,
+        accumulation=args.world_size * args.gradient_accumulation_steps,
+        seed=args.seed,
+    )
+
+
+def _lengths(rows: datasets.Dataset) -> list[int]:
+    return [len(ids) for ids in rows["input_ids"]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwen3Config
+from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
 
 from gen_rerank.errors import BadInput
 from train.base import base_folder
@@ -111,7 +112,7 @@ class Memory:
 
 
 class Size:
-    """A causal language model's numbers of parameters.
+    """A decoder's or an encoder's numbers of parameters, without the few of a classification head.
 
     Example:
         >>> size = Size(base_config(Recipe.load("1.3b")))
@@ -122,16 +123,18 @@ class Size:
     def __init__(self, config: PretrainedConfig) -> None:
         """Build the model without weights."""
         with torch.device("meta"):
-            self._model: nn.Module = AutoModelForCausalLM.from_config(config)
+            self._model: nn.Module = AutoModel.from_config(config)
+        # `AutoModel` builds what lies below the output matrix, which is another one where it is not tied to the embeddings.
+        self._output = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
 
     @cached_property
     def total(self) -> int:
         """All parameters; tied ones count once."""
-        return sum(parameter.numel() for parameter in self._model.parameters())
+        return sum(parameter.numel() for parameter in self._model.parameters()) + self._output
 
     @cached_property
     def layers(self) -> int:
-        """Those of the decoder layers' matrices, which do the computing."""
+        """Those of the layers' matrices, which do the computing."""
         return sum(outputs * inputs for outputs, inputs in self._matrices)
 
     def lora(self, rank: int) -> int:
@@ -141,7 +144,8 @@ class Size:
     @cached_property
     def _matrices(self) -> list[tuple[int, ...]]:
         named = self._model.named_parameters()
-        return [tuple(matrix.shape) for name, matrix in named if ".layers." in name and matrix.ndim == 2]
+        # A list of layers is called `layers`, in a BERT `layer`.
+        return [tuple(matrix.shape) for name, matrix in named if re.search(r"\blayers?\.", name) and matrix.ndim == 2]
 
 
 def base_config(recipe: Recipe) -> PretrainedConfig:
@@ -180,8 +184,7 @@ def flops_per_token(config: PretrainedConfig, plan: Plan) -> float:
         241
     """
     size = Size(config)
-    heads = config.num_attention_heads * config.head_dim
-    attention = 4 * config.num_hidden_layers * heads * plan.width
+    attention = 4 * config.num_hidden_layers * config.num_attention_heads * _head_width(config) * plan.width
     forward = 2 * size.layers + attention
     if plan.method == "frozen":
         return forward
@@ -198,7 +201,7 @@ def estimate_seconds(
     """Return the seconds that `tokens` take at `flops_per_second`.
 
     Args:
-        config: of the model.
+        config: of the model, a decoder or an encoder.
         tokens: padding included, over all epochs.
         flops_per_second: what is really reached: a share of the peak.
         plan: method and row width; training all weights by default.
@@ -356,10 +359,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _head_width(config: PretrainedConfig) -> int:
+    """Return the width of an attention head, which not every kind of configuration names."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def _layer_bytes(config: PretrainedConfig, residual: int) -> int:
     """Return what one layer's backward pass remembers of a token, in bytes."""
-    queries = config.num_attention_heads * config.head_dim
-    keys = config.num_key_value_heads * config.head_dim
+    queries = config.num_attention_heads * _head_width(config)
+    keys = config.num_key_value_heads * _head_width(config)
     return residual * config.hidden_size + 14 * queries + 6 * keys + 8 * config.intermediate_size
 
 

@@ -25,6 +25,7 @@ from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
 from train import states
 from train.base import load_base, merge_into_plain, new_base, open_base
+from train.estimate import recipe_plan
 from train.examples import features_dataset, rows_dataset, training_texts
 from train.noise import FittedNoise, fit_noise
 from train.recipe import Lora, Recipe, trainer_config
@@ -94,7 +95,7 @@ def train_distributional(
     readout = Readout.of(tokenizer.backend_tokenizer)
     noise, fitted = target_noise(config.variance, train)
     trainer = DistributionalTrainer(
-        model if recipe.lora is None else with_lora(model, recipe.lora, rows=readout.token_ids),
+        model if recipe.lora is None else with_lora(model, recipe.lora, rows=readout.token_ids, seed=config.seed),
         config,
         token_ids=list(readout.token_ids),
         validation=validation if validation.judgments else None,
@@ -113,7 +114,7 @@ def train_distributional(
     sampler = budget_sampler(trainer.train_dataset, config)
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(sampler, pairs, config.max_steps, config.num_train_epochs)
-    announce_epoch(console, epoch, model)
+    announce_epoch(console, epoch, model, recipe_plan(recipe))
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     after = None
     if validation.judgments:
@@ -247,7 +248,7 @@ def validation_rows(prompt: Prompt, validation: Dataset, config: DistributionalC
     return rows_dataset(prompt, validation, wanted, row_tokens=config.row_tokens)
 
 
-def with_lora(model: PreTrainedModel, lora: Lora, *, rows: tuple[int, ...]) -> PeftModel:
+def with_lora(model: PreTrainedModel, lora: Lora, *, rows: tuple[int, ...], seed: int) -> PeftModel:
     """Return the model under a LoRA whose weights are float32; the given rows of the tied matrix are trained beside it."""
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     config = LoraConfig(
@@ -258,6 +259,7 @@ def with_lora(model: PreTrainedModel, lora: Lora, *, rows: tuple[int, ...]) -> P
         trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
         task_type="CAUSAL_LM",
     )
+    torch.manual_seed(seed)  # of the matrices that start at random
     return get_peft_model(model, config)
 
 

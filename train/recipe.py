@@ -1,29 +1,86 @@
 """A recipe: one YAML file that says which base, which prompt and which arguments each phase gets.
 
 Every argument of TRL and transformers is accepted in the phases' sections; an unknown key anywhere is refused with
-the nearest name that exists. The presets are the files beside this one in `recipes/`.
+the nearest name that exists. The presets are the files beside this one in `recipes/`. `RecipeFile` is how any recipe is
+read, `Recipe` is a decoder's; an encoder's is in `encoder`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from transformers import HfArgumentParser
-from trl import SFTConfig
+from transformers import HfArgumentParser, TrainingArguments
 
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import FIELDS, PromptSpec
 from train.augment import Augment
 from train.base import NanoShape, Quantization
 
-Config = TypeVar("Config", bound=SFTConfig)
+Config = TypeVar("Config", bound=TrainingArguments)
+
+
+class RecipeFile(BaseModel):
+    """A recipe as a file: how presets are found, how YAML is read, how a wrong key is refused.
+
+    Attributes:
+        folder: where a kind of recipe keeps its presets, below this package.
+        sections: the keys that each section may have, by the section's dotted path.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: ClassVar[str]
+    sections: ClassVar[Mapping[str, Iterable[str]]] = {
+        "augment": [entry.name for entry in fields(Augment)],
+        "prompt": PromptSpec.model_fields,
+        "prompt.budgets": FIELDS,
+    }
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Read a preset by name or a YAML file by path.
+
+        Raises:
+            BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
+        """
+        try:
+            given = yaml.safe_load(cls._text(str(name))) or {}
+        except yaml.YAMLError as error:
+            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(given, dict):
+            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
+        refuse_unknown(given, cls.model_fields, str(name))
+        for section, known in cls.sections.items():
+            refuse_unknown(_section(given, section), known, f"{name}: {section}")
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            reason = first["msg"].removeprefix("Value error, ")
+            raise BadInput(f"{name}: {where}: {reason}" if where else f"{name}: {reason}") from error
+
+    @classmethod
+    def preset_names(cls) -> list[str]:
+        """Return the names of the presets that are installed."""
+        folder = files("train").joinpath(cls.folder)
+        return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+    @classmethod
+    def _text(cls, name: str) -> str:
+        if name in cls.preset_names():
+            return files("train").joinpath(cls.folder, f"{name}.yaml").read_text(encoding="utf-8")
+        path = Path(name)
+        if not path.is_file():
+            raise BadInput(f"{name}: no such recipe file; the presets are {', '.join(cls.preset_names())}")
+        return path.read_text(encoding="utf-8")
 
 
 class Lora(BaseModel):
@@ -37,8 +94,8 @@ class Lora(BaseModel):
     target_modules: str | tuple[str, ...] = "all-linear"
 
 
-class Recipe(BaseModel):
-    """What a training run needs to know.
+class Recipe(RecipeFile):
+    """What the training of a decoder needs to know.
 
     Attributes:
         base: a folder, a packaged base (`nano`) or a hub name; None makes a new base of `shape` from nothing.
@@ -57,9 +114,18 @@ class Recipe(BaseModel):
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
         adapter: arguments of a catalog's adapter.
+
+    Example:
+        >>> Recipe.load("1.3b").keep_layers
+        20
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    folder: ClassVar[str] = "recipes"
+    sections: ClassVar[Mapping[str, Iterable[str]]] = {
+        **RecipeFile.sections,
+        "shape": [entry.name for entry in fields(NanoShape)],
+        "lora": Lora.model_fields,
+    }
 
     base: str | None = None
     shape: NanoShape = NanoShape()
@@ -95,46 +161,6 @@ class Recipe(BaseModel):
             raise ValueError("warm_start needs two different tokens, [no, yes]")
         return self
 
-    @classmethod
-    def load(cls, name: str | Path) -> Recipe:
-        """Read a preset by name (`nano`, `0.6b`) or a YAML file by path.
-
-        Raises:
-            BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
-        """
-        text = _recipe_text(str(name))
-        try:
-            given = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
-        if not isinstance(given, dict):
-            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
-        _refuse_unknown(given, cls.model_fields, str(name))
-        for section, known in _SECTIONS.items():
-            _refuse_unknown(_section(given, section), known, f"{name}: {section}")
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            reason = first["msg"].removeprefix("Value error, ")
-            raise BadInput(f"{name}: {where}: {reason}" if where else f"{name}: {reason}") from error
-
-
-_SECTIONS: dict[str, Iterable[str]] = {
-    "shape": [entry.name for entry in fields(NanoShape)],
-    "augment": [entry.name for entry in fields(Augment)],
-    "prompt": PromptSpec.model_fields,
-    "prompt.budgets": FIELDS,
-    "lora": Lora.model_fields,
-}
-
-
-def preset_names() -> list[str]:
-    """Return the names of the recipes that are installed."""
-    folder = files("train").joinpath("recipes")
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
-
 
 def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path, **defaults: Any) -> Config:
     """Return a phase's arguments: ours as defaults, the recipe's on top.
@@ -143,7 +169,7 @@ def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path
         BadInput: a key that this configuration does not have, or a value that it refuses.
     """
     known = [entry.name for entry in fields(kind) if entry.init]
-    _refuse_unknown(section, known, "the recipe")
+    refuse_unknown(section, known, "the recipe")
     try:
         (config,) = HfArgumentParser(kind).parse_dict({**defaults, **section, "output_dir": str(output_dir)})
     except (TypeError, ValueError) as error:
@@ -151,13 +177,27 @@ def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path
     return config
 
 
-def _recipe_text(name: str) -> str:
-    if name in preset_names():
-        return files("train").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8")
-    path = Path(name)
-    if not path.is_file():
-        raise BadInput(f"{name}: no such recipe file; the presets are {', '.join(preset_names())}")
-    return path.read_text(encoding="utf-8")
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Check that every key is known.
+
+    Args:
+        given: a mapping from a file.
+        known: the names that it may have.
+        where: file and section, for the message.
+
+    Raises:
+        BadInput: a key is not; the nearest name is offered.
+
+    Example:
+        >>> refuse_unknown({"alfa": 16}, ["r", "alpha"], "my.yaml: lora")
+        Traceback (most recent call last):
+        gen_rerank.errors.BadInput: my.yaml: lora: unknown key 'alfa'; did you mean 'alpha'?
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            raise BadInput(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _section(given: dict[str, Any], path: str) -> dict[str, Any]:
@@ -166,11 +206,3 @@ def _section(given: dict[str, Any], path: str) -> dict[str, Any]:
         inner = given.get(key)
         given = inner if isinstance(inner, dict) else {}
     return given
-
-
-def _refuse_unknown(given: dict[str, Any], known: Iterable[str], where: str) -> None:
-    known = list(known)
-    for key in given:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            raise BadInput(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))

@@ -28,7 +28,7 @@ from gen_rerank.records import Dataset, Split
 from gen_rerank.tables import difference_table, ranking_table
 from train.batches import TokenBudgetSampler
 from train.data_check import DataSummary, check, summary_table
-from train.estimate import estimate_seconds, measured_matmul_flops
+from train.estimate import Plan, estimate_seconds, measured_matmul_flops
 from train.noise import FittedNoise, disagreement
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.targets import Noise
@@ -114,7 +114,7 @@ def announce_data(console: Console, dataset: Dataset) -> DataSummary:
     return summary
 
 
-def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel) -> None:
+def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel, plan: Plan) -> None:
     """Show what is about to be read, and how long it may take by the model's FLOP count and a measured product of matrices."""
     if not PartialState().is_main_process:
         return
@@ -124,7 +124,7 @@ def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel) -> No
         f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
     )
     speed = SHARE_OF_PEAK * measured_matmul_flops()
-    seconds = estimate_seconds(model.config, epoch.tokens * epoch.epochs, flops_per_second=speed)
+    seconds = estimate_seconds(model.config, epoch.tokens * epoch.epochs, flops_per_second=speed, plan=plan)
     console.print(
         f"{epoch.epochs:.2f} epochs: {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
         "measured peak (an estimate; small models stay further below it)"

@@ -203,6 +203,10 @@ class DistributionalTrainer(BinTrainer):
         base.forward = MethodType(_bin_logits, base)
         args.per_device_train_batch_size = 1  # a batch is what the sampler says
         super().__init__(model, args, data_collator=collate_examples, **kwargs)
+        if isinstance(model, PeftModel):  # TRL makes them bfloat16 on a quantized base
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[list[int]]:
         """Fill batches by tokens, in an order that depends on the seed and the epoch alone."""

@@ -15,9 +15,9 @@ from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoint import Checkpoint, read_tokenizer
 from gen_rerank.prompt import Prompt
 from train import encoder
-from train.encoder import EncoderPrompt, EncoderRecipe, preset_names, train_encoder
+from train.encoder import EncoderPrompt, EncoderRecipe, train_encoder
 from train.encoder_base import EncoderShape, load_encoder, pair_tokenizer, train_tokenizer
-from train.encoder_trainer import EncoderConfig, LengthSampler
+from train.encoder_trainer import EncoderConfig
 from train.recipe import trainer_config
 from train.targets import gaussian
 
@@ -26,7 +26,7 @@ RECIPE = EncoderRecipe.model_validate(
         "shape": {"hidden": 64, "layers": 2, "mlp": 96, "heads": 2, "vocabulary": 512},
         "prompt": {"max_length": 64},
         "encoder": {
-            "learning_rate": 2e-3, "per_device_train_batch_size": 16, "max_steps": 60, "save_steps": 30,
+            "learning_rate": 2e-3, "batch_tokens": 640, "max_steps": 60, "save_steps": 30,
             "logging_steps": 10, "disable_tqdm": True,
         },
     }
@@ -57,7 +57,7 @@ def test_the_presets_have_the_published_sizes(name, parameters):
     assert model.num_parameters() == parameters
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", EncoderRecipe.preset_names())
 def test_every_preset_is_accepted_whole(name, tmp_path):
     recipe = EncoderRecipe.load(name)
     assert recipe.base.count("/") == 1

@@ -1,22 +1,26 @@
 """Both phases for real, on the tiny shop: they learn, resume, and leave checkpoints that every backend opens."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gen_rerank import BadInput, Dataset, Reranker
+from gen_rerank import BadInput, Dataset, Distribution, Reranker
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.scorers.vllm import VllmScorer
 from train import phases
 from train.base import load_base
 from train.examples import last_states
 from train.packing import pack
 from train.phases import train_distributional, train_scalar
 from train.recipe import Recipe
+from train.run import write_checkpoint
 from train.targets import gaussian
 
 RECIPE = Recipe.model_validate(
@@ -83,6 +87,7 @@ WAYS = {
     "adamw": {"distributional": {"muon_learning_rate": None, "readout_learning_rate": 5e-3}},
     "bfloat16": {"weights": "bfloat16", "distributional": {"muon_learning_rate": None}},
     "lora": {"lora": {"r": 4}, "distributional": {"muon_learning_rate": None}},
+    "qlora": {"lora": {"r": 4}, "quantize_base": "nf4", "distributional": {"muon_learning_rate": None}},
     "8-bit optimizer": {"distributional": {"muon_learning_rate": None, "optim": "adamw_8bit"}},
 }
 
@@ -114,13 +119,70 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(way, phase1, tiny_data
     assert any(not torch.equal(start[name], first[name]) for name in first)
 
 
-def test_lora_is_merged_into_a_plain_checkpoint(phase1, tiny_data, tiny_shop, tmp_path):
+@dataclass
+class Tuned:
+    """A checkpoint that was a LoRA on phase 1's base, and what was seen on the way."""
+
+    checkpoint: Checkpoint
+    merged: Checkpoint
+    """The same before its weights are rounded to bfloat16."""
+    adapter: Distribution
+    """What the LoRA beside its base says of the validation pairs."""
+    dtypes: set[torch.dtype]
+    """Of what was trained."""
+    tolerance: float
+    """By which the merged model's scores may differ from the adapter's."""
+
+
+@pytest.fixture(scope="module", params=[None, "nf4", "int8"], ids=str)
+def tuned(request, phase1, tiny_data, tmp_path_factory) -> Tuned:
     arguments = {**RECIPE.distributional, "muon_learning_rate": None, "max_steps": 60, "learning_rate": 1e-2}
     changed = {"base": str(phase1.folder), "lora": {"r": 4, "alpha": 8}, "distributional": arguments}
-    recipe = Recipe.model_validate({**RECIPE.model_dump(), **changed})
-    tuned = train_distributional(recipe, tiny_data, tmp_path / "lora")
-    assert set(load_file(tuned.folder / "model.safetensors")) == set(load_file(phase1.folder / "model.safetensors"))
-    assert loss(tuned, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
+    recipe = Recipe.model_validate({**RECIPE.model_dump(), **changed, "quantize_base": request.param})
+    folder = tmp_path_factory.mktemp("runs")
+    seen: dict[str, Any] = {}
+
+    def unsharded(trainer: Any) -> Any:
+        seen["dtypes"] = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+        if (
+            request.param is None
+        ):  # compare in float32; layers of a quantized base compute in bfloat16 whatever is asked
+            trainer.model.float()
+        seen["adapter"] = Distribution.from_logits(trainer.validation_logits()[0].numpy())
+        return trainer.model
+
+    def write(model: Any, tokenizer: Any, card: Any, *rest: Any) -> Any:
+        for part in (model, tokenizer):
+            part.save_pretrained(folder / "merged")
+        card.save(folder / "merged")
+        return write_checkpoint(model, tokenizer, card, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, spy in (("_unsharded", unsharded), ("write_checkpoint", write)):
+            patch.setattr(phases, name, spy)
+        checkpoint = train_distributional(recipe, tiny_data, folder / "lora")
+    tolerance = 1e-3 if request.param is None else 5e-3
+    return Tuned(checkpoint, Checkpoint.open(folder / "merged"), tolerance=tolerance, **seen)
+
+
+def test_lora_is_merged_into_a_plain_checkpoint(tuned, phase1, tiny_shop):
+    assert tuned.dtypes == {torch.float32}, "what is trained is never kept in bfloat16"
+    weights = [load_file(c.folder / "model.safetensors") for c in (tuned.checkpoint, phase1)]
+    assert set(weights[0]) == set(weights[1])
+    assert loss(tuned.checkpoint, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
+    validation = tiny_shop.of("validation")
+    pairs = [validation.pair(row) for row in validation.judgments]
+    assert np.allclose(TransformersScorer(tuned.merged).score(pairs).mean, tuned.adapter.mean, atol=tuned.tolerance)
+    # Rounding the weights to bfloat16 is all that the written checkpoint differs by.
+    assert np.allclose(TransformersScorer(tuned.checkpoint).score(pairs).mean, tuned.adapter.mean, atol=5e-3)
+
+
+@pytest.mark.parametrize("tuned", [None], indirect=True, ids=str)
+def test_vllm_serves_the_merged_checkpoint_with_the_scores_of_the_adapter(tuned, tiny_shop):
+    validation = tiny_shop.of("validation")
+    with VllmScorer(tuned.merged, dtype="float32") as scorer:
+        served = scorer.score([validation.pair(row) for row in validation.judgments])
+    assert np.allclose(served.mean, tuned.adapter.mean, atol=1e-3)
 
 
 def test_the_trainer_and_the_scorer_read_the_same_states(phase1, tiny_shop):

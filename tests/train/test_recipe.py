@@ -1,11 +1,11 @@
 import pytest
 
 from gen_rerank import BadInput
-from train.recipe import Recipe, preset_names, trainer_config
+from train.recipe import Recipe, trainer_config
 from train.trainers import DistributionalConfig, ScalarConfig
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", Recipe.preset_names())
 def test_every_preset_is_accepted_whole(name, tmp_path):
     recipe = Recipe.load(name)
     assert (

