@@ -1,16 +1,16 @@
-"""What eleven rows in place of the vocabulary's logits are worth in a training step: pairs/s and peak memory, as ratios from one run.
+"""What eleven rows in place of the vocabulary's logits are worth in a training step: pairs/s and peak memory.
 
-Trains a Qwen3 of the 0.6B shape (random weights, random tokens) for a few steps, with a LoRA and with all weights, in four ways, each in
-a process of its own so that its peak memory is its own:
+Trains a Qwen3 of the 0.6B shape (random weights, random tokens) for a few steps, with a LoRA and with all weights, in
+four ways, each in a process of its own so that its peak memory is its own:
 
-- `eleven rows`: `DistributionalTrainer`, one pair a row, so that every way reads the same tokens;
-- `eleven rows, shared prefixes`: the same with several queries a product, as a catalog has them. It reads fewer tokens;
+- `eleven rows`: `DistributionalTrainer`, one pair a row, so that every way reads the same number of tokens;
+- `eleven rows, shared prefixes`: the same with several queries a product, as catalogs have them; it reads fewer;
 - `SFTTrainer`: TRL's as it comes, the answer being the last of the pair's tokens and the only one with a label;
-- `SFTTrainer, full logits`: the same with transformers' own loss, over the whole vocabulary's logits at every position.
+- `SFTTrainer, full logits`: the same with transformers' own loss, over all logits at every position.
 
-All have the same weights' dtypes, autocast, optimizer, LoRA on all linear layers, allocator settings, and no gradient checkpointing; under a LoRA
-ours also trains the eleven rows, which the peers cannot and are not charged for. Then: the padding of batches by length on the sample.
-Needs Linux.
+All have the same weights' dtypes, autocast, optimizer, LoRA on all linear layers and allocator settings, and no
+gradient checkpointing; under a LoRA ours also trains the eleven rows, which costs it time and memory that the peers do
+not spend. Then: the padding of batches by length on the sample. Needs Linux.
 
 Run: python benchmarks/bench_step.py --out results.json
 """
@@ -45,6 +45,7 @@ from transformers import (
     AutoModelForCausalLM,
     PretrainedConfig,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     Qwen3Config,
     Trainer,
     TrainerCallback,
@@ -115,14 +116,24 @@ class Measured:
     """What one process saw.
 
     Attributes:
-        seconds: of a step of the trainer's own loop, data loading included; the median without the first.
+        step_seconds: of each step but the first, in the trainer's own loop, data loading included.
         before: bytes at the peak before the first step: libraries and weights on a CPU, weights on a GPU.
         peak: bytes at the peak of all: the process's resident memory on a CPU, allocated memory on a GPU.
     """
 
-    seconds: float
+    step_seconds: tuple[float, ...]
     before: int
     peak: int
+
+    @property
+    def seconds(self) -> float:
+        """The median step."""
+        return median(self.step_seconds)
+
+    @property
+    def above_start(self) -> int:
+        """Bytes at the peak that were not there before the first step."""
+        return self.peak - self.before
 
 
 class Watch(TrainerCallback):
@@ -145,11 +156,11 @@ class Watch(TrainerCallback):
 
     def measured(self) -> Measured:
         """Return what was noted; steps are timed from end to end, which leaves the first one out."""
-        return Measured(float(median(np.diff(self.ends))), self.before, peak_bytes())
+        return Measured(tuple(np.diff(self.ends).tolist()), self.before, peak_bytes())
 
 
 class FullLogitsTrainer(SFTTrainer):
-    """`SFTTrainer` with the loss that the model itself computes, from all logits in float32, as TRL's did before it had tiles.
+    """`SFTTrainer` with the loss that the model itself computes, from all logits in float32.
 
     It leaves out the entropy and the accuracy that TRL measures in every step.
     """
@@ -182,6 +193,7 @@ def measure(run: Run) -> Measured:
     watch = Watch()
     with TemporaryDirectory() as folder:
         trainer = trainer_of(run, folder)
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(watch)
         trainer.train()
     return watch.measured()
@@ -266,7 +278,7 @@ def packed_rows(
 
 
 def answered(encoded: list[list[int]], labels: list[float], token_ids: tuple[int, ...]) -> datasets.Dataset:
-    """Return the data of `SFTTrainer`: the answer's bin token takes the last place, so that a pair has as many tokens."""
+    """Return the data of `SFTTrainer`: the answer takes a pair's last place, so that there are as many tokens."""
     answers = [token_ids[round(label * 10)] for label in labels]
     return datasets.Dataset.from_dict(
         {
@@ -295,7 +307,7 @@ def comparisons(measured: dict[Run, Measured], method: Method) -> list[dict[str,
                 "peer": peer,
                 "speed": second.seconds / first.seconds,
                 "peak": first.peak / second.peak,
-                "above_start": (first.peak - first.before) / (second.peak - second.before),
+                "above_start": first.above_start / second.above_start,
             }
         )
     return rows
@@ -310,15 +322,16 @@ def measured_table(measured: dict[Run, Measured]) -> Table:
         title=f"A training step of the {one.shape} shape: {one.pairs} pairs of {one.tokens} tokens, {where}",
         caption=f"Random weights; median of {one.steps - 1} steps, the first left out. Peak: {memory}; above start: "
         f"without what there was before the first step. SFTTrainer is TRL {trl.__version__}'s as it comes: it never "
-        "holds all logits, but goes through the vocabulary in tiles, on a CPU at every position, on a GPU at those with a label. "
-        f"Shared prefixes: {math.gcd(QUERIES, one.pairs)} queries a product of {one.tokens - TAIL} tokens, each with {TAIL} of its own.",
+        "holds all logits, but goes through the vocabulary in tiles, on a CPU at every position, on a GPU at those with "
+        f"a label. Shared prefixes: {math.gcd(QUERIES, one.pairs)} queries a product of {one.tokens - TAIL} tokens, "
+        f"each with {TAIL} of its own.",
     )
     for name in ("Method", "Way"):
         table.add_column(name, no_wrap=True)
     for name in ("Pairs/s", "Step, s", "Peak, GiB", "Above start, GiB"):
         table.add_column(name, justify="right")
     for run, found in measured.items():
-        sizes = (f"{found.peak / GIB:.2f}", f"{(found.peak - found.before) / GIB:.2f}")
+        sizes = (f"{found.peak / GIB:.2f}", f"{found.above_start / GIB:.2f}")
         table.add_row(run.method, run.way, f"{run.pairs / found.seconds:.2f}", f"{found.seconds:.2f}", *sizes)
     return table
 
@@ -345,7 +358,7 @@ def comparisons_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def paddings() -> list[dict[str, Any]]:
-    """Return the padding of batches by length on the sample's training pairs, in three layouts, and in random order."""
+    """Return the padding of batches by length and in random order, on the sample's training pairs in three layouts."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(base_folder("nano")).backend_tokenizer
     recipe = Recipe.load("nano")
     train = make_sample(0).of("train")
@@ -385,7 +398,8 @@ def padding_table(rows: list[dict[str, Any]]) -> Table:
     """Return one row a layout."""
     table = Table(
         title="Padding of batches by length, on the sample's training pairs",
-        caption=f"Target: under {TARGET_PADDING:.0%}. Random order: as many batches with as many rows each.",
+        caption=f"Target: under {TARGET_PADDING:.0%}. Rounding rows up to a multiple of {PAD_TO} tokens is counted, "
+        "and weighs on short ones; training packs them. In random order: as many batches and rows, not rounded.",
     )
     table.add_column("Layout", no_wrap=True)
     for name in ("Rows", "Shortest", "Median", "Longest", "Tokens a batch", "Padding", "In random order", "Target"):

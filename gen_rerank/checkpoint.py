@@ -182,7 +182,8 @@ def resolve_folder(name: str | Path) -> Path:
         return Path(snapshot_download(text))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BadInput(
-            f"{text}: no such folder, and the hub gives no model of this name ({type(error).__name__})"
+            f"{text}: no such folder, and the hub gives no model of this name ({type(error).__name__}); "
+            "give the path of a folder, or the name of a model on the hub, which must be reachable"
         ) from error
 
 

@@ -161,19 +161,28 @@ def train_adapter(
 def train_encoder(
     data: DataOption,
     out: Out,
-    preset: Annotated[str, typer.Option("--preset", help="micro, mini, base or large.")] = "base",
-    config: Annotated[str | None, typer.Option("--config", help="A YAML file in place of the preset.")] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="A size: micro (17M parameters), mini (68M), base (150M) or large (396M).")
+    ] = "base",
+    config: Annotated[
+        str | None, typer.Option("--config", help="A YAML file of your own in place of the preset.")
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="A folder, a hub name, minilm (an extra) or none (a new model of the preset's shape)."
+            "--base",
+            help="What training starts from, in place of the preset's hub name: a folder, another hub name, minilm "
+            "(22M parameters, this package's extra of that name), or none (a new model of the preset's shape).",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")] = False,
 ) -> None:
     """The baseline: a cross-encoder with eleven labels, through sentence-transformers.
 
-    Example: gen-rerank train encoder --preset micro --base minilm --data shop --out runs/encoder
+    The presets start from models of the hub; with --base none or minilm nothing is downloaded. First it shows the data
+    and how long it may take. gen-rerank evaluate measures the result, and sentence-transformers' CrossEncoder opens it.
+
+    Example: gen-rerank sample --out shop && gen-rerank train encoder --preset micro --base none --data shop --out runs/encoder
     """
     _train_log()
     from train.encoder import EncoderRecipe
@@ -291,8 +300,14 @@ def _say_trained(checkpoint: Checkpoint) -> None:
 
 
 def _train_log() -> None:
+    """Say what training says, and hide the bars and remarks of the libraries under it: there is one progress bar."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("train").setLevel(logging.INFO)
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def main() -> None:

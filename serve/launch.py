@@ -39,7 +39,7 @@ def serve_model(
     host: str = _HOST,
     port: int = 8000,
     served_name: str | None = None,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype | None = None,
     enforce_eager: bool = True,
     **more: Any,
 ) -> None:
@@ -50,7 +50,7 @@ def serve_model(
         host: the address to listen on.
         port: the port to listen on.
         served_name: what clients call the model; `model` as given, unless told otherwise.
-        dtype: of the weights and activations.
+        dtype: of the weights and activations; as in `engine_arguments`.
         enforce_eager: no compilation: starts a minute earlier, computes slower.
         more: further arguments of vLLM's API server, with underscores; they win over ours.
 

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from gen_rerank.records import Pair, Product
@@ -20,6 +21,9 @@ _VOWELS = ("a", "e", "i", "o", "u", "ea", "oo", "y")
 _CODAS = ("", "", "l", "n", "r", "s", "x", "nd", "rk", "st", "th")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST_MISTYPED = 4
+_EMPTY: dict[str, Any] = {"brand": None, "category": None, "attributes": {}}
+# Each way to miss one, two or all of them.
+_GAPS = [{name: _EMPTY[name] for name in missing} for count in (1, 2, 3) for missing in combinations(_EMPTY, count)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Augment:
         keep_brands: names that mean something and stay ("Unbranded").
         typos: the share of queries that get one typing error.
         fillers: the share of queries that get one to three invented words, in front or behind.
-        drop_fields: the share of products that lose their brand field; likewise, each on its own, category and attributes.
+        drop_fields: the share of products that lose one, two or all of the fields brand, category and attributes; a seventh
+            of them keep a bare title.
     """
 
     copies: int = 1
@@ -136,10 +141,9 @@ def _renamed(product: Product, renaming: _Renaming | None) -> Product:
 
 
 def _with_gaps(product: Product, share: float, rng: random.Random) -> Product:
-    if not share:
+    if not share or rng.random() >= share:
         return product
-    empty: dict[str, Any] = {"brand": None, "category": None, "attributes": {}}
-    return product.model_copy(update={name: value for name, value in empty.items() if rng.random() < share})
+    return product.model_copy(update=rng.choice(_GAPS))
 
 
 def _with_fillers(query: str, rng: random.Random) -> str:

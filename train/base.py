@@ -117,7 +117,16 @@ def new_base(texts: Iterable[str], shape: NanoShape, folder: str | Path, *, seed
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE tokenizer, lower-cased, whose added tokens are the chat markers and the bin tokens."""
-    added = [PAD, START, END, *BIN_TOKENS]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=word_tokenizer(texts, vocabulary, [PAD, START, END, *BIN_TOKENS]),
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=list(BIN_TOKENS),
+    )
+
+
+def word_tokenizer(texts: Iterable[str], vocabulary: int, added: Sequence[str]) -> Tokenizer:
+    """Return a byte-level BPE tokenizer, lower-cased, of `vocabulary` tokens at most, with `added` as its last ones."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
@@ -132,10 +141,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
     tokenizer.train_from_iterator(texts, trainer)
     # After training, so that the ids stand behind the vocabulary and no text can merge into them.
-    tokenizer.add_special_tokens(added)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=list(BIN_TOKENS)
-    )
+    tokenizer.add_special_tokens(list(added))
+    return tokenizer
 
 
 def open_base(

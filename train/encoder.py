@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import datasets
 import numpy as np
 from accelerate import PartialState
+from pydantic import Field
 from rich.console import Console
 from sentence_transformers.cross_encoder import CrossEncoder
 
@@ -83,7 +84,7 @@ class EncoderRecipe(RecipeFile):
     shape: EncoderShape = EncoderShape()
     prompt: EncoderPrompt = EncoderPrompt()
     augment: Augment = Augment()
-    encoder: dict[str, Any] = {}
+    encoder: dict[str, Any] = Field(default_factory=dict)
 
     def with_base(self, name: str) -> Self:
         """Return the recipe with another base; the name `none` means a new encoder."""

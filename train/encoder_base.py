@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, processors
 from transformers import (
     AutoModelForSequenceClassification,
     ModernBertConfig,
@@ -23,7 +23,7 @@ from transformers import (
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoint import read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput
-from train.base import _WORDS
+from train.base import word_tokenizer
 
 PAD, UNKNOWN, START, SEPARATOR, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PAD, UNKNOWN, START, SEPARATOR, MASK)
@@ -119,21 +119,7 @@ def new_encoder(
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """Return a byte-level BPE tokenizer, lower-cased, with BERT's five special tokens behind the vocabulary."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(_WORDS, behavior="removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_special_tokens(list(SPECIAL))
-    return tokenizer
+    return word_tokenizer(texts, vocabulary, SPECIAL)
 
 
 def pair_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:

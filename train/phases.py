@@ -158,7 +158,8 @@ def train_scalar(
     dataset = Dataset.load(data)
     summary = announce_data(console, dataset)
     train, validation = judged(dataset, "train"), dataset.of("validation")
-    config = trainer_config(ScalarConfig, recipe.scalar, run, **DEFAULTS)
+    measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
+    config = trainer_config(ScalarConfig, recipe.scalar, run, **{**DEFAULTS, **measured})
     given = recipe.model_dump(mode="json", exclude_none=True)
     settings = {"recipe": given, "data": dataset.fingerprint, "model": checkpoint.fingerprint}
     with config.main_process_first(desc="the run's folder"):

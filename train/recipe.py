@@ -12,10 +12,10 @@ from dataclasses import fields
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from transformers import HfArgumentParser, TrainingArguments
 
 from gen_rerank.errors import BadInput
@@ -170,11 +170,30 @@ def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path
     """
     known = [entry.name for entry in fields(kind) if entry.init]
     refuse_unknown(section, known, "the recipe")
+    given = {name: _typed(kind, name, value) for name, value in section.items()}
     try:
-        (config,) = HfArgumentParser(kind).parse_dict({**defaults, **section, "output_dir": str(output_dir)})
+        (config,) = HfArgumentParser(kind).parse_dict({**defaults, **given, "output_dir": str(output_dir)})
     except (TypeError, ValueError) as error:
         raise BadInput(f"the recipe's arguments are refused: {' '.join(str(error).split())}") from error
     return config
+
+
+_WORDS = {int: "whole number", float: "number", bool: "true or false"}
+
+
+def _typed(kind: type[Config], name: str, value: Any) -> Any:
+    """Return a recipe's value in the type that its argument is declared with: YAML reads 2e-5, without a dot, as a text."""
+    if not isinstance(value, str):
+        return value
+    declared = get_type_hints(kind)[name]
+    choices = {part for part in (declared, *get_args(declared)) if part in (int, float, bool)}
+    if not choices or str in get_args(declared):
+        return value
+    try:
+        return TypeAdapter(declared).validate_python(value)
+    except ValidationError as error:
+        wanted = " or ".join(_WORDS[part] for part in (int, float, bool) if part in choices)
+        raise BadInput(f"the recipe: {name}: {value!r} is not a {wanted}") from error
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:

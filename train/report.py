@@ -54,6 +54,7 @@ _LIBRARIES: dict[Kind, str] = {
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#!|~$])")
+_LARGEST = 1e100
 _TICKS = 5
 
 
@@ -247,10 +248,11 @@ class Axis:
     @classmethod
     def over(cls, values: Iterable[float]) -> Axis:
         """Return the axis that holds all values, with steps of 1, 2 or 5 times a power of ten."""
-        given = list(values)
+        # What is beyond any loss is drawn at the edge, so that the arithmetic below stays finite.
+        given = [min(max(value, -_LARGEST), _LARGEST) for value in values]
         low, high = min(given), max(given)
-        if high - low <= 1e-9 * max(abs(low), abs(high)):
-            margin = abs(low) / 10 or 1.0
+        if high - low <= max(1e-9 * max(abs(low), abs(high)), 1 / _LARGEST):
+            margin = abs(low) / 10 if abs(low) > 1 / _LARGEST else 1.0
             low, high = low - margin, high + margin
         power = 10.0 ** math.floor(math.log10((high - low) / _TICKS))
         step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= _TICKS)

@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "save_strategy": "no",
     "eval_strategy": "no",
     "report_to": "none",
-    "logging_steps": 50,
+    "logging_steps": 0.02,
     "disable_tqdm": False,
     "include_num_input_tokens_seen": "no",
     "prediction_loss_only": True,

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModel, BertConfig, Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank import BadInput
 from train.base import load_base
+from train.encoder_base import EncoderShape
 from train.estimate import (
     DEVICES,
     GIB,
@@ -77,6 +78,33 @@ def test_flops_of_the_forward_pass_are_what_torch_counts():
     assert 128 * flops_per_token(config, Plan("frozen", width=128)) == pytest.approx(
         counter.get_total_flops(), rel=0.02
     )
+
+
+def test_an_encoder_costs_what_torch_counts_too():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = EncoderShape(hidden=64, layers=2, mlp=96, heads=2).config(
+        512, pad_token_id=0, cls_token_id=1, sep_token_id=2
+    )
+    # A layer: queries, keys and values 64 × 192, output 64 × 64, the gated MLP 64 × 192 and 96 × 64.
+    assert Size(config).layers == 2 * (64 * 192 + 64 * 64 + 64 * 192 + 96 * 64)
+    config._attn_implementation = "eager"
+    model = AutoModel.from_config(config).eval()
+    assert Size(config).total == model.num_parameters()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.ones(1, 128, dtype=torch.long))
+    assert 128 * flops_per_token(config, Plan("frozen", width=128)) == pytest.approx(
+        counter.get_total_flops(), rel=0.02
+    )
+
+
+def test_layers_of_a_bert_and_an_output_matrix_of_its_own_are_counted():
+    bert = BertConfig(vocab_size=512, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256)
+    assert Size(bert).layers == 2 * (4 * 64 * 64 + 2 * 64 * 256)
+    tied, untied = (small(1), small(1))
+    untied.tie_word_embeddings = False
+    assert Size(untied).total - Size(tied).total == 512 * 256
+    assert Size(untied).total == Qwen3ForCausalLM(untied).num_parameters()
 
 
 def test_a_0_6b_pair_costs_what_others_count_too():

@@ -247,7 +247,9 @@ def test_only_after_measured_means_no_gain(run, tmp_path):
 
 def test_no_labels_and_no_sigma(run, tmp_path):
     assert "no pair has repeated labels" in page(tmp_path, replace(run, disagreement=(), fitted=None)).text
-    assert "used no σ(y)" in page(tmp_path, replace(run, noise=None, fitted=None)).text
+    bare = replace(run, noise=None, fitted=None)
+    assert "Phase 2 learns the relevance itself" in page(tmp_path, bare).text
+    assert "used no σ(y)" in page(tmp_path, replace(bare, kind="distributional")).text
 
 
 def test_a_loss_that_is_not_finite_is_left_out_and_said(run, tmp_path):

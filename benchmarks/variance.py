@@ -5,7 +5,7 @@ and evaluates on the test queries, which nothing was tuned on. Prints RPS and nD
 queries of the mean over seeds), the paired differences from fixed, and the fitted noise beside the planted one.
 Finished runs are kept in `--runs` and not repeated, so an interrupted benchmark goes on where it stopped.
 
-Run: python benchmarks/bench_variance.py --out results.json
+Run: python benchmarks/variance.py --out results.json
 """
 
 from __future__ import annotations
