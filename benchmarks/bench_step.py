@@ -322,7 +322,7 @@ def measured_table(measured: dict[Run, Measured]) -> Table:
         title=f"A training step of the {one.shape} shape: {one.pairs} pairs of {one.tokens} tokens, {where}",
         caption=f"Random weights; median of {one.steps - 1} steps, the first left out. Peak: {memory}; above start: "
         f"without what there was before the first step. SFTTrainer is TRL {trl.__version__}'s as it comes: it never "
-        "holds all logits, but goes through the vocabulary in tiles, on a CPU at every position, on a GPU at those with "
+        "holds all logits, but takes the vocabulary in tiles, on a CPU at every position, on a GPU at those with "
         f"a label. Shared prefixes: {math.gcd(QUERIES, one.pairs)} queries a product of {one.tokens - TAIL} tokens, "
         f"each with {TAIL} of its own.",
     )

@@ -21,27 +21,23 @@ from transformers import EarlyStoppingCallback
 
 from gen_rerank.adapter import Adapter, AdapterBase, AdapterCard
 from gen_rerank.checkpoint import Calibration, Checkpoint
-from gen_rerank.cpu import keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import RPS, Evaluation, difference
 from gen_rerank.metrics import Interval
-from gen_rerank.records import Dataset
 from train.base import open_base
 from train.estimate import recipe_plan
 from train.examples import rows_dataset
-from train.phases import begin_run, phase1_defaults, target_noise, validation_rows, with_lora
+from train.phases import phase1_defaults, target_noise, validation_rows, with_lora
 from train.recipe import Lora, Recipe, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.run import (
     QUIET,
     Epoch,
-    announce_data,
+    Run,
     announce_epoch,
     announce_result,
-    judged,
     provenance,
     publishing,
-    run_folders,
     training_run,
     validation_report,
 )
@@ -88,8 +84,6 @@ def train_adapter(
     Example:
         >>> train_adapter(Recipe.load("adapter"), "runs/model", "my-shop", "runs/my-shop")  # doctest: +SKIP
     """
-    out, run = run_folders(out)
-    keep_freed_memory()
     checkpoint = Checkpoint.open(base)
     if checkpoint.card.readout.kind != "bins":
         raise BadInput(
@@ -97,9 +91,8 @@ def train_adapter(
         )
     if "prompt" in recipe.model_fields_set:
         raise BadInput("the recipe has a prompt section, but an adapter uses its base's prompt; remove the section")
-    dataset = Dataset.load(catalog)
-    summary = announce_data(console, dataset)
-    train, validation = judged(dataset, "train"), dataset.of("validation")
+    run = Run.open(catalog, out, console)
+    train, validation = run.train, run.validation
     if not validation.judgments:
         raise BadInput(
             f"{catalog}: no validation query has a judgment, so no gain can be shown; give some training queries (a fifth, say) the split 'validation'"
@@ -107,15 +100,14 @@ def train_adapter(
     recipe = recipe.model_copy(update={"lora": recipe.lora or Lora()})
     assert recipe.lora is not None
     width = int(checkpoint.config["hidden_size"])
-    config = trainer_config(AdapterConfig, recipe.adapter, run, **adapter_defaults(recipe.lora, width))
+    config = trainer_config(AdapterConfig, recipe.adapter, run.folder, **adapter_defaults(recipe.lora, width))
     given = recipe.model_dump(mode="json", include={"lora", "quantize_base", "augment", "adapter"}, exclude_none=True)
-    settings = {"recipe": given, "data": dataset.fingerprint, "base": checkpoint.fingerprint}
     with config.main_process_first(desc="the run's folder"):
-        state = begin_run(run, settings, resume=resume)
+        state = run.begin({"recipe": given, "base": checkpoint.fingerprint}, resume=resume)
     model, tokenizer = open_base(recipe, checkpoint.folder, [])
     noise, fitted = target_noise(config.variance, train)
     trainer = DistributionalTrainer(
-        with_lora(model, recipe.lora, rows=(), seed=config.seed),
+        with_lora(model, recipe.lora, seed=config.seed),
         config,
         token_ids=list(checkpoint.card.readout.token_ids),
         temperature=checkpoint.card.calibration.temperature,
@@ -140,26 +132,26 @@ def train_adapter(
     logits = trainer.validation_logits()[0]
     wanted = torch.tensor(targets_of(validation.judgments, config.variance, noise))
     sharpness = fit_temperature(logits, wanted)
-    after = validation_report(out.name, validation, logits / sharpness)
+    after = validation_report(run.out.name, validation, logits / sharpness)
     gains = difference(after, before)
     report = training_run(
-        "adapter", out, str(base), summary, dataset, given, trainer,
+        "adapter", run, str(base), given, trainer,
         before=before, after=after, epoch=epoch, noise=noise, fitted=fitted,
     )  # fmt: skip
     announce_result(console, report)
     if not is_gain(gains):
-        raise BadInput(no_gain(gains, after, run))
+        raise BadInput(no_gain(gains, after, run.folder))
     card = AdapterCard(
         base=AdapterBase(name=str(base), fingerprint=checkpoint.fingerprint),
         calibration=Calibration(temperature=checkpoint.card.calibration.temperature * sharpness),
-        provenance=provenance(str(base), dataset, given, trainer, fitted),
+        provenance=provenance(str(base), run.dataset, given, trainer, fitted),
     )
     processes = PartialState()
     if processes.is_main_process:
-        _write(trainer, card, checkpoint, out, report)
-        remove(run)
+        _write(trainer, card, checkpoint, run.out, report)
+        remove(run.folder)
     processes.wait_for_everyone()
-    return Adapter.open(out, checkpoint)
+    return Adapter.open(run.out, checkpoint)
 
 
 def adapter_defaults(lora: Lora, width: int) -> dict[str, Any]:

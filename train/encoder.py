@@ -21,7 +21,6 @@ from sentence_transformers.cross_encoder import CrossEncoder
 
 from gen_rerank.bins import Floats
 from gen_rerank.checkpoint import Card, Checkpoint, Readout, read_tokenizer
-from gen_rerank.cpu import keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt, PromptSpec
 from gen_rerank.records import Dataset
@@ -31,19 +30,17 @@ from train.encoder_base import EncoderShape, load_encoder, new_encoder
 from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, budget_sampler
 from train.estimate import Plan
 from train.examples import training_texts
-from train.phases import begin_run, target_noise
+from train.phases import target_noise
 from train.recipe import RecipeFile, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.run import (
     DEFAULTS,
     QUIET,
     Epoch,
-    announce_data,
+    Run,
     announce_epoch,
-    judged,
     provenance,
     publishing,
-    run_folders,
     training_run,
     validation_report,
 )
@@ -111,18 +108,15 @@ def train_encoder(
     Example:
         >>> train_encoder(EncoderRecipe.load("micro"), "shop", "runs/encoder")  # doctest: +SKIP
     """
-    out, run = run_folders(out)
-    keep_freed_memory()
-    dataset = Dataset.load(data)
-    summary = announce_data(console, dataset)
-    train, validation = judged(dataset, "train"), dataset.of("validation")
-    config = trainer_config(EncoderConfig, recipe.encoder, run, **_defaults(bool(validation.judgments)))
+    run = Run.open(data, out, console)
+    train, validation = run.train, run.validation
+    config = trainer_config(EncoderConfig, recipe.encoder, run.folder, **_defaults(bool(validation.judgments)))
     if config.eval_strategy != "no" and not validation.judgments:
         raise BadInput(f"{data}: eval_strategy needs judged queries of the split 'validation', and there are none")
     given = recipe.model_dump(mode="json", exclude_none=True)
     with config.main_process_first(desc="the run's folder"):
-        state = begin_run(run, {"recipe": given, "data": dataset.fingerprint}, resume=resume)
-        base = _base_folder(recipe, train, run, config.seed)
+        state = run.begin({"recipe": given}, resume=resume)
+        base = _base_folder(recipe, train, run.folder, config.seed)
     model = CrossEncoder(str(base), local_files_only=True)
     _check_patterns(model, config)
     prompt = Prompt(recipe.prompt, read_tokenizer(base))
@@ -150,23 +144,23 @@ def train_encoder(
     after = None
     if evaluator is not None:
         trainer.evaluate()
-        after = validation_report(out.name, validation, evaluator.logits(model)[0])
+        after = validation_report(run.out.name, validation, evaluator.logits(model)[0])
     name = recipe.base or "new"
     card = Card(
         readout=Readout.classifier(),
         prompt=prompt.spec,
-        provenance=provenance(name, dataset, given, trainer, fitted),
+        provenance=provenance(name, run.dataset, given, trainer, fitted),
     )
     report = training_run(
-        "encoder", out, name, summary, dataset, given, trainer,
+        "encoder", run, name, given, trainer,
         after=after, epoch=epoch, noise=noise, fitted=fitted,
     )  # fmt: skip
     processes = PartialState()
     if processes.is_main_process:
-        _write(model, card, out, report)
-        states.remove(run)
+        _write(model, card, run.out, report)
+        states.remove(run.folder)
     processes.wait_for_everyone()
-    return Checkpoint.open(out)
+    return Checkpoint.open(run.out)
 
 
 def pairs_dataset(

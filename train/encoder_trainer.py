@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import torch
@@ -25,25 +25,18 @@ from gen_rerank.scorers.transformers import length_batches
 from train.batches import TokenBudgetSampler
 from train.progress import TrainingBar
 from train.states import saving
-from train.trainers import distribution_loss, validation_metrics
+from train.trainers import TargetArguments, distribution_loss, validation_metrics
 
 
 @dataclass
-class EncoderConfig(CrossEncoderTrainingArguments):
-    """Arguments of the trainer: all of sentence-transformers' and transformers', and these.
+class EncoderConfig(TargetArguments, CrossEncoderTrainingArguments):
+    """Arguments of the trainer: all of sentence-transformers' and transformers', those of `TargetArguments`, and these.
 
     Attributes:
-        variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
-            disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
-        mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
         batch_tokens: the most tokens of a batch on one device, padding included; it takes the place of
             `per_device_train_batch_size`, and of the one for evaluation.
     """
 
-    variance: Literal["fixed", "fitted", "empirical"] = field(
-        default="fixed", metadata={"help": "how targets get their width"}
-    )
-    mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
     batch_tokens: int = field(default=8192, metadata={"help": "tokens of a batch on one device, padding included"})
 
 

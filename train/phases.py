@@ -19,7 +19,6 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout
-from gen_rerank.cpu import keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
@@ -34,12 +33,10 @@ from train.run import (
     DEFAULTS,
     QUIET,
     Epoch,
-    announce_data,
+    Run,
     announce_epoch,
     announce_result,
-    judged,
     provenance,
-    run_folders,
     training_run,
     validation_report,
     write_checkpoint,
@@ -51,6 +48,7 @@ from train.trainers import (
     DistributionalTrainer,
     ScalarConfig,
     ScalarTrainer,
+    add_bin_rows,
     budget_sampler,
 )
 
@@ -77,25 +75,26 @@ def train_distributional(
     Example:
         >>> train_distributional(Recipe.load("nano"), "shop", "runs/phase1")  # doctest: +SKIP
     """
-    out, run = run_folders(out)
-    keep_freed_memory()
-    dataset = Dataset.load(data)
-    summary = announce_data(console, dataset)
-    train, validation = judged(dataset, "train"), dataset.of("validation")
+    run = Run.open(data, out, console)
+    train, validation = run.train, run.validation
     config = trainer_config(
-        DistributionalConfig, recipe.distributional, run, **phase1_defaults(recipe.lora, bool(validation.judgments))
+        DistributionalConfig,
+        recipe.distributional,
+        run.folder,
+        **phase1_defaults(recipe.lora, bool(validation.judgments)),
     )
-    settings = {"recipe": recipe.model_dump(mode="json"), "data": dataset.fingerprint}
+    given = recipe.model_dump(mode="json", exclude_none=True)
     texts = training_texts(recipe.prompt, train)
     with config.main_process_first(desc="the run's folder"):
-        state = begin_run(run, settings, resume=resume)
-        base = recipe.base or str(_new_base(recipe, texts, run, config.seed))
+        state = run.begin({"recipe": given}, resume=resume)
+        base = recipe.base or str(_new_base(recipe, texts, run.folder, config.seed))
     model, tokenizer = open_base(recipe, base, texts)
     prompt = Prompt(recipe.prompt, tokenizer.backend_tokenizer)
     readout = Readout.of(tokenizer.backend_tokenizer)
     noise, fitted = target_noise(config.variance, train)
+    add_bin_rows(model, readout.token_ids)
     trainer = DistributionalTrainer(
-        model if recipe.lora is None else with_lora(model, recipe.lora, rows=readout.token_ids, seed=config.seed),
+        model if recipe.lora is None else with_lora(model, recipe.lora, seed=config.seed, beside=("bin_rows",)),
         config,
         token_ids=list(readout.token_ids),
         validation=validation if validation.judgments else None,
@@ -119,16 +118,15 @@ def train_distributional(
     after = None
     if validation.judgments:
         trainer.evaluate()
-        after = validation_report(out.name, validation, trainer.validation_logits()[0])
+        after = validation_report(run.out.name, validation, trainer.validation_logits()[0])
     name = recipe.base or "new"
-    given = recipe.model_dump(mode="json", exclude_none=True)
-    card = Card(readout=readout, prompt=prompt.spec, provenance=provenance(name, dataset, given, trainer, fitted))
+    card = Card(readout=readout, prompt=prompt.spec, provenance=provenance(name, run.dataset, given, trainer, fitted))
     report = training_run(
-        "distributional", out, name, summary, dataset, given, trainer,
+        "distributional", run, name, given, trainer,
         after=after, epoch=epoch, noise=noise, fitted=fitted,
     )  # fmt: skip
     announce_result(console, report)
-    return _finish(trainer, tokenizer, card, out, run, report)
+    return _finish(trainer, tokenizer, card, run, report)
 
 
 def train_scalar(
@@ -148,29 +146,25 @@ def train_scalar(
     Example:
         >>> train_scalar(Recipe.load("nano"), "runs/phase1", "shop", "runs/model")  # doctest: +SKIP
     """
-    out, run = run_folders(out)
-    keep_freed_memory()
     checkpoint = Checkpoint.open(model)
     if checkpoint.card.readout.kind != "bins":
         raise BadInput(
             f"{model}: phase 2 needs the readout 'bins', this checkpoint has {checkpoint.card.readout.kind!r}"
         )
-    dataset = Dataset.load(data)
-    summary = announce_data(console, dataset)
-    train, validation = judged(dataset, "train"), dataset.of("validation")
+    run = Run.open(data, out, console)
+    validation = run.validation
     measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
-    config = trainer_config(ScalarConfig, recipe.scalar, run, **{**DEFAULTS, **measured})
+    config = trainer_config(ScalarConfig, recipe.scalar, run.folder, **{**DEFAULTS, **measured})
     given = recipe.model_dump(mode="json", exclude_none=True)
-    settings = {"recipe": given, "data": dataset.fingerprint, "model": checkpoint.fingerprint}
     with config.main_process_first(desc="the run's folder"):
-        state = begin_run(run, settings, resume=resume)
+        state = run.begin({"recipe": given, "model": checkpoint.fingerprint}, resume=resume)
     backbone, tokenizer = load_base(checkpoint.folder)
     token_ids = list(checkpoint.card.readout.token_ids)
     features: dict[str, Any] = {}
     with config.main_process_first(desc="features"):
-        for name, part, augment in (("train", train, recipe.augment), ("validation", validation, None)):
+        for name, part, augment in (("train", run.train, recipe.augment), ("validation", validation, None)):
             features[name] = part.judgments and features_dataset(
-                backbone.to(config.device), checkpoint.prompt, part, augment, seed=config.seed, cache=run / name
+                backbone.to(config.device), checkpoint.prompt, part, augment, seed=config.seed, cache=run.folder / name
             )
     trainer = ScalarTrainer(
         backbone,
@@ -191,7 +185,7 @@ def train_scalar(
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     if validation.judgments:
         trainer.evaluate()
-        after = validation_report(out.name, validation, trainer.validation_logits()[0])
+        after = validation_report(run.out.name, validation, trainer.validation_logits()[0])
     readout = backbone.readout
     with torch.no_grad():
         backbone.get_output_embeddings().weight[token_ids] = readout.rows
@@ -201,12 +195,12 @@ def train_scalar(
     card = checkpoint.card.model_copy(
         update={
             "calibration": Calibration(temperature=temperature),
-            "provenance": provenance(base, dataset, given, trainer),
+            "provenance": provenance(base, run.dataset, given, trainer),
         }
     )
-    report = training_run("scalar", out, base, summary, dataset, given, trainer, before=before, after=after)
+    report = training_run("scalar", run, base, given, trainer, before=before, after=after)
     announce_result(console, report)
-    return _finish(trainer, tokenizer, card, out, run, report)
+    return _finish(trainer, tokenizer, card, run, report)
 
 
 def phase1_defaults(lora: Lora | None, validated: bool) -> dict[str, Any]:
@@ -222,13 +216,6 @@ def phase1_defaults(lora: Lora | None, validated: bool) -> dict[str, Any]:
         "eval_strategy": "steps" if validated else "no",
         "eval_steps": 0.1,
     }
-
-
-def begin_run(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
-    """Return the state to go on from, or None; the first process prepares the folder, the others find it prepared."""
-    if PartialState().is_main_process:
-        return states.begin(run, settings, resume=resume)
-    return states.newest_whole(run) if resume else None
 
 
 def target_noise(variance: Variance, train: Dataset) -> tuple[Noise | None, FittedNoise | None]:
@@ -249,24 +236,24 @@ def validation_rows(prompt: Prompt, validation: Dataset, config: DistributionalC
     return rows_dataset(prompt, validation, wanted, row_tokens=config.row_tokens)
 
 
-def with_lora(model: PreTrainedModel, lora: Lora, *, rows: tuple[int, ...], seed: int) -> PeftModel:
-    """Return the model under a LoRA whose weights are float32; the given rows of the tied matrix are trained beside it."""
+def with_lora(model: PreTrainedModel, lora: Lora, *, seed: int, beside: tuple[str, ...] = ()) -> PeftModel:
+    """Return the model under a LoRA whose weights are float32; modules named in `beside` are trained and saved with it."""
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=modules,
-        trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
+        modules_to_save=list(beside) or None,
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)  # of the matrices that start at random
     return get_peft_model(model, config)
 
 
-def _new_base(recipe: Recipe, texts: list[str], run: Path, seed: int) -> Path:
+def _new_base(recipe: Recipe, texts: list[str], folder: Path, seed: int) -> Path:
     """Return a new base in the run's own folder; a resumed run finds the one that it began with."""
-    folder = run / "base"
+    folder = folder / "base"
     return folder if folder.is_dir() else new_base(texts, recipe.shape, folder, seed=seed)
 
 
@@ -280,16 +267,16 @@ def _check_sharding(recipe: Recipe, trainer: BinTrainer) -> None:
 
 
 def _finish(
-    trainer: BinTrainer, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, run: Path, report: TrainingRun
+    trainer: BinTrainer, tokenizer: PreTrainedTokenizerFast, card: Card, run: Run, report: TrainingRun
 ) -> Checkpoint:
     """Write the checkpoint on the first process, then remove the run's own state."""
     processes = PartialState()
     model = _unsharded(trainer)
     if processes.is_main_process:
-        write_checkpoint(_plain(model), tokenizer, card, out, report)
-        states.remove(run)
+        write_checkpoint(_plain(model), tokenizer, card, run.out, report)
+        states.remove(run.folder)
     processes.wait_for_everyone()
-    return Checkpoint.open(out)
+    return Checkpoint.open(run.out)
 
 
 def _is_sharded(trainer: BinTrainer) -> bool:
@@ -303,18 +290,17 @@ def _unsharded(trainer: BinTrainer) -> nn.Module:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     whole: Any = type(trainer.model)(trainer.model.config)
     whole.bin_token_ids = trainer.model.bin_token_ids
-    whole.bin_rows = nn.Parameter(torch.empty(len(whole.bin_token_ids), whole.config.hidden_size))
+    add_bin_rows(whole, whole.bin_token_ids)
     whole.load_state_dict(weights, strict=False)  # a tied output matrix is not listed twice
     return whole
 
 
 def _plain(model: Any) -> PreTrainedModel:
     """Return a trained model as one of ordinary modules: LoRA merged, the eleven rows in the output matrix."""
-    if isinstance(model, PeftModel):
-        return merge_into_plain(model)
-    if "bin_rows" in model._parameters:
+    model = merge_into_plain(model) if isinstance(model, PeftModel) else model
+    if "bin_rows" in model._modules:
         with torch.no_grad():
             matrix = model.get_output_embeddings().weight
-            matrix[model.bin_token_ids] = model.bin_rows.to(matrix.dtype)
+            matrix[model.bin_token_ids] = model.bin_rows.weight.to(matrix.dtype)
         del model.bin_rows
     return model

@@ -22,15 +22,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Card, Checkpoint, Provenance, source_commit
 from gen_rerank.commands import evaluate_floors
+from gen_rerank.cpu import keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import Evaluation, evaluate
-from gen_rerank.records import Dataset, Split
+from gen_rerank.records import Dataset
 from gen_rerank.tables import difference_table, ranking_table
+from train import states
 from train.batches import TokenBudgetSampler
 from train.data_check import DataSummary, check, summary_table
 from train.estimate import Plan, estimate_seconds, measured_matmul_flops
 from train.noise import FittedNoise, disagreement
-from train.report import TrainingRun, write_model_card, write_training_report
+from train.report import Kind, TrainingRun, write_model_card, write_training_report
 from train.targets import Noise
 
 QUIET = Console(quiet=True)
@@ -82,36 +84,55 @@ class Epoch:
         return cls(pairs, len(sampler.padded), sampler.tokens, sampler.padding, len(sampler.sizes), epochs)
 
 
-def run_folders(out: str | Path) -> tuple[Path, Path]:
-    """Return the result's folder and the run's own, `<out>.training`, after checking that nothing is in the way.
+@dataclass(frozen=True)
+class Run:
+    """What a run works on, and where.
 
-    Raises:
-        BadInput: `out` holds something.
+    Attributes:
+        out: where the result will appear.
+        folder: the run's own, `<out>.training`, while it lasts.
+        dataset: all of the data.
+        summary: of the data, with what looks wrong.
+        train: the split that is learned from; something is judged in it.
+        validation: the split that is only measured; it may be empty.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out}: already exists; choose another --out or remove it")
-    return out, out.with_name(out.name + ".training")
 
+    out: Path
+    folder: Path
+    dataset: Dataset
+    summary: DataSummary
+    train: Dataset
+    validation: Dataset
 
-def judged(dataset: Dataset, split: Split) -> Dataset:
-    """Return a split in which something is judged.
+    @classmethod
+    def open(cls, data: str | Path, out: str | Path, console: Console) -> Run:
+        """Read the data and show, on the first process, counts, label histogram and problems before any work.
 
-    Raises:
-        BadInput: there is none.
-    """
-    part = dataset.of(split)
-    if not part.judgments:
-        raise BadInput(f"no query of the split {split!r} has a judgment; nothing to train on")
-    return part
+        Raises:
+            BadInput: `out` holds something, bad data, or nothing is judged in the training split.
+        """
+        out = Path(out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise BadInput(f"{out}: already exists; choose another --out or remove it")
+        keep_freed_memory()
+        dataset = Dataset.load(data)
+        summary = check(dataset)
+        if PartialState().is_main_process:
+            console.print(summary_table(summary))
+        train = dataset.of("train")
+        if not train.judgments:
+            raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to train on")
+        return cls(out, out.with_name(out.name + ".training"), dataset, summary, train, dataset.of("validation"))
 
+    def begin(self, settings: dict[str, Any], *, resume: bool) -> Path | None:
+        """Return the state to go on from, or None; the first process prepares the folder, the others find it prepared.
 
-def announce_data(console: Console, dataset: Dataset) -> DataSummary:
-    """Show counts, label histogram and problems of the data before any work, on the first process."""
-    summary = check(dataset)
-    if PartialState().is_main_process:
-        console.print(summary_table(summary))
-    return summary
+        Raises:
+            BadInput: there is nothing to resume, or it was begun with other settings or data.
+        """
+        if PartialState().is_main_process:
+            return states.begin(self.folder, {**settings, "data": self.dataset.fingerprint}, resume=resume)
+        return states.newest_whole(self.folder) if resume else None
 
 
 def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel, plan: Plan) -> None:
@@ -224,11 +245,9 @@ def validation_report(name: str, validation: Dataset, logits: torch.Tensor) -> E
 
 
 def training_run(
-    kind: Any,
-    out: Path,
+    kind: Kind,
+    run: Run,
     base: str,
-    summary: DataSummary,
-    dataset: Dataset,
     recipe: dict[str, Any],
     trainer: Trainer,
     *,
@@ -241,13 +260,12 @@ def training_run(
     """Return what the run's documents are made of."""
     seconds = next((row["train_runtime"] for row in trainer.state.log_history if "train_runtime" in row), None)
     pairs = None if epoch is None else epoch.pairs * float(trainer.state.epoch or 0.0)
-    validation = dataset.of("validation")
     return TrainingRun(
         kind=kind,
-        name=out.name,
+        name=run.out.name,
         base=base,
-        data=summary,
-        fingerprint=dataset.fingerprint,
+        data=run.summary,
+        fingerprint=run.dataset.fingerprint,
         recipe=recipe,
         history=tuple(trainer.state.log_history),
         tokens=None if epoch is None else epoch.tokens,
@@ -256,8 +274,8 @@ def training_run(
         seconds=seconds,
         noise=noise,
         fitted=fitted,
-        disagreement=tuple(disagreement(dataset.of("train").judgments)),
+        disagreement=tuple(disagreement(run.train.judgments)),
         before=before,
         after=after,
-        floors=tuple(evaluate_floors(validation)) if validation.judgments else (),
+        floors=tuple(evaluate_floors(run.validation)) if run.validation.judgments else (),
     )

@@ -7,6 +7,7 @@ distribution; phase 2 keeps the backbone as it is and moves only the eleven rows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
@@ -16,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from peft import PeftModel
-from peft.utils.other import TrainableTokensWrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerControl
@@ -34,13 +34,26 @@ from train.states import saving
 
 
 @dataclass
-class DistributionalConfig(SFTConfig):
-    """Arguments of phase 1: all of TRL's, and these.
+class TargetArguments:
+    """What every trainer of distributions, decoder or encoder, is told about its targets.
 
     Attributes:
         variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
             disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
         mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
+    """
+
+    variance: Literal["fixed", "fitted", "empirical"] = field(
+        default="fixed", metadata={"help": "how targets get their width"}
+    )
+    mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
+
+
+@dataclass
+class DistributionalConfig(TargetArguments, SFTConfig):
+    """Arguments of phase 1: all of TRL's, those of `TargetArguments`, and these.
+
+    Attributes:
         row_tokens: the most tokens of a training row, which holds the pairs that share a prefix.
         batch_tokens: the most tokens of a batch on one device, padding included; it takes the place of
             `per_device_train_batch_size`.
@@ -49,10 +62,6 @@ class DistributionalConfig(SFTConfig):
             `learning_rate`; otherwise `optim` decides.
     """
 
-    variance: Literal["fixed", "fitted", "empirical"] = field(
-        default="fixed", metadata={"help": "how targets get their width"}
-    )
-    mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
     row_tokens: int = field(default=512, metadata={"help": "the most tokens of a training row"})
     batch_tokens: int = field(default=4096, metadata={"help": "the most tokens of a batch on one device"})
     readout_learning_rate: float | None = field(default=None, metadata={"help": "of the eleven rows"})
@@ -80,6 +89,31 @@ class Readout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return logits `[n, 11]` of features `[n, hidden]`."""
         return features @ self.rows.T / self.log_temperature.exp()
+
+
+class BinRows(nn.Module):
+    """The eleven rows of the output matrix as a module of their own, in float32.
+
+    The bin tokens are never part of an input, so that apart from a tied matrix their rows learn just the same. Apart, they can have
+    a learning rate and a dtype of their own, PEFT can save them beside a LoRA, and no step touches the whole matrix for their sake.
+
+    Args:
+        rows: `[11, hidden]`, where to start.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        """Copy the rows."""
+        super().__init__()
+        self.weight = nn.Parameter(rows.detach().clone().float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits `[n, 11]` of features `[n, hidden]`."""
+        return features @ self.weight.T
+
+
+def add_bin_rows(model: PreTrainedModel, token_ids: Sequence[int]) -> None:
+    """Give the model its eleven rows as the module `bin_rows`, to be trained; without it they stay frozen in the matrix."""
+    model.bin_rows = BinRows(model.get_output_embeddings().weight[list(token_ids)])
 
 
 class BinTrainer(SFTTrainer):
@@ -192,12 +226,8 @@ class DistributionalTrainer(BinTrainer):
         temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        """Replace the forward pass, with the eleven rows as a parameter of their own where all weights are trained."""
+        """Replace the forward pass."""
         base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-        if not isinstance(model, PeftModel):
-            # The bin tokens are never part of an input: apart from the tied matrix their rows learn the same, and can
-            # have a learning rate of their own, float32, and a place in a sharded model.
-            base.bin_rows = nn.Parameter(base.get_output_embeddings().weight[token_ids].detach().clone().float())
         base.bin_token_ids = token_ids
         base.bin_temperature = temperature
         base.forward = MethodType(_bin_logits, base)
@@ -314,16 +344,6 @@ def mean_score(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1) @ torch.tensor(BIN_VALUES.tolist(), dtype=logits.dtype, device=logits.device)
 
 
-def readout_rows(model: PreTrainedModel) -> Tensor:
-    """Return the rows `[11, hidden]` that a model with a replaced forward pass reads: its own, PEFT's, or the frozen ones."""
-    if "bin_rows" in model._parameters:
-        return model.bin_rows
-    head = model.get_output_embeddings()
-    if isinstance(head, TrainableTokensWrapper):
-        return head.token_adapter.trainable_tokens_delta[head.active_adapter]
-    return head.weight[model.bin_token_ids]
-
-
 def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
     """Return a batch of packed rows: the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance`, `members` `[n]`."""
     rows = [Row(example["prefix"], example["tails"], example["members"]) for example in examples]
@@ -348,7 +368,7 @@ def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
 
 
 def _is_readout(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.requires_grad and (name.endswith("bin_rows") or "trainable_tokens_delta" in name)
+    return parameter.requires_grad and "bin_rows" in name
 
 
 def _without(parameters: list[nn.Parameter], left_out: list[nn.Parameter]) -> list[nn.Parameter]:
@@ -364,7 +384,9 @@ def _bin_logits(
     ).last_hidden_state
     last = hidden[readout[:, 0], readout[:, 1]].float()
     with torch.autocast(last.device.type, enabled=False):
-        return last @ readout_rows(self).float().T / self.bin_temperature
+        if "bin_rows" in self._modules:
+            return self.bin_rows(last) / self.bin_temperature
+        return last @ self.get_output_embeddings().weight[self.bin_token_ids].float().T / self.bin_temperature
 
 
 def _readout_logits(self: PreTrainedModel, features: Tensor, **_: Any) -> Tensor:
