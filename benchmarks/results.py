@@ -243,10 +243,10 @@ class Benchmark:
 
     def _bi_encoder(self, shop: Shop, test: Dataset) -> Doubles:
         """Return the cosine of query and product for each judgment; kept in a file, as the steps' scores are."""
-        from train.encoder import EncoderRecipe  # opens sentence-transformers
-
         file = self.out / shop.name / "scores" / "bi_encoder.npy"
         if not file.is_file():
+            from train.encoder import EncoderRecipe  # opens sentence-transformers
+
             start = time.perf_counter()
             np.save(file, bi_encoder_scores(test, EncoderRecipe.load(shop.encoder).prompt))
             self._steps(shop).record("bi_encoder", "", time.perf_counter() - start)

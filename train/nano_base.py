@@ -2,7 +2,7 @@
 
 In the minutes that a demo has, a model from nothing learns to match words but not to meet brands and phrasings that it never saw. This
 longer run teaches a base on other shops: the training splits of samples with other seeds, without any product or query of the demo's test
-split. `gen-rerank train` then starts from it with `base: nano`. It is run by hand; nothing else imports it.
+split. It has two stages: matching first, then products that lack fields. `gen-rerank train` then starts from it with `base: nano`. It is run by hand; nothing else imports it.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the nano base on shops with other seeds than the demo's.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shops", type=int, default=8)
-    parser.add_argument("--config", default="nano-base")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         shops(range(1, given.shops + 1)).save(folder)
-        train_distributional(Recipe.load(given.config), folder, given.out)
+        matching = train_distributional(Recipe.load("nano-base"), folder, Path(folder) / "matching").folder
+        gaps = Recipe.load("nano-base-gaps").model_copy(update={"base": str(matching)})
+        train_distributional(gaps, folder, given.out)
 
 
 if __name__ == "__main__":
