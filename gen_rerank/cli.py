@@ -38,7 +38,10 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
-Config = Annotated[str, typer.Option("--config", help="A preset (nano, 0.6b) or a YAML file.")]
+Config = Annotated[
+    str,
+    typer.Option("--config", help="A preset (nano, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file of your own."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
@@ -96,11 +99,12 @@ def train_distributional(
     config: Config = "nano",
     base: Annotated[str | None, typer.Option("--base", help="Replaces the recipe's base model.")] = None,
     resume: Resume = False,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Phase 1: learn the distribution of relevance, from a base model and graded judgments.
 
     A run that was interrupted goes on with --resume. On several GPUs: accelerate launch --config_file
-    train/recipes/fsdp.yaml -m gen_rerank train distributional …
+    train/launch/ddp.yaml -m gen_rerank train distributional …
 
     Example: gen-rerank train distributional --config nano --data shop --out runs/phase1
     """
@@ -110,7 +114,7 @@ def train_distributional(
 
     recipe = Recipe.load(config)
     recipe = recipe if base is None else recipe.model_copy(update={"base": base})
-    checkpoint = run(recipe, data, out, resume=resume, console=console)
+    checkpoint = run(recipe, data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
     _say_trained(checkpoint)
 
 
@@ -121,6 +125,7 @@ def train_scalar(
     out: Out,
     config: Config = "nano",
     resume: Resume = False,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Phase 2: keep the backbone, align the score. The backbone reads each pair once; only the readout is trained.
 
@@ -130,7 +135,8 @@ def train_scalar(
     from train.phases import train_scalar as run
     from train.recipe import Recipe
 
-    _say_trained(run(Recipe.load(config), model, data, out, resume=resume, console=console))
+    checkpoint = run(Recipe.load(config), model, data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
+    _say_trained(checkpoint)
 
 
 @train_app.command("adapter")
@@ -140,8 +146,11 @@ def train_adapter(
         Path, typer.Option("--catalog", help="A folder with products, queries and judgments.", show_default=False)
     ],
     out: Out,
-    config: Config = "adapter",
+    config: Annotated[
+        str, typer.Option("--config", help="The preset (adapter) or a YAML file of your own.")
+    ] = "adapter",
     resume: Resume = False,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """A LoRA for one shop: a few hundred judgments are enough to start. The base stays as it is.
 
@@ -153,7 +162,7 @@ def train_adapter(
     from train.adapter import train_adapter as run
     from train.recipe import Recipe
 
-    adapter = run(Recipe.load(config), base, catalog, out, resume=resume, console=console)
+    adapter = run(Recipe.load(config), base, catalog, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
     console.print(f"{adapter.folder}: adapter of {adapter.card.base.name}, {adapter.folder / 'training.html'}")
 
 
@@ -175,14 +184,16 @@ def train_encoder(
             "(22M parameters, this package's extra of that name), or none (a new model of the preset's shape).",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")] = False,
+    resume: Resume = False,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """The baseline: a cross-encoder with eleven labels, through sentence-transformers.
 
     The presets start from models of the hub; with --base none or minilm nothing is downloaded. First it shows the data
-    and how long it may take. gen-rerank evaluate measures the result, and sentence-transformers' CrossEncoder opens it.
+    and how long it may take (gen-rerank sample --out shop writes data to try it with). gen-rerank evaluate measures the
+    result, and sentence-transformers' CrossEncoder opens it.
 
-    Example: gen-rerank sample --out shop && gen-rerank train encoder --preset micro --base none --data shop --out runs/encoder
+    Example: gen-rerank train encoder --preset micro --base none --data shop --out runs/encoder
     """
     _train_log()
     from train.encoder import EncoderRecipe
@@ -190,8 +201,7 @@ def train_encoder(
 
     recipe = EncoderRecipe.load(config or preset)
     chosen = recipe if base is None else recipe.with_base(base)
-    checkpoint = run(chosen, data, out, resume=resume, console=console)
-    console.print(f"{checkpoint.folder}: encoder done, {checkpoint.card.provenance.metrics}")
+    _say_trained(run(chosen, data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console))
 
 
 @app.command()

@@ -66,6 +66,7 @@ def train_adapter(
     out: str | Path,
     *,
     resume: bool = False,
+    skip_bad_rows: bool = False,
     console: Console = QUIET,
 ) -> Adapter:
     """Train a LoRA on a catalog's judgments and write it, with its own calibration, if the validation queries gain by it.
@@ -76,6 +77,7 @@ def train_adapter(
         catalog: a data set folder; a few hundred judgments in `train` and some queries in `validation` are enough to start.
         out: the adapter's folder. While training, the run's own state lies in `<out>.training`.
         resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
         console: where data, plan and result are shown.
 
     Raises:
@@ -91,7 +93,7 @@ def train_adapter(
         )
     if "prompt" in recipe.model_fields_set:
         raise BadInput("the recipe has a prompt section, but an adapter uses its base's prompt; remove the section")
-    run = Run.open(catalog, out, console)
+    run = Run.open(catalog, out, console, skip_bad_rows=skip_bad_rows)
     train, validation = run.train, run.validation
     if not validation.judgments:
         raise BadInput(

@@ -89,7 +89,13 @@ class EncoderRecipe(RecipeFile):
 
 
 def train_encoder(
-    recipe: EncoderRecipe, data: str | Path, out: str | Path, *, resume: bool = False, console: Console = QUIET
+    recipe: EncoderRecipe,
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    skip_bad_rows: bool = False,
+    console: Console = QUIET,
 ) -> Checkpoint:
     """Train a cross-encoder and write a checkpoint, which `sentence_transformers.CrossEncoder` opens too.
 
@@ -100,6 +106,7 @@ def train_encoder(
         data: a data set folder; the `train` split is learned from, `validation` is only measured.
         out: the checkpoint's folder. While training, the run's own state lies in `<out>.training`.
         resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
         console: where data and plan are shown before the work.
 
     Raises:
@@ -108,7 +115,7 @@ def train_encoder(
     Example:
         >>> train_encoder(EncoderRecipe.load("micro"), "shop", "runs/encoder")  # doctest: +SKIP
     """
-    run = Run.open(data, out, console)
+    run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
     train, validation = run.train, run.validation
     config = trainer_config(EncoderConfig, recipe.encoder, run.folder, **_defaults(bool(validation.judgments)))
     if config.eval_strategy != "no" and not validation.judgments:

@@ -56,7 +56,13 @@ logger = logging.getLogger(__name__)
 
 
 def train_distributional(
-    recipe: Recipe, data: str | Path, out: str | Path, *, resume: bool = False, console: Console = QUIET
+    recipe: Recipe,
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    skip_bad_rows: bool = False,
+    console: Console = QUIET,
 ) -> Checkpoint:
     """Run phase 1 and write a checkpoint with its documents.
 
@@ -67,6 +73,7 @@ def train_distributional(
         data: a data set folder; the `train` split is learned from, `validation` is only measured.
         out: the checkpoint's folder. While training, the run's own state lies in `<out>.training`.
         resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
         console: where data and plan are shown before the work.
 
     Raises:
@@ -75,7 +82,7 @@ def train_distributional(
     Example:
         >>> train_distributional(Recipe.load("nano"), "shop", "runs/phase1")  # doctest: +SKIP
     """
-    run = Run.open(data, out, console)
+    run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
     train, validation = run.train, run.validation
     config = trainer_config(
         DistributionalConfig,
@@ -136,6 +143,7 @@ def train_scalar(
     out: str | Path,
     *,
     resume: bool = False,
+    skip_bad_rows: bool = False,
     console: Console = QUIET,
 ) -> Checkpoint:
     """Run phase 2 on a checkpoint of phase 1 and write another; the backbone's weights are the same in both.
@@ -151,7 +159,7 @@ def train_scalar(
         raise BadInput(
             f"{model}: phase 2 needs the readout 'bins', this checkpoint has {checkpoint.card.readout.kind!r}"
         )
-    run = Run.open(data, out, console)
+    run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
     validation = run.validation
     measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
     config = trainer_config(ScalarConfig, recipe.scalar, run.folder, **{**DEFAULTS, **measured})

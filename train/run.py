@@ -105,7 +105,7 @@ class Run:
     validation: Dataset
 
     @classmethod
-    def open(cls, data: str | Path, out: str | Path, console: Console) -> Run:
+    def open(cls, data: str | Path, out: str | Path, console: Console, *, skip_bad_rows: bool = False) -> Run:
         """Read the data and show, on the first process, counts, label histogram and problems before any work.
 
         Raises:
@@ -115,9 +115,11 @@ class Run:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BadInput(f"{out}: already exists; choose another --out or remove it")
         keep_freed_memory()
-        dataset = Dataset.load(data)
+        dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
         summary = check(dataset)
         if PartialState().is_main_process:
+            for row in dataset.bad_rows:
+                console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
             console.print(summary_table(summary))
         train = dataset.of("train")
         if not train.judgments:

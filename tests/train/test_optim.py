@@ -3,7 +3,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from train.optim import MuonAdamW, hidden_matrices
+from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 
 
 class Net(nn.Module):
@@ -55,3 +55,37 @@ def test_a_restored_optimizer_goes_on_the_same_way():
     steps(one, straight, 2)
     steps(two, restored, 2)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def low_precision(rate, wrap):
+    """Ten steps of plain gradient descent on one bfloat16 weight of 1, with a gradient of 1."""
+    weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    chosen = wrap(torch.optim.SGD([weight], lr=rate))
+    for _ in range(10):
+        weight.grad = torch.ones_like(weight)
+        chosen.step()
+        chosen.zero_grad()
+    return weight.item()
+
+
+def test_steps_below_the_rounding_of_bfloat16_add_up_in_the_float32_copy():
+    # Below 1 the numbers of bfloat16 are 1/256 apart: a step of 0.001 is rounded away, ten of them are 0.99.
+    assert low_precision(0.001, lambda plain: plain) == 1.0
+    assert low_precision(0.001, MasterWeights) == torch.tensor(0.99).bfloat16().item() < 1.0
+
+
+def test_a_restored_copy_holds_what_the_weight_does_not():
+    weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    chosen = MasterWeights(torch.optim.AdamW([weight], lr=1e-4))
+    weight.grad = torch.ones_like(weight)
+    chosen.step()
+    again = MasterWeights(torch.optim.AdamW([nn.Parameter(weight.detach().clone())], lr=1e-4))
+    assert again.copies[0].item() == 1.0
+    again.load_state_dict(deepcopy(chosen.state_dict()))
+    assert again.copies[0].item() == chosen.copies[0].item() != 1.0
+
+
+def test_a_schedule_moves_the_rate_of_the_inner_optimizer():
+    inner = torch.optim.AdamW([nn.Parameter(torch.ones(1, dtype=torch.bfloat16))], lr=1.0)
+    torch.optim.lr_scheduler.LambdaLR(MasterWeights(inner), lambda step: 0.25)
+    assert inner.param_groups[0]["lr"] == 0.25
