@@ -68,7 +68,7 @@ from train.packing import PAD_TO, pack
 from train.phases import phase1_defaults, with_lora
 from train.recipe import Lora, Recipe
 from train.targets import gaussian
-from train.trainers import DistributionalConfig, DistributionalTrainer, budget_sampler
+from train.trainers import DistributionalConfig, DistributionalTrainer, add_bin_rows, budget_sampler
 
 Method = Literal["lora", "full"]
 Shape = Literal["0.6b", "nano"]
@@ -221,8 +221,9 @@ def trainer_of(run: Run, folder: str) -> SFTTrainer:
         ours = DistributionalConfig(**arguments, row_tokens=row_tokens, batch_tokens=batch_tokens)
         data = packed_rows(encoded, products, labels, row_tokens)
         assert len(budget_sampler(data, ours)) == run.steps, "a batch is not a step's pairs"
+        add_bin_rows(model, token_ids)
         return DistributionalTrainer(
-            with_lora(model, lora, rows=token_ids, seed=0) if lora else model,
+            with_lora(model, lora, seed=0, beside=("bin_rows",)) if lora else model,
             ours,
             token_ids=list(token_ids),
             validation=None,
@@ -231,7 +232,7 @@ def trainer_of(run: Run, folder: str) -> SFTTrainer:
         )
     kind = FullLogitsTrainer if run.way == FULL_LOGITS else SFTTrainer
     return kind(
-        with_lora(model, lora, rows=(), seed=0) if lora else model,
+        with_lora(model, lora, seed=0) if lora else model,
         SFTConfig(
             **arguments,
             per_device_train_batch_size=run.pairs,

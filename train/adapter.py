@@ -175,6 +175,7 @@ def adapter_defaults(lora: Lora, width: int) -> dict[str, Any]:
         "metric_for_best_model": "eval_rps",
         "greater_is_better": False,
         "save_total_limit": 2,
+        "restore_callback_states_from_checkpoint": True,  # how long patience has lasted, when a run is resumed
     }
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, g
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import FIELDS, PromptSpec
@@ -175,7 +176,17 @@ def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path
         (config,) = HfArgumentParser(kind).parse_dict({**defaults, **given, "output_dir": str(output_dir)})
     except (TypeError, ValueError) as error:
         raise BadInput(f"the recipe's arguments are refused: {' '.join(str(error).split())}") from error
+    _check_loggers(config)
     return config
+
+
+def _check_loggers(config: TrainingArguments) -> None:
+    """Refuse a logger whose package is missing before any work, not at the first step."""
+    installed = get_available_reporting_integrations()
+    missing = [name for name in config.report_to if name not in installed]
+    if missing:
+        there = ", ".join(installed) or "none"
+        raise BadInput(f"the recipe: report_to: {missing[0]} is not installed (installed: {there}); install its package")
 
 
 _WORDS = {int: "whole number", float: "number", bool: "true or false"}

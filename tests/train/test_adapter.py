@@ -1,5 +1,6 @@
 """A LoRA per catalog, for real, on a base that knows the tiny shop and a second shop with other label habits."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.metrics import Interval
 from gen_rerank.records import Judgment
 from gen_rerank.scorers.transformers import TransformersScorer
+from train import adapter as module
 from train.adapter import fit_temperature, is_gain, train_adapter
 from train.phases import train_distributional
 from train.recipe import Recipe
@@ -87,6 +89,22 @@ def test_the_written_adapter_gives_the_validation_figures_of_its_training(base, 
     after = TrainingRun.load(adapter.folder / "training.json").after
     mse = np.mean((scored.mean - [row.relevance for row in validation.judgments]) ** 2)
     assert after.calibration["MSE"].mean == pytest.approx(float(mse), abs=2e-3)
+
+
+def test_a_resumed_adapter_ends_where_an_undisturbed_one_does(base, adapter, other_data, tmp_path, monkeypatch):
+    def stop(*_):
+        raise InterruptedError
+
+    out, run = tmp_path / "strict", tmp_path / "strict.training"
+    monkeypatch.setattr(module, "fit_temperature", stop)
+    with pytest.raises(InterruptedError):
+        train_adapter(RECIPE, base.folder, other_data, out)
+    monkeypatch.undo()
+    *_, last = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    shutil.rmtree(last)  # as if it had been killed before that state was saved
+    resumed = train_adapter(RECIPE, base.folder, other_data, out, resume=True)
+    assert resumed.fingerprint == adapter.fingerprint
+    assert resumed.card.calibration == adapter.card.calibration
 
 
 def test_no_gain_no_adapter(base, tiny_shop, tmp_path):

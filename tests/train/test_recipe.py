@@ -113,3 +113,9 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
     assert (config.learning_rate, config.eval_steps, config.muon_learning_rate) == (2e-5, 5.0, 1e-2)
     with pytest.raises(BadInput, match="learning_rate: 'fast' is not a number"):
         trainer_config(DistributionalConfig, {"learning_rate": "fast"}, tmp_path, use_cpu=True)
+
+
+def test_a_logger_that_is_not_there_is_refused_before_any_work(tmp_path):
+    with pytest.raises(BadInput, match="report_to: clearml is not installed"):
+        trainer_config(DistributionalConfig, {"report_to": "clearml"}, tmp_path, use_cpu=True)
+    assert trainer_config(DistributionalConfig, {"report_to": "none"}, tmp_path, use_cpu=True).report_to == []
