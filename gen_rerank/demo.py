@@ -101,8 +101,9 @@ class Demo:
             return
         self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
         output.parent.mkdir(parents=True, exist_ok=True)
-        if output.is_dir():  # left by a step that was killed before it was written down
-            shutil.rmtree(output)
+        for left in (output, output.with_name(output.name + ".training")):  # by a step that was killed
+            if left.is_dir():
+                shutil.rmtree(left)
         start = time.perf_counter()
         code = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)], check=False

@@ -38,6 +38,7 @@ from train.run import (
     announce_result,
     provenance,
     publishing,
+    refuse_sharding,
     training_run,
     validation_report,
 )
@@ -128,17 +129,21 @@ def train_adapter(
     )
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(budget_sampler(trainer.train_dataset, config), pairs, config.max_steps, config.num_train_epochs)
-    announce_epoch(console, epoch, model, recipe_plan(recipe))
-    before = validation_report("base", validation, trainer.validation_logits()[0])
+    refuse_sharding(trainer, "FSDP trains all weights")
+    announce_epoch(console, epoch, model, recipe_plan(recipe.model_copy(update={"distributional": recipe.adapter})))
+    base_logits = trainer.validation_logits()[0]
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     logits = trainer.validation_logits()[0]
     wanted = torch.tensor(targets_of(validation.judgments, config.variance, noise))
     sharpness = fit_temperature(logits, wanted)
     after = validation_report(run.out.name, validation, logits / sharpness)
-    gains = difference(after, before)
+    before = validation_report("base", validation, base_logits)
+    # What a temperature alone would give the base is no merit of the adapter's.
+    rival = validation_report("base", validation, base_logits / fit_temperature(base_logits, wanted))
+    gains = difference(after, rival)
     report = training_run(
         "adapter", run, str(base), given, trainer,
-        before=before, after=after, epoch=epoch, noise=noise, fitted=fitted,
+        before=before, after=after, epoch=epoch, noise=noise, fitted=fitted, resumed=state is not None,
     )  # fmt: skip
     announce_result(console, report)
     if not is_gain(gains):
@@ -215,7 +220,7 @@ def no_gain(gains: Mapping[str, Interval], after: Evaluation, run: Path) -> str:
     """Return the sentence that refuses an adapter."""
     shown = ", ".join(f"{name} {gains[name].mean:+.4f} [{gains[name].low:+.4f}, {gains[name].high:+.4f}]" for name in (RANKING, RPS) if name in gains)  # fmt: skip
     return (
-        f"no adapter was written: the {after.queries} validation queries show no gain over the base ({shown}; RPS is better when lower); "
+        f"no adapter was written: the {after.queries} validation queries show no gain over the base with a temperature of its own ({shown}; RPS is better when lower); "
         f"use the base as it is, or bring more judgments (the trained states are in {run})"
     )
 

@@ -25,6 +25,7 @@ from peft import (
     prepare_model_for_kbit_training,
     set_peft_model_state_dict,
 )
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
@@ -213,6 +214,16 @@ def base_folder(name: str | Path) -> Path:
     return packaged if packaged.is_dir() and not Path(name).is_dir() else resolve_folder(name)
 
 
+def lacks_bin_tokens(name: str | Path) -> bool:
+    """Return whether a base's tokenizer lacks a bin token.
+
+    Raises:
+        BadInput: there is no such base.
+    """
+    tokenizer = read_tokenizer(base_folder(name))
+    return any(tokenizer.token_to_id(token) is None for token in BIN_TOKENS)
+
+
 def add_bin_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> bool:
     """Give both the eleven bin tokens, whose output rows start at the mean of the vocabulary's.
 
@@ -262,7 +273,11 @@ def _open_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 def _open_model(folder: Path, dtype: torch.dtype, quantization: Quantization | None) -> PreTrainedModel:
     if quantization is None:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        try:
+            return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        except (ValueError, KeyError, OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"{folder}: transformers cannot load a causal language model from it ({reason})") from error
     # It says at every product of matrices that it casts to float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     try:

@@ -9,9 +9,11 @@ plan and each takes its own batches of a step: nothing is communicated.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from train.packing import PAD_TO
@@ -91,6 +93,24 @@ class TokenBudgetSampler(BatchRebalanceSampler):
         if not self.shuffle:
             return batches
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+class EpochOrder(TrainerCallback):
+    """Tells a sampler which epoch begins.
+
+    The libraries do so too, but in a resumed run of several processes their call ends at a wrapper around the sampler.
+
+    Args:
+        sampler: of the training batches.
+    """
+
+    def __init__(self, sampler: TokenBudgetSampler) -> None:
+        """Keep the sampler."""
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Choose the order of the epoch that begins, or in whose middle a run is resumed."""
+        self.sampler.set_epoch(int((state.epoch or 0.0) + 1e-9))
 
 
 def _batch_sizes(descending: list[int], batch_tokens: int) -> list[int]:

@@ -41,6 +41,7 @@ from train.run import (
     announce_epoch,
     provenance,
     publishing,
+    refuse_sharding,
     training_run,
     validation_report,
 )
@@ -146,6 +147,7 @@ def train_encoder(
     sampler = budget_sampler(trainer.train_dataset, config)
     epoch = Epoch.of(sampler, len(trainer.train_dataset), config.max_steps, config.num_train_epochs)
     plan = Plan(width=epoch.tokens // epoch.pairs, checkpointing=config.gradient_checkpointing)
+    refuse_sharding(trainer, "FSDP is for decoders")
     announce_epoch(console, epoch, model.model, plan)
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     after = None
@@ -160,7 +162,7 @@ def train_encoder(
     )
     report = training_run(
         "encoder", run, name, given, trainer,
-        after=after, epoch=epoch, noise=noise, fitted=fitted,
+        after=after, epoch=epoch, noise=noise, fitted=fitted, resumed=state is not None,
     )  # fmt: skip
     processes = PartialState()
     if processes.is_main_process:

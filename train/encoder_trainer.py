@@ -22,7 +22,7 @@ from transformers import PrinterCallback, ProgressCallback
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.records import Dataset
 from gen_rerank.scorers.transformers import length_batches
-from train.batches import TokenBudgetSampler
+from train.batches import EpochOrder, TokenBudgetSampler
 from train.progress import TrainingBar
 from train.states import saving
 from train.trainers import TargetArguments, distribution_loss, validation_metrics
@@ -161,7 +161,9 @@ class EncoderTrainer(CrossEncoderTrainer):
 
     def get_batch_sampler(self, dataset: datasets.Dataset, *_: Any, **__: Any) -> TokenBudgetSampler:
         """Return the batches of all processes; accelerate deals them out."""
-        return budget_sampler(dataset, self.args)
+        sampler = budget_sampler(dataset, self.args)
+        self.add_callback(EpochOrder(sampler))
+        return sampler
 
     def compute_loss(
         self,
@@ -182,7 +184,7 @@ class EncoderTrainer(CrossEncoderTrainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save the state so that a kill or a full disk leaves the last good one standing."""
-        with saving(Path(self.args.output_dir), self.state.global_step, first=self.args.should_save):
+        with saving(Path(self.args.output_dir), self.state.global_step):
             super()._save_checkpoint(model, trial)
 
 

@@ -218,15 +218,13 @@ def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
 
     - All weights in float32: 4 bytes a weight, 4 of gradient, 8 of optimizer, and autocast's bfloat16 copies. In
       bfloat16: 2, 2, and 12 (two moments and the optimizer's float32 copy).
-    - LoRA: the base in bfloat16 or NF4 (then the embeddings in float32), 16 bytes for each weight of its own, and twice
-      the embeddings, because the trainable rows are written into a copy that has a gradient.
+    - LoRA: the base in bfloat16 or NF4 (then the embeddings in float32), and 16 bytes for each weight of its own.
 
     What the backward pass remembers of a layer, in bytes a token: 8 for each unit of the MLP, 14 and 6 for each of
     the query heads' and the key and value heads' widths, and for the residual stream 16 in bfloat16, 18 under a LoRA,
     26 in float32.
     """
     size = Size(config)
-    embeddings = config.vocab_size * config.hidden_size
     own = size.lora(plan.rank)
     rest = size.total - size.layers
     if plan.method == "full":
@@ -237,11 +235,11 @@ def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
         weights, gradients, optimizer = map(float, parts)
     elif plan.method == "lora":
         residual = 18
-        weights, gradients, optimizer = 2 * size.total + 4 * own + 2 * embeddings, 4 * own + 2 * embeddings, 8 * own
+        weights, gradients, optimizer = 2 * size.total + 4 * own, 4 * own, 8 * own
     elif plan.method == "qlora":
         residual = 26
-        weights = _NF4_BYTES * size.layers + 4 * rest + 4 * own + 4 * embeddings
-        gradients, optimizer = 4 * own + 4 * embeddings, 8 * own
+        weights = _NF4_BYTES * size.layers + 4 * rest + 4 * own
+        gradients, optimizer = 4 * own, 8 * own
     else:
         return Memory(2 * size.total, 0, 0, plan.batch_tokens * _layer_bytes(config, 16))
     layer = _layer_bytes(config, residual)

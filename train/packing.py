@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
+
+from gen_rerank.errors import BadInput
 
 # Widths are multiples of this: kernels like it, and a batch of rows with almost equal lengths wastes next to nothing.
 PAD_TO = 8
@@ -103,6 +106,48 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
         "attention_mask": attention_mask(segments),
         "readout": torch.tensor(readout),
     }
+
+
+@torch.no_grad()
+def refuse_unpackable(model: PreTrainedModel, row_tokens: int) -> None:
+    """Refuse a model whose pairs do not get, in a row, the states that they have alone.
+
+    Layers that slide a window over the row, convolve it or build their own mask do not keep tails apart. Three short pairs are read both
+    ways; a window is too long for them to show, so the configuration is asked.
+
+    Raises:
+        BadInput: this model cannot train on rows that share a prefix.
+    """
+    name = type(model).__name__
+    window = getattr(model.config, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
+    if slides and window is not None and window < row_tokens:
+        raise BadInput(
+            f"{name} has layers with a window of {window} tokens, which does not fit rows of pairs: set row_tokens to {window} at most"
+        )
+    pairs = [[5, 6, 7, 8, 9, tail, tail + 1] for tail in (10, 20, 30)]
+    rows = pack(pairs, ["product"] * len(pairs), row_tokens=64)
+    mode = model.training
+    model.eval()
+    try:
+        together, alone = _last_states(model, rows), _last_states(model, pack(pairs, ["a", "b", "c"], row_tokens=64))
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise BadInput(
+            f"{name} cannot read rows of pairs ({' '.join(str(error).split())[:200]}); choose another base"
+        ) from error
+    finally:
+        model.train(mode)
+    if (together - alone).abs().max() > 0.05 * alone.abs().max():
+        raise BadInput(
+            f"{name} does not keep the pairs of a row apart (its layers see across them); choose another base"
+        )
+
+
+def _last_states(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
+    inputs = {name: value.to(model.device) for name, value in collate(rows).items()}
+    readout = inputs.pop("readout")
+    hidden = model.get_decoder()(**inputs, use_cache=False).last_hidden_state
+    return hidden[readout[:, 0], readout[:, 1]].float()
 
 
 def attention_mask(segments: Tensor) -> Tensor:

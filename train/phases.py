@@ -23,10 +23,11 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
 from train import states
-from train.base import load_base, merge_into_plain, new_base, open_base
+from train.base import lacks_bin_tokens, load_base, merge_into_plain, new_base, open_base
 from train.estimate import recipe_plan
 from train.examples import features_dataset, rows_dataset, training_texts
 from train.noise import FittedNoise, fit_noise
+from train.packing import refuse_unpackable
 from train.recipe import Lora, Recipe, trainer_config
 from train.report import TrainingRun
 from train.run import (
@@ -37,6 +38,7 @@ from train.run import (
     announce_epoch,
     announce_result,
     provenance,
+    refuse_sharding,
     training_run,
     validation_report,
     write_checkpoint,
@@ -51,6 +53,7 @@ from train.trainers import (
     add_bin_rows,
     budget_sampler,
 )
+from train.warm_start import rows_between
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +99,14 @@ def train_distributional(
         state = run.begin({"recipe": given}, resume=resume)
         base = recipe.base or str(_new_base(recipe, texts, run.folder, config.seed))
     model, tokenizer = open_base(recipe, base, texts)
+    refuse_unpackable(model, config.row_tokens)
     prompt = Prompt(recipe.prompt, tokenizer.backend_tokenizer)
     readout = Readout.of(tokenizer.backend_tokenizer)
     noise, fitted = target_noise(config.variance, train)
     add_bin_rows(model, readout.token_ids)
+    if recipe.warm_start is not None and lacks_bin_tokens(base):
+        # Those in the matrix may be rounded to bfloat16, which is coarser than what lies between two answers.
+        model.bin_rows.weight.data = rows_between(model, tokenizer.backend_tokenizer, *recipe.warm_start)
     trainer = DistributionalTrainer(
         model if recipe.lora is None else with_lora(model, recipe.lora, seed=config.seed, beside=("bin_rows",)),
         config,
@@ -116,7 +123,8 @@ def train_distributional(
         eval_dataset=validation_rows(prompt, validation, config, noise),
         processing_class=tokenizer,
     )
-    _check_sharding(recipe, trainer)
+    if recipe.lora is not None or recipe.weights != "float32" or config.muon_learning_rate is not None:
+        refuse_sharding(trainer, "FSDP trains all weights, in float32 and by AdamW")
     sampler = budget_sampler(trainer.train_dataset, config)
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(sampler, pairs, config.max_steps, config.num_train_epochs)
@@ -125,12 +133,12 @@ def train_distributional(
     after = None
     if validation.judgments:
         trainer.evaluate()
-        after = validation_report(run.out.name, validation, trainer.validation_logits()[0])
+        after = validation_report(run.out.name, validation, trainer.validated)
     name = recipe.base or "new"
     card = Card(readout=readout, prompt=prompt.spec, provenance=provenance(name, run.dataset, given, trainer, fitted))
     report = training_run(
         "distributional", run, name, given, trainer,
-        after=after, epoch=epoch, noise=noise, fitted=fitted,
+        after=after, epoch=epoch, noise=noise, fitted=fitted, resumed=state is not None,
     )  # fmt: skip
     announce_result(console, report)
     return _finish(trainer, tokenizer, card, run, report)
@@ -163,17 +171,20 @@ def train_scalar(
     validation = run.validation
     measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
     config = trainer_config(ScalarConfig, recipe.scalar, run.folder, **{**DEFAULTS, **measured})
+    if config.world_size > 1:
+        raise BadInput(
+            "phase 2 trains eleven rows on features that one process computes once; start it without accelerate launch"
+        )
     given = recipe.model_dump(mode="json", exclude_none=True)
-    with config.main_process_first(desc="the run's folder"):
-        state = run.begin({"recipe": given, "model": checkpoint.fingerprint}, resume=resume)
-    backbone, tokenizer = load_base(checkpoint.folder)
+    state = run.begin({"recipe": given, "model": checkpoint.fingerprint}, resume=resume)
+    # As the checkpoint is stored, where that is fast; the readout is float32 in any case.
+    backbone, tokenizer = load_base(checkpoint.folder, dtype=torch.float32 if config.use_cpu else torch.bfloat16)
     token_ids = list(checkpoint.card.readout.token_ids)
     features: dict[str, Any] = {}
-    with config.main_process_first(desc="features"):
-        for name, part, augment in (("train", run.train, recipe.augment), ("validation", validation, None)):
-            features[name] = part.judgments and features_dataset(
-                backbone.to(config.device), checkpoint.prompt, part, augment, seed=config.seed, cache=run.folder / name
-            )
+    for name, part, augment in (("train", run.train, recipe.augment), ("validation", validation, None)):
+        features[name] = part.judgments and features_dataset(
+            backbone.to(config.device), checkpoint.prompt, part, augment, seed=config.seed, cache=run.folder / name
+        )
     trainer = ScalarTrainer(
         backbone,
         config,
@@ -193,10 +204,11 @@ def train_scalar(
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     if validation.judgments:
         trainer.evaluate()
-        after = validation_report(run.out.name, validation, trainer.validation_logits()[0])
+        after = validation_report(run.out.name, validation, trainer.validated)
     readout = backbone.readout
     with torch.no_grad():
-        backbone.get_output_embeddings().weight[token_ids] = readout.rows
+        matrix = backbone.get_output_embeddings().weight
+        matrix[token_ids] = readout.rows.to(matrix.dtype)
     temperature = float(readout.log_temperature.detach().exp())
     del backbone.readout
     base = checkpoint.card.provenance.base or checkpoint.folder.name
@@ -265,15 +277,6 @@ def _new_base(recipe: Recipe, texts: list[str], folder: Path, seed: int) -> Path
     return folder if folder.is_dir() else new_base(texts, recipe.shape, folder, seed=seed)
 
 
-def _check_sharding(recipe: Recipe, trainer: BinTrainer) -> None:
-    """Refuse what FSDP cannot shard: weights of two dtypes side by side."""
-    if _is_sharded(trainer) and (recipe.lora is not None or recipe.weights != "float32"):
-        raise BadInput(
-            "FSDP trains all weights, in float32; a LoRA fits on each GPU: launch it with train/launch/ddp.yaml, "
-            "or take lora and weights out of the recipe"
-        )
-
-
 def _finish(
     trainer: BinTrainer, tokenizer: PreTrainedTokenizerFast, card: Card, run: Run, report: TrainingRun
 ) -> Checkpoint:
@@ -287,13 +290,9 @@ def _finish(
     return Checkpoint.open(run.out)
 
 
-def _is_sharded(trainer: BinTrainer) -> bool:
-    return bool(trainer.accelerator.distributed_type == DistributedType.FSDP)
-
-
 def _unsharded(trainer: BinTrainer) -> nn.Module:
     """Return the trained model with all its weights in this process; sharded ones are gathered, which needs every process."""
-    if not _is_sharded(trainer):
+    if trainer.accelerator.distributed_type != DistributedType.FSDP:
         return trainer.model
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     whole: Any = type(trainer.model)(trainer.model.config)

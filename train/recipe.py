@@ -171,12 +171,20 @@ def trainer_config(kind: type[Config], section: dict[str, Any], output_dir: Path
     """
     known = [entry.name for entry in fields(kind) if entry.init]
     refuse_unknown(section, known, "the recipe")
+    for name, reason in _MEANINGLESS.items():
+        if section.get(name):
+            raise BadInput(f"the recipe: {name} has no use here: {reason}")
     given = {name: _typed(kind, name, value) for name, value in section.items()}
     try:
         (config,) = HfArgumentParser(kind).parse_dict({**defaults, **given, "output_dir": str(output_dir)})
     except (TypeError, ValueError) as error:
         raise BadInput(f"the recipe's arguments are refused: {' '.join(str(error).split())}") from error
     _check_loggers(config)
+    if config.n_gpu > 1:
+        raise BadInput(
+            f"this machine has {config.n_gpu} GPUs: start with accelerate launch --config_file train/launch/ddp.yaml, "
+            "or choose one with CUDA_VISIBLE_DEVICES=0"
+        )
     return config
 
 
@@ -186,7 +194,24 @@ def _check_loggers(config: TrainingArguments) -> None:
     missing = [name for name in config.report_to if name not in installed]
     if missing:
         there = ", ".join(installed) or "none"
-        raise BadInput(f"the recipe: report_to: {missing[0]} is not installed (installed: {there}); install its package")
+        raise BadInput(
+            f"the recipe: report_to: {missing[0]} is not installed (installed: {there}); install its package"
+        )
+
+
+# Arguments of the libraries that would be ignored, break resuming, or work on texts that our trainers never see.
+_MEANINGLESS = {
+    "packing": "pairs that share a prefix share a row already (row_tokens)",
+    "padding_free": "rows of like length share a batch (batch_tokens)",
+    "assistant_only_loss": "the loss reads one position of each pair",
+    "completion_only_loss": "the loss reads one position of each pair",
+    "max_length": "the prompt section has max_length",
+    "train_sampling_strategy": "batches are filled by batch_tokens",
+    "model_init_kwargs": "the recipe says how the base is opened (weights, quantize_base)",
+    "save_only_model": "a run could not be resumed",
+    "ignore_data_skip": "a resumed run would read other pairs",
+    "push_to_hub": "it would push the run's saved states; upload the finished folder with `hf upload`",
+}
 
 
 _WORDS = {int: "whole number", float: "number", bool: "true or false"}

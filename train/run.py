@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 from rich.console import Console
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
@@ -132,8 +132,14 @@ class Run:
         Raises:
             BadInput: there is nothing to resume, or it was begun with other settings or data.
         """
-        if PartialState().is_main_process:
-            return states.begin(self.folder, {**settings, "data": self.dataset.fingerprint}, resume=resume)
+        processes = PartialState()
+        if processes.is_main_process:
+            return states.begin(
+                self.folder,
+                # Batches are dealt out by the number of processes: another number would skip other ones.
+                {**settings, "data": self.dataset.fingerprint, "number of processes": processes.num_processes},
+                resume=resume,
+            )
         return states.newest_whole(self.folder) if resume else None
 
 
@@ -146,10 +152,10 @@ def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel, plan:
         f"an epoch: {epoch.pairs:,} pairs in {epoch.rows:,} rows, {epoch.tokens:,} tokens ({a_pair:.1f} a pair), "
         f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
     )
-    speed = SHARE_OF_PEAK * measured_matmul_flops()
+    speed = SHARE_OF_PEAK * measured_matmul_flops() * PartialState().num_processes
     seconds = estimate_seconds(model.config, epoch.tokens * epoch.epochs, flops_per_second=speed, plan=plan)
     console.print(
-        f"{epoch.epochs:.2f} epochs: {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
+        f"{epoch.epochs:.2f} epochs: about {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
         "measured peak (an estimate; small models stay further below it)"
     )
 
@@ -230,6 +236,16 @@ def provenance(
     )
 
 
+def refuse_sharding(trainer: Trainer, why: str) -> None:
+    """Refuse to train under FSDP what it cannot shard.
+
+    Raises:
+        BadInput: the trainer runs under FSDP.
+    """
+    if trainer.accelerator.distributed_type == DistributedType.FSDP:
+        raise BadInput(f"{why}: launch it with train/launch/ddp.yaml, where each process has the whole model")
+
+
 def last_metrics(trainer: Trainer) -> dict[str, float]:
     """Return the training loss and what was last measured on validation queries, by name."""
     found: dict[str, float] = {}
@@ -258,9 +274,11 @@ def training_run(
     epoch: Epoch | None = None,
     noise: Noise | None = None,
     fitted: FittedNoise | None = None,
+    resumed: bool = False,
 ) -> TrainingRun:
-    """Return what the run's documents are made of."""
-    seconds = next((row["train_runtime"] for row in trainer.state.log_history if "train_runtime" in row), None)
+    """Return what the run's documents are made of; of a resumed run the time is not known."""
+    times = [] if resumed else [row["train_runtime"] for row in trainer.state.log_history if "train_runtime" in row]
+    seconds = times[0] if times else None
     pairs = None if epoch is None else epoch.pairs * float(trainer.state.epoch or 0.0)
     return TrainingRun(
         kind=kind,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from safetensors import SafetensorError
 
 from gen_rerank.errors import BadInput
@@ -27,24 +28,26 @@ _RUN = "run.json"
 
 
 @contextmanager
-def saving(run: Path, step: int, *, first: bool) -> Iterator[None]:
-    """Guard the writing of `run/checkpoint-<step>`; list its files when they are all there.
+def saving(run: Path, step: int) -> Iterator[None]:
+    """Guard the writing of `run/checkpoint-<step>`; the first process lists the files when all have written theirs.
 
     Args:
         run: the run's folder.
         step: the number in the state's name.
-        first: whether this process is the one that writes; the others do nothing here.
 
     Raises:
         BadInput: a file could not be written; what there was of the state is removed.
     """
     folder = run / f"checkpoint-{step}"
+    processes = PartialState()
     try:
         yield
-        if first:
+        processes.wait_for_everyone()
+        if processes.is_main_process:
             (folder / _LIST).write_text(json.dumps(_files(folder)), encoding="utf-8")
     except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
-        shutil.rmtree(folder, ignore_errors=True)
+        if processes.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
         last = newest_whole(run)
         stands = f"the last good state is {last.name}" if last else "there is no earlier state"
         reason = " ".join(str(error).split())[:200]
@@ -69,14 +72,20 @@ def begin(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
     Features and a new base that the earlier run left stay for the resumed one.
 
     Args:
-        run: the run's folder; what an earlier run left in it is removed unless `resume`.
+        run: the run's folder.
         settings: what must be the same for a run to go on: recipe, data, base.
         resume: go on from the newest whole state.
 
     Raises:
-        BadInput: there is nothing to resume, or the run was begun with other settings.
+        BadInput: there is nothing to resume, the run was begun with other settings, or, without `resume`, an unfinished
+            run with a saved state would be lost.
     """
     if not resume:
+        unfinished = newest_whole(run)
+        if unfinished is not None:
+            raise BadInput(
+                f"{run}: an unfinished run with {unfinished.name} is there; go on with --resume, or remove the folder"
+            )
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         (run / _RUN).write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")

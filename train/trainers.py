@@ -26,7 +26,7 @@ from gen_rerank import metrics
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.evaluation import RPS
 from gen_rerank.records import Dataset
-from train.batches import TokenBudgetSampler
+from train.batches import EpochOrder, TokenBudgetSampler
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate
 from train.progress import TrainingBar
@@ -113,7 +113,10 @@ class BinRows(nn.Module):
 
 def add_bin_rows(model: PreTrainedModel, token_ids: Sequence[int]) -> None:
     """Give the model its eleven rows as the module `bin_rows`, to be trained; without it they stay frozen in the matrix."""
-    model.bin_rows = BinRows(model.get_output_embeddings().weight[list(token_ids)])
+    matrix = model.get_output_embeddings().weight
+    model.bin_rows = BinRows(matrix[list(token_ids)])
+    if matrix is not model.get_input_embeddings().weight:
+        matrix.requires_grad_(False)  # the rest of an untied output matrix is never read
 
 
 class BinTrainer(SFTTrainer):
@@ -127,6 +130,8 @@ class BinTrainer(SFTTrainer):
     """
 
     control: TrainerControl
+    validated: Tensor
+    """Bin logits `[judgments, 11]` of the last `evaluate`."""
 
     def __init__(self, model: nn.Module, args: SFTConfig, *, validation: Dataset | None, **kwargs: Any) -> None:
         """Prepare TRL's trainer for data that is tokenized, and losses that are sums over pairs."""
@@ -184,6 +189,7 @@ class BinTrainer(SFTTrainer):
         """Return loss, nDCG@5 and RPS on the validation queries, each with the prefix; every process measures all."""
         assert self.validation is not None, "there are no validation queries"
         logits, loss = self.validation_logits()
+        self.validated = logits
         measured = {"loss": loss, **validation_metrics(self.validation, Distribution.from_logits(logits.numpy()))}
         named = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(dict(named))
@@ -197,7 +203,7 @@ class BinTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save the state so that a kill or a full disk leaves the last good one standing."""
-        with saving(Path(self.args.output_dir), self.state.global_step, first=self.args.should_save):
+        with saving(Path(self.args.output_dir), self.state.global_step):
             super()._save_checkpoint(model, trial)
 
 
@@ -240,9 +246,9 @@ class DistributionalTrainer(BinTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[list[int]]:
         """Fill batches by tokens, in an order that depends on the seed and the epoch alone."""
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        self.train_sampler = budget_sampler(dataset, self.args)
-        return self.train_sampler
+        sampler = budget_sampler(self.train_dataset if train_dataset is None else train_dataset, self.args)
+        self.add_callback(EpochOrder(sampler))
+        return sampler
 
     def _validation_batches(self) -> DataLoader[Any]:
         sampler = TokenBudgetSampler(list(self.eval_dataset["length"]), self.args.batch_tokens, shuffle=False)
@@ -258,7 +264,7 @@ class DistributionalTrainer(BinTrainer):
             return self.optimizer
         model = self.model if model is None else model
         rows: list[nn.Parameter] = [
-            parameter for name, parameter in model.named_parameters() if _is_readout(name, parameter)
+            parameter for name, parameter in model.named_parameters() if _is_bin_row(name, parameter)
         ]
         rate = self.args.readout_learning_rate or self.args.learning_rate
         readout: dict[str, Any] = {"params": rows, "lr": rate, "weight_decay": 0.0}
@@ -367,7 +373,7 @@ def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
     return {name: value for name, value in batch.items() if name not in wanted}, wanted
 
 
-def _is_readout(name: str, parameter: nn.Parameter) -> bool:
+def _is_bin_row(name: str, parameter: nn.Parameter) -> bool:
     return parameter.requires_grad and "bin_rows" in name
 
 

@@ -34,8 +34,20 @@ def start_between(model: PreTrainedModel, tokenizer: Tokenizer, no: str, yes: st
     Example:
         >>> start_between(model, tokenizer.backend_tokenizer, "no", "yes")  # doctest: +SKIP
     """
+    rows = model.get_output_embeddings().weight
+    rows[[single_token_id(tokenizer, token) for token in BIN_TOKENS]] = rows_between(model, tokenizer, no, yes).to(
+        rows.dtype
+    )
+
+
+@torch.no_grad()
+def rows_between(model: PreTrainedModel, tokenizer: Tokenizer, no: str, yes: str) -> torch.Tensor:
+    """Return the eleven rows `[11, hidden]`, in float32, that lie between those of the answers `no` and `yes`.
+
+    Raises:
+        BadInput: `no` or `yes` is not a single token of this tokenizer.
+    """
     no_id, yes_id = single_token_id(tokenizer, no), single_token_id(tokenizer, yes)
     rows = model.get_output_embeddings().weight
     worth = torch.tensor(BIN_VALUES, dtype=torch.float32, device=rows.device)[:, None]
-    between = torch.lerp(rows[no_id].float(), rows[yes_id].float(), worth)
-    rows[[single_token_id(tokenizer, token) for token in BIN_TOKENS]] = between.to(rows.dtype)
+    return torch.lerp(rows[no_id].float(), rows[yes_id].float(), worth)

@@ -1,9 +1,11 @@
 """Batches by a token budget, on numbers that can be checked by hand, and their promises as properties."""
 
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from train.batches import TokenBudgetSampler
+from train.batches import EpochOrder, TokenBudgetSampler
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
@@ -62,3 +64,14 @@ def test_epochs_differ_and_come_again():
     assert first != second
     sampler.set_epoch(0)
     assert list(sampler) == first
+
+
+def test_a_run_resumed_in_a_later_epoch_reads_that_epochs_order(tmp_path):
+    """As the libraries wrap the sampler when several processes resume: neither wrapper passes the epoch on."""
+    sampler = TokenBudgetSampler([8] * 50, batch_tokens=40, processes=2)
+    wrapped = SkipBatchSampler(BatchSamplerShard(sampler, num_processes=1, process_index=0), skip_batches=2)
+    state = TrainerState(epoch=1.4)
+    EpochOrder(sampler).on_epoch_begin(TrainingArguments(str(tmp_path), use_cpu=True), state, TrainerControl())
+    expected = TokenBudgetSampler([8] * 50, batch_tokens=40, processes=2)
+    expected.set_epoch(1)
+    assert list(wrapped) == list(expected)[2:]

@@ -2,9 +2,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-from train.packing import Row, attention_mask, collate, pack
+from gen_rerank import BadInput
+from train.packing import Row, attention_mask, collate, pack, refuse_unpackable
 
 tokens = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
@@ -68,3 +77,27 @@ def test_a_pair_in_a_row_has_the_state_that_it_has_alone(model, pairs):
         }
     members = [member for row in rows for member in row.members]
     assert torch.allclose(packed, torch.stack([alone[member] for member in members]), atol=1e-4)
+
+
+SMALL = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 16,
+}  # fmt: skip
+
+
+def small(config):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("config", [LlamaConfig(**SMALL), Qwen3Config(**SMALL), GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)])  # fmt: skip
+def test_models_that_keep_pairs_apart_are_accepted(config):
+    refuse_unpackable(small(config), row_tokens=512)
+
+
+def test_models_that_do_not_are_refused_in_one_sentence():
+    sliding = Gemma3TextConfig(**SMALL, sliding_window=8, layer_types=["sliding_attention", "full_attention"])
+    with pytest.raises(BadInput, match="window of 8 tokens, which does not fit rows of pairs: set row_tokens to 8"):
+        refuse_unpackable(small(sliding), row_tokens=512)
+    with pytest.raises(BadInput, match=r"Bloom.* cannot read rows of pairs"):
+        refuse_unpackable(small(BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=2)), row_tokens=512)

@@ -119,3 +119,9 @@ def test_a_logger_that_is_not_there_is_refused_before_any_work(tmp_path):
     with pytest.raises(BadInput, match="report_to: clearml is not installed"):
         trainer_config(DistributionalConfig, {"report_to": "clearml"}, tmp_path, use_cpu=True)
     assert trainer_config(DistributionalConfig, {"report_to": "none"}, tmp_path, use_cpu=True).report_to == []
+
+
+@pytest.mark.parametrize("name", ["packing", "save_only_model", "push_to_hub"])
+def test_arguments_without_a_use_are_refused_with_the_reason(name, tmp_path):
+    with pytest.raises(BadInput, match=f"{name} has no use here: "):
+        trainer_config(DistributionalConfig, {name: True}, tmp_path, use_cpu=True)

@@ -32,7 +32,7 @@ RECIPE = {
 def state(run: Path, step: int) -> Path:
     folder = run / f"checkpoint-{step}"
     folder.mkdir(parents=True)
-    with states.saving(run, step, first=True):
+    with states.saving(run, step):
         (folder / "weights").write_bytes(bytes(100 + step))
         (folder / "deep").mkdir()
         (folder / "deep" / "rng").write_text("x")
@@ -64,7 +64,7 @@ def test_a_state_that_cannot_be_written_is_removed_and_the_last_one_stands(tmp_p
     good = state(tmp_path, 9)
 
     def write() -> None:
-        with states.saving(tmp_path, 10, first=True):
+        with states.saving(tmp_path, 10):
             (tmp_path / "checkpoint-10").mkdir()
             raise OSError(28, "No space left on device")
 
@@ -84,6 +84,10 @@ def test_only_the_same_run_is_resumed(tmp_path):
     assert states.begin(run, {"data": "a", "recipe": {"x": (1, 2)}}, resume=True) == saved
     with pytest.raises(BadInput, match="begun with another data"):
         states.begin(run, {"data": "b", "recipe": {"x": (1, 2)}}, resume=True)
+    with pytest.raises(BadInput, match=r"an unfinished run with checkpoint-3 is there; go on with --resume"):
+        states.begin(run, {"data": "b"}, resume=False)
+    assert saved.exists()
+    (saved / "complete.json").unlink()  # what cannot be resumed from is no loss
     assert states.begin(run, {"data": "b"}, resume=False) is None
     assert not saved.exists()
 
