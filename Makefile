@@ -37,7 +37,9 @@ typecheck: install ## Static types
 	$(BIN)/mypy
 
 bench: install ## Side-by-side measurements, printed as ratios
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/bench_training.py
+	$(BIN)/python benchmarks/bench_scoring.py
+	$(BIN)/python benchmarks/bench_step.py --shape nano
 
 clean: ## Remove caches, runs and the environment
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

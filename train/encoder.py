@@ -119,8 +119,7 @@ def train_encoder(
     run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
     train, validation = run.train, run.validation
     config = trainer_config(EncoderConfig, recipe.encoder, run.folder, **_defaults(bool(validation.judgments)))
-    if config.eval_strategy != "no" and not validation.judgments:
-        raise BadInput(f"{data}: eval_strategy needs judged queries of the split 'validation', and there are none")
+    run.refuse_measuring_nothing(config)
     given = recipe.model_dump(mode="json", exclude_none=True)
     with config.main_process_first(desc="the run's folder"):
         state = run.begin({"recipe": given}, resume=resume)

@@ -93,6 +93,7 @@ def train_distributional(
         run.folder,
         **phase1_defaults(recipe.lora, bool(validation.judgments)),
     )
+    run.refuse_measuring_nothing(config)
     given = recipe.model_dump(mode="json", exclude_none=True)
     texts = training_texts(recipe.prompt, train)
     with config.main_process_first(desc="the run's folder"):
@@ -171,6 +172,7 @@ def train_scalar(
     validation = run.validation
     measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
     config = trainer_config(ScalarConfig, recipe.scalar, run.folder, **{**DEFAULTS, **measured})
+    run.refuse_measuring_nothing(config)
     if config.world_size > 1:
         raise BadInput(
             "phase 2 trains eleven rows on features that one process computes once; start it without accelerate launch"

@@ -17,7 +17,7 @@ import torch
 from accelerate import DistributedType, PartialState
 from rich.console import Console
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Card, Checkpoint, Provenance, source_commit
@@ -125,6 +125,15 @@ class Run:
         if not train.judgments:
             raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to train on")
         return cls(out, out.with_name(out.name + ".training"), dataset, summary, train, dataset.of("validation"))
+
+    def refuse_measuring_nothing(self, config: TrainingArguments) -> None:
+        """Refuse arguments that measure on validation queries where there are none.
+
+        Raises:
+            BadInput: so it is.
+        """
+        if config.eval_strategy != "no" and not self.validation.judgments:
+            raise BadInput("eval_strategy needs judged queries of the split 'validation', and there are none")
 
     def begin(self, settings: dict[str, Any], *, resume: bool) -> Path | None:
         """Return the state to go on from, or None; the first process prepares the folder, the others find it prepared.

@@ -217,3 +217,15 @@ def test_a_shop_without_training_queries_is_refused(tiny_shop, tmp_path):
     tiny_shop.of("test").save(tmp_path / "data")
     with pytest.raises(BadInput, match="no query of the split 'train'"):
         train_distributional(RECIPE, tmp_path / "data", tmp_path / "out")
+
+
+def test_a_shop_without_validation_queries_trains_and_is_not_measured(tiny_shop, tmp_path):
+    tiny_shop.of("train").save(tmp_path / "data")
+    section = {**RECIPE.distributional, "max_steps": 3}
+    recipe = RECIPE.model_copy(update={"distributional": section})
+    done = train_distributional(recipe, tmp_path / "data", tmp_path / "out")
+    assert set(done.card.provenance.metrics) == {"train_loss"}
+    assert "not measured" in (done.folder / "README.md").read_text(encoding="utf-8").lower()
+    asked = RECIPE.model_copy(update={"distributional": {**section, "eval_strategy": "steps"}})
+    with pytest.raises(BadInput, match="eval_strategy needs judged queries"):
+        train_distributional(asked, tmp_path / "data", tmp_path / "other")
