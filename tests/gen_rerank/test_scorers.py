@@ -141,7 +141,7 @@ def test_an_encoder_is_what_sentence_transformers_says(encoder, pairs):
     expected = CrossEncoder(str(encoder.folder), device="cpu").predict(
         encoder.prompt.segments(pairs), apply_softmax=True, show_progress_bar=False
     )
-    assert (expected @ np.linspace(0, 1, 11)).std() > 0.05, "the test would pass with any order of the answers"
+    assert (expected @ np.linspace(0, 1, 11)).std() > 0.02, "the test would pass with any order of the answers"
     for batch_tokens in (1, 300, 8192):
         found = TransformersScorer(encoder, dtype=torch.float32, batch_tokens=batch_tokens).score(pairs)
         np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
