@@ -4,7 +4,7 @@
 its Open Content License), from a folder that the user has. Nothing of it is kept here. `strict_shop` is made up: the
 sample's generator with another seed, judged by people of other habits. What is done with either is left to results.py.
 
-Run: python benchmarks/catalogs.py chorus --source ../shared/data/chorus --out runs/chorus
+Run: python benchmarks/catalogs.py chorus --source path/to/chorus --out runs/chorus
      python benchmarks/catalogs.py strict --out runs/strict
 """
 
@@ -51,7 +51,7 @@ def chorus(folder: str | Path) -> Dataset:
         BadInput: no such file, a row without what is needed, or two rows that contradict each other.
 
     Example:
-        >>> len(chorus("../shared/data/chorus").queries)  # doctest: +SKIP
+        >>> len(chorus("path/to/chorus").queries)  # doctest: +SKIP
         85
     """
     file = Path(folder) / PAIRS

@@ -6,7 +6,7 @@ nano decoder as it comes, and the same under an adapter trained on the shop. All
 nothing was trained or chosen. Every model is trained and scored by the command that a user types, in a process of its own. A step
 that is done is kept, so an interrupted benchmark goes on where it stopped; remove `--out` to start over.
 
-Run: python benchmarks/results.py --model runs/demo/model --chorus ../shared/data/chorus --out runs/results
+Run: python benchmarks/results.py --model runs/demo/model --chorus path/to/chorus --out runs/results
 """
 
 from __future__ import annotations
