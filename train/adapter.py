@@ -26,8 +26,7 @@ from gen_rerank.evaluation import RPS, Evaluation, difference
 from gen_rerank.metrics import Interval
 from train.base import open_base
 from train.estimate import recipe_plan
-from train.examples import rows_dataset
-from train.phases import phase1_defaults, target_noise, validation_rows, with_lora
+from train.phases import distributional_trainer, phase1_defaults, target_noise, with_lora
 from train.recipe import Lora, Recipe, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.run import (
@@ -44,7 +43,7 @@ from train.run import (
 )
 from train.states import remove
 from train.targets import targets_of
-from train.trainers import DistributionalConfig, DistributionalTrainer, budget_sampler, distribution_loss
+from train.trainers import DistributionalConfig, budget_sampler, distribution_loss
 
 RANKING = "nDCG@5"
 
@@ -109,22 +108,16 @@ def train_adapter(
         state = run.begin({"recipe": given, "base": checkpoint.fingerprint}, resume=resume)
     model, tokenizer = open_base(recipe, checkpoint.folder, [])
     noise, fitted = target_noise(config.variance, train)
-    trainer = DistributionalTrainer(
+    trainer = distributional_trainer(
         with_lora(model, recipe.lora, seed=config.seed),
+        tokenizer,
+        checkpoint.prompt,
+        run,
         config,
+        noise,
+        recipe.augment,
         token_ids=list(checkpoint.card.readout.token_ids),
         temperature=checkpoint.card.calibration.temperature,
-        validation=validation,
-        train_dataset=rows_dataset(
-            checkpoint.prompt,
-            train,
-            targets_of(train.judgments, config.variance, noise),
-            row_tokens=config.row_tokens,
-            augment=recipe.augment,
-            seed=config.seed,
-        ),
-        eval_dataset=validation_rows(checkpoint.prompt, validation, config, noise),
-        processing_class=tokenizer,
         callbacks=[EarlyStoppingCallback(config.patience)],
     )
     pairs = len(train.judgments) * recipe.augment.copies

@@ -23,6 +23,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
 from train import states
+from train.augment import Augment
 from train.base import lacks_bin_tokens, load_base, merge_into_plain, new_base, open_base
 from train.estimate import recipe_plan
 from train.examples import features_dataset, rows_dataset, training_texts
@@ -108,21 +109,15 @@ def train_distributional(
     if recipe.warm_start is not None and lacks_bin_tokens(base):
         # Those in the matrix may be rounded to bfloat16, which is coarser than what lies between two answers.
         model.bin_rows.weight.data = rows_between(model, tokenizer.backend_tokenizer, *recipe.warm_start)
-    trainer = DistributionalTrainer(
+    trainer = distributional_trainer(
         model if recipe.lora is None else with_lora(model, recipe.lora, seed=config.seed, beside=("bin_rows",)),
+        tokenizer,
+        prompt,
+        run,
         config,
+        noise,
+        recipe.augment,
         token_ids=list(readout.token_ids),
-        validation=validation if validation.judgments else None,
-        train_dataset=rows_dataset(
-            prompt,
-            train,
-            targets_of(train.judgments, config.variance, noise),
-            row_tokens=config.row_tokens,
-            augment=recipe.augment,
-            seed=config.seed,
-        ),
-        eval_dataset=validation_rows(prompt, validation, config, noise),
-        processing_class=tokenizer,
     )
     if recipe.lora is not None or recipe.weights != "float32" or config.muon_learning_rate is not None:
         refuse_sharding(trainer, "FSDP trains all weights, in float32 and by AdamW")
@@ -250,12 +245,43 @@ def target_noise(variance: Variance, train: Dataset) -> tuple[Noise | None, Fitt
     return fitted.noise, fitted
 
 
-def validation_rows(prompt: Prompt, validation: Dataset, config: DistributionalConfig, noise: Noise | None) -> Any:
-    """Return the packed rows of the validation split as they are, never varied; None if nothing is judged in it."""
-    if not validation.judgments:
-        return None
-    wanted = targets_of(validation.judgments, config.variance, noise)
-    return rows_dataset(prompt, validation, wanted, row_tokens=config.row_tokens)
+def distributional_trainer(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: Prompt,
+    run: Run,
+    config: DistributionalConfig,
+    noise: Noise | None,
+    augment: Augment,
+    **more: Any,
+) -> DistributionalTrainer:
+    """Return phase 1's trainer over a run's data: training pairs varied, validation pairs as they are.
+
+    Args:
+        model: what is trained.
+        tokenizer: the model's.
+        prompt: how pairs become tokens.
+        run: its `train` and `validation` are read.
+        config: of the phase.
+        noise: the width of the targets; None where `variance` needs none.
+        augment: how training pairs are varied.
+        more: for `DistributionalTrainer`: `token_ids`, and what has a default there.
+    """
+
+    def rows(part: Dataset, varied: Augment | None = None) -> Any:
+        wanted = targets_of(part.judgments, config.variance, noise)
+        return rows_dataset(prompt, part, wanted, row_tokens=config.row_tokens, augment=varied, seed=config.seed)
+
+    validated = bool(run.validation.judgments)
+    return DistributionalTrainer(
+        model,
+        config,
+        validation=run.validation if validated else None,
+        train_dataset=rows(run.train, augment),
+        eval_dataset=rows(run.validation) if validated else None,
+        processing_class=tokenizer,
+        **more,
+    )
 
 
 def with_lora(model: PreTrainedModel, lora: Lora, *, seed: int, beside: tuple[str, ...] = ()) -> PeftModel:
