@@ -1,0 +1,46 @@
+"""What a person may choose when starting the server, with the defaults; the command line and the tests make one of these.
+
+Choices about the engine (threads, memory, batches) are in `machine`: they depend on the computer that is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How the server treats its clients.
+
+    Attributes:
+        name: what clients call the base; the model as it was given, unless told otherwise.
+        adapters: (name, path) of each LoRA adapter that is served from the start.
+        adapter_folder: adapters can be loaded at run time from below this folder; None means from nowhere.
+        max_adapters: how many adapters may be served at once.
+        keys: the file of hashed API keys; None means that everybody may ask.
+        max_documents: the most pairs of one request.
+        max_body_bytes: the most bytes of one request's body.
+        max_bodies_bytes: the most bytes of all bodies that are held at once.
+        max_queued_pairs: the most pairs that wait or are being scored; past it the answer is 429.
+        body_seconds: the time that a client has to send its body.
+        deadline_seconds: the most time that a request may take; a client can ask for less with `X-Request-Timeout`.
+        drain_seconds: how long requests that are being answered may go on after SIGTERM.
+        score_cache: how many scores are kept; 0 keeps none.
+        log: the file to which one line of JSON a request is added; None means standard error.
+    """
+
+    name: str | None = None
+    adapters: tuple[tuple[str, str], ...] = ()
+    adapter_folder: Path | None = None
+    max_adapters: int = 4
+    keys: Path | None = None
+    max_documents: int = 1024
+    max_body_bytes: int = 32 * 2**20
+    max_bodies_bytes: int = 512 * 2**20
+    max_queued_pairs: int = 16_384
+    body_seconds: float = 30.0
+    deadline_seconds: float = 120.0
+    drain_seconds: float = 30.0
+    score_cache: int = 200_000
+    log: Path | None = None

@@ -1,0 +1,77 @@
+"""What passes between the wire formats and the scorer: a `Question` in, an `Answer` out, or a `Refusal`.
+
+Every dialect's body comes down to a `Question` and every dialect's reply is made from an `Answer`, so that neither side knows the
+other. Nothing here knows HTTP or vLLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gen_rerank.bins import Distribution
+from gen_rerank.records import Pair
+
+
+class Refusal(Exception):
+    """A request that is not answered.
+
+    Attributes:
+        status: of the HTTP response.
+        sentence: what is wrong, for the person who reads the client's log.
+        retry_after: whole seconds after which it may go better, where waiting helps.
+    """
+
+    def __init__(self, status: int, sentence: str, *, retry_after: int | None = None) -> None:
+        """Take the status and the sentence."""
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class RenderedPrompt:
+    """A prompt that the client rendered with the checkpoint's template, control tokens included."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be scored.
+
+    Attributes:
+        items: pairs, or rendered prompts, at least one; the answer has one distribution for each, in this order.
+        model: the served name of a base or an adapter; None means the base.
+        instruction: replaces the checkpoint's own; means nothing to rendered prompts.
+        document_tokens: the most tokens of each product's fields together; None leaves it to the checkpoint's budgets.
+        refuse_cut: refuse a document that does not fit instead of cutting it.
+    """
+
+    items: Sequence[Pair | RenderedPrompt]
+    model: str | None = None
+    instruction: str | None = None
+    document_tokens: int | None = None
+    refuse_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        model: the served name that answered.
+        scored: one distribution for each item of the question.
+        tokens: of all prompts together, cached ones included.
+        cached: how many items came from the score cache.
+        cut: how many items had text that did not fit.
+        thresholds: the scores at which the tiers `exact` and `close` begin; empty when the checkpoint has none.
+    """
+
+    model: str
+    scored: Distribution
+    tokens: int
+    cached: int
+    cut: int
+    thresholds: Mapping[str, float]
