@@ -53,6 +53,18 @@ Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
 
 
+_SERVE_EXAMPLES = """Examples:
+
+gen-rerank serve runs/model --port 8000 --name my-shop
+
+gen-rerank serve runs/model --adapter garden=runs/garden --adapter toys=runs/toys
+
+gen-rerank serve runs/model --keys keys.txt --adapter-folder runs/adapters --log requests.jsonl
+
+curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'
+"""
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where models, report and summary go.")] = Path("runs/demo"),
@@ -265,21 +277,109 @@ def quantize(
     console.print(f"{checkpoint.folder}: {scheme}, opened and scored")
 
 
-@app.command()
+@app.command(epilog=_SERVE_EXAMPLES)
 def serve(
     model: Model,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
-    name: Annotated[str | None, typer.Option("--name", help="What clients call the model.")] = None,
-    compile_model: Annotated[bool, typer.Option("--compile", help="Compile: slower start, faster scoring.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="What clients call the model; MODEL by default.")] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option("--adapter", metavar="NAME=PATH", help="Serve a LoRA adapter too; repeatable.")
+    ] = None,
+    adapter_folder: Annotated[
+        Path | None, typer.Option("--adapter-folder", help="Adapters may be loaded at run time from below this folder.")
+    ] = None,
+    max_adapters: Annotated[int, typer.Option("--max-adapters", min=1, help="Adapters served at once.")] = 4,
+    max_adapter_rank: Annotated[int, typer.Option("--max-adapter-rank", min=1, help="The largest rank.")] = 32,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="Who may ask: a file made by `gen-rerank add-key`.")
+    ] = None,
+    max_documents: Annotated[int, typer.Option("--max-documents", min=1, help="Pairs of one request.")] = 1024,
+    max_body: Annotated[int, typer.Option("--max-body-mib", min=1, help="Size of one request's body.")] = 32,
+    max_queued: Annotated[
+        int, typer.Option("--max-queued-pairs", min=1, help="Pairs waiting or being scored; past it clients get 429.")
+    ] = 16_384,
+    deadline: Annotated[float, typer.Option("--deadline", min=0.1, help="Seconds that a request may take.")] = 120.0,
+    body_seconds: Annotated[
+        float, typer.Option("--body-timeout", min=0.1, help="Seconds that a client has to send its body.")
+    ] = 30.0,
+    drain: Annotated[float, typer.Option("--drain", min=0.0, help="Seconds to finish in after SIGTERM.")] = 30.0,
+    score_cache: Annotated[
+        int, typer.Option("--score-cache", min=0, help="How many scores are remembered; 0 turns it off.")
+    ] = 200_000,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Where each request's line of JSON goes; stderr by default.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Cores that compute (CPU).")] = None,
+    cache_gib: Annotated[
+        float | None, typer.Option("--cache-gib", help="Memory for products' keys and values.")
+    ] = None,
+    block_size: Annotated[int | None, typer.Option("--block-size", help="Tokens of a block of that cache.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of one forward pass.")] = None,
+    batch_prompts: Annotated[int | None, typer.Option("--batch-prompts", help="Prompts of one forward pass.")] = None,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Slower start, faster scoring; chosen by size.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="bfloat16, float16 or float32.")] = None,
 ) -> None:
-    """Serve POST /v1/rerank (Jina) and /v2/rerank (Cohere) on vLLM's own API server.
+    """Serve a checkpoint to the clients people have, on vLLM's own API server.
 
-    Example: gen-rerank serve runs/model --port 8000
+    Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
+    /playground, the list of routes at /docs.
     """
-    from serve.launch import serve_model
+    from gen_rerank.scorers.vllm import dtype_of
+    from serve.launch import EngineDied, serve_model
+    from serve.machine import EngineChoices
+    from serve.options import ServeOptions, named_adapter
 
-    serve_model(model, host=host, port=port, served_name=name, enforce_eager=not compile_model)
+    options = ServeOptions(
+        name=name,
+        adapters=tuple(named_adapter(given) for given in adapter or ()),
+        adapter_folder=adapter_folder,
+        max_adapters=max_adapters,
+        max_adapter_rank=max_adapter_rank,
+        keys=keys,
+        max_documents=max_documents,
+        max_body_bytes=max_body * 2**20,
+        max_queued_pairs=max_queued,
+        body_seconds=body_seconds,
+        deadline_seconds=deadline,
+        drain_seconds=drain,
+        score_cache=score_cache,
+        log=log,
+    )
+    choices = EngineChoices(
+        threads=threads,
+        cache_gib=cache_gib,
+        block_size=block_size,
+        batch_tokens=batch_tokens,
+        batch_prompts=batch_prompts,
+        compiled=compiled,
+        dtype=dtype_of(dtype),
+    )
+    try:
+        serve_model(model, host=host, port=port, options=options, choices=choices, say=_say)
+    except EngineDied as error:
+        _stop(str(error), 1)
+
+
+@app.command("add-key")
+def add_key(
+    file: Annotated[Path, typer.Argument(help="The file of keys, made when it is not there.", show_default=False)],
+    label: Annotated[str, typer.Argument(help="Whose key it is; the log names it.", show_default=False)],
+    admin: Annotated[bool, typer.Option("--admin", help="It may load and unload adapters.")] = False,
+) -> None:
+    """Make an API key, print it this once, and add its hash to the file that `serve --keys` reads.
+
+    Example: gen-rerank add-key keys.txt shop-frontend
+    """
+    from serve.access import add_key
+
+    _say(add_key(file, label, admin))
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:

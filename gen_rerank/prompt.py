@@ -1,11 +1,13 @@
 """The one place where a pair (query, product) becomes token ids.
 
-Training, evaluation, every backend and the server render through `Prompt`, so that they cannot disagree. Three rules hold:
+Training, evaluation, every backend and the server render through `Prompt`, so that they cannot disagree. Four rules hold:
 
 - **Text is data.** Only the template's own control tokens become control tokens. Whatever shoppers and sellers write
   is encoded by a copy of the tokenizer that knows no control tokens, so `<|im_end|>` in a title is ordinary text.
 - **The suffix stands.** The last tokens carry the readout position. Fields are cut to fit *before* rendering: each to
   its budget, and when the whole is still too long the description first and the query last.
+- **A prompt is tokenized line by line**, the same in training and in serving, so that the token ids of a product's
+  lines can be kept (`gen_rerank.tokens`). It has the token ids of the whole text between two control tokens.
 - **A template is identified by its hash**, which the checkpoint records.
 
 Nothing here knows what a model answers; only the light `tokenizers` and `jinja2` libraries are used.
@@ -14,11 +16,13 @@ Nothing here knows what a model answers; only the light `tokenizers` and `jinja2
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import chain
+from os.path import commonprefix  # of any texts, in spite of its place
 from typing import Annotated, Literal, get_args
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -27,14 +31,17 @@ from tokenizers import Tokenizer
 
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair
+from gen_rerank.tokens import CHARACTERS_PER_TOKEN, PlainText
 
 FieldName = Literal["title", "brand", "category", "price", "attributes", "description", "query", "instruction"]
 FIELDS: tuple[FieldName, ...] = get_args(FieldName)
+Fields = dict[FieldName, str]
 
 # What goes first when a prompt is too long.
 CUT_ORDER: tuple[FieldName, ...] = (
     "description", "attributes", "price", "category", "brand", "instruction", "title", "query",
 )  # fmt: skip
+PRODUCT_FIELDS = tuple(field for field in CUT_ORDER if field not in ("query", "instruction"))
 
 DEFAULT_INSTRUCTION = "Rate how relevant the product is for the shopper's query."
 DEFAULT_BUDGETS: dict[FieldName, int] = {
@@ -44,8 +51,6 @@ DEFAULT_BUDGETS: dict[FieldName, int] = {
 
 # Separates control tokens from text in a rendered prompt; removed from every field, where it means nothing.
 _MARK = "\0"
-# No token of a known tokenizer is longer on collapsed text; bounds the work that a huge field can cause.
-_CHARACTERS_PER_TOKEN = 32
 
 
 class PromptSpec(BaseModel):
@@ -95,6 +100,20 @@ def template_sha256(name: str) -> str:
     return hashlib.sha256(template_source(name).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Prompts as models read them, in the order of their pairs.
+
+    Attributes:
+        token_ids: of each prompt.
+        cut: whether some text of the product did not fit. A field with the budget 0 is not part of the prompt and counts
+            as little as a cut query or instruction.
+    """
+
+    token_ids: list[list[int]]
+    cut: list[bool]
+
+
 class Prompt:
     """Renders and tokenizes pairs for one checkpoint.
 
@@ -126,25 +145,45 @@ class Prompt:
         self._control = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
         _check_markers(spec.template, source, self._control)
         self._names = {number: token for token, number in self._control.items()}
-        self._text = _plain_text_tokenizer(tokenizer, self._control)
+        self._text = PlainText(tokenizer)
         self._template = _compile(source, tuple(self._control.items()))
-        fixed = len(self._tokens([dict.fromkeys(FIELDS, "")])[0])
+        self._control_pattern = _pattern(self._control)
+        fixed = len(self._tokens([self._parts(dict.fromkeys(FIELDS, ""))])[0])
         if fixed >= spec.max_length:
             raise BadInput(
                 f"the fixed part of the template {spec.template!r} has {fixed} tokens, max_length is {spec.max_length}: no room for text"
             )
 
-    def encode(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> list[list[int]]:
-        """Return the token ids of each pair, at most `max_length` each, unpadded.
+    def prepare(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None, document_tokens: int | None = None
+    ) -> Encoded:
+        """Return the token ids of each pair, at most `max_length` each, unpadded, and which products were cut.
 
         Args:
             pairs: what to render.
             instruction: replaces the checkpoint's own, for this call.
+            document_tokens: the most tokens that the fields of a product may have together, each counted by itself as
+                for its budget, without its label ("Brand:"). They are cut in `CUT_ORDER`.
+
+        Raises:
+            BadInput: a query without text, or `document_tokens` below 1.
+
+        Example:
+            >>> prompt.prepare([pair], document_tokens=2).cut  # doctest: +SKIP
+            [True]
+        """
+        whole = self._rows(pairs, instruction)
+        rows, token_ids = self._fit(whole, document_tokens)
+        cut = [any(old[field] != new[field] for field in PRODUCT_FIELDS) for old, new in zip(whole, rows, strict=True)]
+        return Encoded(token_ids, cut)
+
+    def encode(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> list[list[int]]:
+        """Return the token ids of `prepare`.
 
         Raises:
             BadInput: a query without text.
         """
-        return self._fit(pairs, instruction)[1]
+        return self.prepare(pairs, instruction=instruction).token_ids
 
     def segments(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> list[tuple[str, ...]]:
         """Return the texts between the control tokens of each pair's prompt, cut as `encode` cuts them.
@@ -159,76 +198,144 @@ class Prompt:
             >>> Prompt(PromptSpec(template="encoder"), tokenizer).segments([pair])  # doctest: +SKIP
             [('oak desk', 'Oak writing desk')]
         """
-        rows, _ = self._fit(pairs, instruction)
-        return [tuple(self._template.render(row).split(_MARK)[2:-2:2]) for row in rows]
+        rows, _ = self._fit(self._rows(pairs, instruction))
+        return [tuple(self._parts(row)[2:-2:2]) for row in rows]
 
     def render(self, pair: Pair, *, instruction: str | None = None) -> str:
-        """Return the prompt of one pair as text, for people to read; models get `encode`."""
-        (row,), _ = self._fit([pair], instruction)
-        parts = self._template.render(row).split(_MARK)
-        return "".join(self._names[int(part)] if i % 2 else part for i, part in enumerate(parts))
+        """Return the prompt of one pair as text, for people to read and for clients to send; models get `encode`.
 
-    def _fit(
-        self, pairs: Sequence[Pair], instruction: str | None
-    ) -> tuple[list[dict[FieldName, str]], list[list[int]]]:
-        """Return the fields of each pair, cut to their budgets and to `max_length` together, and their token ids."""
-        rows = self._within_budgets(pairs, instruction)
-        encoded = self._tokens(rows)
+        Raises:
+            BadInput: a query without text.
+        """
+        (row,), _ = self._fit(self._rows([pair], instruction))
+        return "".join(self._named(self._parts(row)))
+
+    def parse(self, text: str) -> list[int]:
+        """Return the token ids of a prompt that somebody else rendered: the way back from `render`.
+
+        Only the control tokens of the template, in its order, are taken for control tokens. What a prompt's text cannot
+        say is whether such characters came from a field; then there are more of them, and it is refused.
+
+        Raises:
+            BadInput: the text is not a prompt of this template, has nothing in its fields, or is too long.
+
+        Example:
+            >>> prompt.parse(prompt.render(pair)) == prompt.encode([pair])[0]  # doctest: +SKIP
+            True
+        """
+        too_long = (
+            f"the prompt is longer than the {self.spec.max_length} tokens that the model reads; shorten the product"
+        )
+        if len(text) > self.spec.max_length * CHARACTERS_PER_TOKEN:
+            raise BadInput(too_long)
+        parts = self._control_pattern.split(_mend(text))
+        self._check_form(parts)
+        parts[1::2] = [str(self._control[token]) for token in parts[1::2]]
+        (token_ids,) = self._tokens([parts])
+        if len(token_ids) > self.spec.max_length:
+            raise BadInput(too_long)
+        return token_ids
+
+    def _rows(self, pairs: Sequence[Pair], instruction: str | None) -> list[Fields]:
+        """Return the cleaned fields of each pair; those that the checkpoint leaves out are empty."""
+        left_out = dict.fromkeys((field for field in FIELDS if not self.spec.budget(field)), "")
+        told = _clean(self.spec.instruction if instruction is None else instruction)
+        return [_fields(pair) | {"instruction": told} | left_out for pair in pairs]
+
+    def _fit(self, whole: Sequence[Fields], document_tokens: int | None = None) -> tuple[list[Fields], list[list[int]]]:
+        """Return the rows, cut to budgets, `document_tokens` and `max_length`, and their token ids."""
+        rows = self._within_budgets(whole)
+        if document_tokens is not None:
+            self._limit_products(rows, document_tokens)
+        encoded = self._tokens([self._parts(row) for row in rows])
         while too_long := [i for i, ids in enumerate(encoded) if len(ids) > self.spec.max_length]:
-            for i in too_long:
-                self._shrink(rows[i], len(encoded[i]) - self.spec.max_length)
-            for i, ids in zip(too_long, self._tokens([rows[i] for i in too_long]), strict=True):
+            again = [rows[i] for i in too_long]
+            self._shrink(again, [len(encoded[i]) - self.spec.max_length for i in too_long], CUT_ORDER)
+            for i, ids in zip(too_long, self._tokens([self._parts(row) for row in again]), strict=True):
                 encoded[i] = ids
         return rows, encoded
 
-    def _within_budgets(self, pairs: Sequence[Pair], instruction: str | None) -> list[dict[FieldName, str]]:
-        """Return the fields of each pair, cleaned and cut to their budgets."""
-        rows = [_fields(pair, self.spec.instruction if instruction is None else instruction) for pair in pairs]
-        for field in FIELDS:
-            budget = self.spec.budget(field)
-            # A token has at least one byte, so only texts with more bytes than the budget can be over it.
-            long = {row[field] for row in rows if len(row[field].encode()) > budget}
-            cut = dict(zip(long, self._cut(long, budget), strict=True))
-            for row in rows:
-                row[field] = cut.get(row[field], row[field])
-        return rows
+    def _within_budgets(self, rows: Sequence[Fields]) -> list[Fields]:
+        """Return copies of the rows in which each field is cut to its budget."""
+        texts = self._text.cut([(row[field], self.spec.budget(field)) for row in rows for field in FIELDS])
+        width = len(FIELDS)
+        return [dict(zip(FIELDS, texts[i : i + width], strict=True)) for i in range(0, len(texts), width)]
 
-    def _cut(self, texts: Iterable[str], budget: int) -> list[str]:
-        """Return the texts with at most `budget` tokens each."""
-        bounded = [text[: budget * _CHARACTERS_PER_TOKEN] for text in texts]
-        encodings = self._text.encode_batch(bounded, add_special_tokens=False)
-        return [
-            text if len(encoding) <= budget else text[: encoding.offsets[budget][0]].rstrip()
-            for text, encoding in zip(bounded, encodings, strict=True)
-        ]
+    def _limit_products(self, rows: Sequence[Fields], document_tokens: int) -> None:
+        """Cut the product of each row to `document_tokens`."""
+        if document_tokens < 1:
+            raise BadInput(f"document_tokens is {document_tokens}; it must be at least 1")
+        if document_tokens >= sum(self.spec.budget(field) for field in PRODUCT_FIELDS):
+            return
+        ids = self._text.token_ids([row[field] for row in rows for field in PRODUCT_FIELDS])
+        width = len(PRODUCT_FIELDS)
+        lengths = [sum(map(len, ids[i : i + width])) for i in range(0, len(ids), width)]
+        self._shrink(rows, [length - document_tokens for length in lengths], PRODUCT_FIELDS)
 
-    def _shrink(self, row: dict[FieldName, str], excess: int) -> None:
-        """Take `excess` tokens off the fields of one row, the least important first."""
-        for field in CUT_ORDER:
-            if excess <= 0:
-                return
-            length = len(self._text.encode(row[field], add_special_tokens=False))
-            keep = max(0, length - excess)
-            row[field] = self._cut([row[field]], keep)[0] if keep else ""
-            excess -= length - keep
+    def _shrink(self, rows: Sequence[Fields], excess: list[int], order: Sequence[FieldName]) -> None:
+        """Take `excess[i]` tokens off the fields of row `i`, the first of `order` first."""
+        for field in order:
+            long = [i for i, tokens in enumerate(excess) if tokens > 0]
+            lengths = [len(ids) for ids in self._text.token_ids([rows[i][field] for i in long])]
+            keep = [max(0, length - excess[i]) for i, length in zip(long, lengths, strict=True)]
+            texts = self._text.cut([(rows[i][field], budget) for i, budget in zip(long, keep, strict=True)])
+            for i, text, length, budget in zip(long, texts, lengths, keep, strict=True):
+                rows[i][field] = text
+                excess[i] -= length - budget
         # What is left are the labels of the fields ("Brand:"), which go with them.
-        assert excess <= 0 or not any(row.values()), "the fixed part was checked to fit"
+        assert all(
+            tokens <= 0 or not any(row[field] for field in order) for row, tokens in zip(rows, excess, strict=True)
+        ), "the fixed part was checked to fit"
 
-    def _tokens(self, rows: Sequence[dict[FieldName, str]]) -> list[list[int]]:
-        """Render and tokenize rows: one batched call for all the texts between control tokens."""
-        rendered = [self._template.render(row).split(_MARK) for row in rows]
-        texts = list(dict.fromkeys(text for parts in rendered for text in parts[::2]))
-        encodings = self._text.encode_batch_fast(texts, add_special_tokens=False)
-        ids = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
+    def _parts(self, row: Fields) -> list[str]:
+        """Render a row: text, the number of a control token, text … text."""
+        return self._template.render(row).split(_MARK)
+
+    def _tokens(self, prompts: Sequence[list[str]]) -> list[list[int]]:
+        """Tokenize what `_parts` made: one batched call for all the texts between control tokens."""
+        texts = list(dict.fromkeys(text for parts in prompts for text in parts[::2]))
+        ids = dict(zip(texts, self._text.token_ids(texts), strict=True))
         return [
-            [number for i, part in enumerate(parts) for number in ((int(part),) if i % 2 else ids[part])]
-            for parts in rendered
+            list(chain.from_iterable((int(part),) if i % 2 else ids[part] for i, part in enumerate(parts)))
+            for parts in prompts
         ]
 
+    def _check_form(self, parts: Sequence[str]) -> None:
+        """Refuse a split text that is not the template with something in its fields.
 
-def _fields(pair: Pair, instruction: str) -> dict[FieldName, str]:
+        Rendering the template without text and with text shows what is fixed: the control tokens, and what both have
+        in common at the ends of the texts between them.
+        """
+        empty, full = (self._named(self._parts(dict.fromkeys(FIELDS, text))) for text in ("", "\x01"))
+        template, expected = self.spec.template, empty[1::2]
+        if len(parts) > len(empty):
+            raise BadInput(
+                f"the prompt has more control tokens than the template {template!r}, so one of its fields holds the text of a "
+                "control token; send the query and the product as parts instead"
+            )
+        if parts[1::2] != expected:
+            raise BadInput(
+                f"the prompt must hold the control tokens of the template {template!r} in this order: {' '.join(expected)}"
+            )
+        for place, (part, least, most) in enumerate(zip(parts[::2], empty[::2], full[::2], strict=True)):
+            head, tail = _common_start(least, most), _common_start(least[::-1], most[::-1])[::-1]
+            if not (part.startswith(head) and part.endswith(tail) and (least != most or part == least)):
+                after = f"after the {place}. control token" if place else "at the start"
+                raise BadInput(
+                    f"the text {after} of the prompt is not the one of the template {template!r}: it must "
+                    + (f"be {least!r}" if least == most else f"begin with {head!r} and end with {tail!r}")
+                )
+        if [part.split() for part in parts] == [part.split() for part in empty]:
+            raise BadInput("the prompt has no text in the fields of its template")
+
+    def _named(self, parts: Sequence[str]) -> list[str]:
+        """Return what `_parts` made with the control tokens as they are written."""
+        return [self._names[int(part)] if i % 2 else part for i, part in enumerate(parts)]
+
+
+def _fields(pair: Pair) -> Fields:
     product = pair.product
-    row: dict[FieldName, str] = {
+    row: Fields = {
         "title": _clean(product.title),
         "brand": _clean(product.brand or ""),
         "category": _clean(product.category or ""),
@@ -236,7 +343,6 @@ def _fields(pair: Pair, instruction: str) -> dict[FieldName, str]:
         "attributes": _clean("; ".join(f"{name}: {value}" for name, value in product.attributes.items())),
         "description": _clean(product.description or ""),
         "query": _clean(pair.query),
-        "instruction": _clean(instruction),
     }
     if not row["query"]:
         raise BadInput("the query has no text")
@@ -245,23 +351,12 @@ def _fields(pair: Pair, instruction: str) -> dict[FieldName, str]:
 
 def _clean(text: str) -> str:
     """Collapse white space (a new line could imitate the template's own), drop the mark, mend broken Unicode."""
-    return " ".join(text.replace(_MARK, " ").encode("utf-8", "replace").decode("utf-8").split())
+    return " ".join(_mend(text).replace(_MARK, " ").split())
 
 
-def _plain_text_tokenizer(tokenizer: Tokenizer, control: dict[str, int]) -> Tokenizer:
-    """Return a copy that knows no control tokens and adds none, and prove it on each of them."""
-    description = json.loads(tokenizer.to_str())
-    description.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
-    text = Tokenizer.from_str(json.dumps(description))
-    # An unknown word becomes this one, which says nothing and ends nothing.
-    unknown = control.get(description["model"].get("unk_token") or "")
-    numbers = set(control.values()) - {unknown}
-    for token in control:
-        if numbers & set(text.encode(token, add_special_tokens=False).ids):
-            raise BadInput(
-                f"the tokenizer turns the plain text {token!r} into a control token; its vocabulary is not safe to serve"
-            )
-    return text
+def _mend(text: str) -> str:
+    """Replace lone surrogates, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _check_markers(template: str, source: str, control: dict[str, int]) -> None:
@@ -274,6 +369,16 @@ def _check_markers(template: str, source: str, control: dict[str, int]) -> None:
         raise BadInput(
             f"the template {template!r} needs the control tokens {', '.join(missing)}, which the tokenizer lacks"
         )
+
+
+def _pattern(control: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds control tokens in a rendered prompt; runs of spaces, which some tokenizers add, are text."""
+    longest_first = sorted((token for token in control if token.strip()), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+
+
+def _common_start(one: str, other: str) -> str:
+    return commonprefix([one, other])  # noqa: RUF071 - texts, not paths
 
 
 @cache

@@ -1,8 +1,8 @@
 """Starting and stopping the server: in this process (`serve_model`) or as a child of it (`start_server`).
 
-`serve_model` checks the checkpoint, sets the environment and runs vLLM's own API server with our plugin; it is called from
-Python because the `vllm serve` command does not exist in the CPU build. `start_server` is for a demonstration
-or a test: it waits until the server is healthy and is sure to leave no process behind.
+`serve_model` checks everything that is cheap to check, lets `machine` choose the engine's settings and runs vLLM's own API server with
+our plugin; it is called from Python because the `vllm serve` command does not exist in the CPU build. `start_server` is
+for a demonstration or a test: it waits until the server is ready and is sure to leave no process behind.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers.vllm import Dtype, engine_arguments, prepare_environment
+from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
+from serve.access import Keys
+from serve.lifecycle import Lifecycle
+from serve.machine import EngineChoices, plan
+from serve.options import ServeOptions
 
 _HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
-# How long vLLM waits, once told to stop, for requests that are being answered and for its engine to exit by itself; and
-# how long we wait for vLLM.
-_DRAIN_SECONDS = 30
+# How long vLLM waits for its engine to exit by itself once all requests are answered, and how long we wait for vLLM.
+_ENGINE_SECONDS = 30
 _EXIT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _LOG_LINES = 15
@@ -38,9 +42,9 @@ def serve_model(
     *,
     host: str = _HOST,
     port: int = 8000,
-    served_name: str | None = None,
-    dtype: Dtype | None = None,
-    enforce_eager: bool = True,
+    options: ServeOptions = ServeOptions(),  # noqa: B008 - frozen
+    choices: EngineChoices = EngineChoices(),  # noqa: B008 - frozen
+    say: Callable[[str], None] = lambda line: None,
     **more: Any,
 ) -> None:
     """Serve a checkpoint until the process is told to stop (SIGTERM or SIGINT).
@@ -49,19 +53,22 @@ def serve_model(
         model: a checkpoint folder or a hub name.
         host: the address to listen on.
         port: the port to listen on.
-        served_name: what clients call the model; `model` as given, unless told otherwise.
-        dtype: of the weights and activations; as in `engine_arguments`.
-        enforce_eager: no compilation: starts a minute earlier, computes slower.
+        options: how clients are treated.
+        choices: the engine's settings that a person chose.
+        say: is given lines for the person who starts the server.
         more: further arguments of vLLM's API server, with underscores; they win over ours.
 
     Raises:
-        BadInput: the checkpoint is refused, or the port is taken.
+        BadInput: the checkpoint, an adapter, a file or a setting is refused, or the port is taken.
+        EngineDied: the engine stopped by itself.
     """
     checkpoint = Checkpoint.open(model)
+    _check(checkpoint, options)
     _check_address(host, port)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_PLUGINS"] = _with_our_plugin(os.environ.get("VLLM_PLUGINS"))
-    prepare_environment()
+    planned = plan(checkpoint, choices)
+    for name, choice in planned.lines():
+        say(f"{name:<12} {choice.value}" + (f" ({choice.reason})" if choice.reason else ""))
     import uvloop
     from vllm.entrypoints.launchers.api_server.entry import run_server
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
@@ -69,53 +76,88 @@ def serve_model(
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     cli_env_setup()
+    lifecycle = Lifecycle(options.drain_seconds)
     arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([])
-    vars(arguments).update(engine_arguments(checkpoint, dtype=dtype, enforce_eager=enforce_eager))
+    vars(arguments).update(engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()))
+    if options.adapters or options.adapter_folder:
+        # One place more, so that an adapter can be replaced while all places are taken.
+        vars(arguments).update(lora_arguments(options.max_adapter_rank, options.max_adapters + 1))
     vars(arguments).update(
-        host=host, port=port, served_model_name=[served_name or model], shutdown_timeout=_DRAIN_SECONDS
+        host=host,
+        port=port,
+        served_model_name=[options.name or model],
+        shutdown_timeout=_ENGINE_SECONDS,
+        disable_uvicorn_access_log=True,
     )
     vars(arguments).update(more)
     validate_parsed_serve_args(arguments)
+    vars(arguments).update(gen_rerank=options, gen_rerank_lifecycle=lifecycle)
+    say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
     uvloop.run(run_server(arguments))
+    if lifecycle.engine_died:
+        raise EngineDied("the engine stopped by itself; its last words are above")
+
+
+class EngineDied(Exception):
+    """The engine's process ended before anybody asked for it."""
 
 
 @contextmanager
 def start_server(
-    model: str | Path, *, served_name: str | None = None, log: Path | None = None, deadline: float = 600.0
+    model: str | Path,
+    *arguments: str,
+    served_name: str | None = None,
+    log: Path | None = None,
+    deadline: float = 600.0,
 ) -> Iterator[str]:
-    """Run a server for a checkpoint on a free port of this machine, and stop it at the end of the block.
+    """Run `gen-rerank serve` on a free port of this machine, and stop it at the end of the block.
 
     Args:
         model: a checkpoint folder or a hub name.
+        arguments: further arguments of the command.
         served_name: what clients call the model.
         log: where the server's output goes; a temporary file by default, removed when all went well.
-        deadline: the seconds that the server may take to become healthy.
+        deadline: the seconds that the server may take to become ready.
 
     Yields:
         the base URL, without a slash at its end.
 
     Raises:
         BadInput: the checkpoint is refused.
-        RuntimeError: the server stopped or did not become healthy in time; the message ends with its last words.
+        RuntimeError: the server stopped or did not become ready in time; the message ends with its last words.
 
     Example:
         >>> with start_server("runs/demo/model") as url:  # doctest: +SKIP
         ...     httpx.post(f"{url}/v1/rerank", json={"query": "oak desk", "documents": ["Oak desk"]})
     """
+    with start_server_process(model, *arguments, served_name=served_name, log=log, deadline=deadline) as (url, _):
+        yield url
+
+
+@contextmanager
+def start_server_process(
+    model: str | Path,
+    *arguments: str,
+    served_name: str | None = None,
+    log: Path | None = None,
+    deadline: float = 600.0,
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Do as `start_server`, and yield the process beside the URL, for those who harm it on purpose."""
     Checkpoint.open(model)
     port = free_port()
-    command = [sys.executable, "-m", "serve", str(model), "--host", _HOST, "--port", str(port)]
-    if served_name is not None:
-        command += ["--name", served_name]
+    command = [sys.executable, "-m", "gen_rerank", "serve", str(model), "--host", _HOST, "--port", str(port)]
+    command += ["--name", served_name] if served_name is not None else []
     with tempfile.TemporaryDirectory(prefix="gen_rerank_") as folder:
         path = log or Path(folder) / "server.log"
         with path.open("wb") as output:
             # A session of its own: what the server starts can then be found, and stopped, as one group.
-            server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            server = subprocess.Popen(
+                [*command, *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         try:
             url = f"http://{_HOST}:{port}"
-            _wait_until_healthy(url, server, path, deadline)
-            yield url
+            _wait_until_ready(url, server, path, deadline)
+            yield url, server
         finally:
             _stop(server)
 
@@ -126,6 +168,23 @@ def free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _check(checkpoint: Checkpoint, options: ServeOptions) -> None:
+    """Refuse now what would otherwise be refused after the engine has started, a minute later."""
+    if options.keys is not None:
+        Keys.read(options.keys)
+    if options.adapter_folder is not None and not options.adapter_folder.is_dir():
+        raise BadInput(f"--adapter-folder {options.adapter_folder}: no such folder")
+    if len(options.adapters) > options.max_adapters:
+        raise BadInput(f"{len(options.adapters)} adapters are given; --max-adapters is {options.max_adapters}")
+    names = [name for name, _ in options.adapters]
+    if len(set(names)) < len(names):
+        raise BadInput("two adapters have the same name; each --adapter NAME=PATH needs its own")
+    for _, path in options.adapters:
+        adapter = Adapter.open(path, checkpoint)
+        if adapter.rank > options.max_adapter_rank:
+            raise BadInput(f"{adapter.folder}: rank {adapter.rank}; start with --max-adapter-rank {adapter.rank}")
 
 
 def _check_address(host: str, port: int) -> None:
@@ -146,7 +205,7 @@ def _with_our_plugin(allowed: str | None) -> str:
     return ",".join(names if _PLUGIN in names else [*names, _PLUGIN])
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
     import httpx
 
     end = time.monotonic() + deadline
@@ -154,12 +213,12 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path, de
         if server.poll() is not None:
             raise RuntimeError(f"the server stopped with exit code {server.returncode}:\n{_last_lines(log)}")
         try:
-            if httpx.get(f"{url}/health", timeout=5).is_success:
+            if httpx.get(f"{url}/ready", timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(_POLL_SECONDS)
-    raise RuntimeError(f"the server was not healthy after {deadline:.0f} seconds:\n{_last_lines(log)}")
+    raise RuntimeError(f"the server was not ready after {deadline:.0f} seconds:\n{_last_lines(log)}")
 
 
 def _last_lines(log: Path) -> str:

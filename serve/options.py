@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen_rerank.errors import BadInput
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -18,6 +20,7 @@ class ServeOptions:
         adapters: (name, path) of each LoRA adapter that is served from the start.
         adapter_folder: adapters can be loaded at run time from below this folder; None means from nowhere.
         max_adapters: how many adapters may be served at once.
+        max_adapter_rank: the largest rank of an adapter that is loaded at run time.
         keys: the file of hashed API keys; None means that everybody may ask.
         max_documents: the most pairs of one request.
         max_body_bytes: the most bytes of one request's body.
@@ -28,12 +31,16 @@ class ServeOptions:
         drain_seconds: how long requests that are being answered may go on after SIGTERM.
         score_cache: how many scores are kept; 0 keeps none.
         log: the file to which one line of JSON a request is added; None means standard error.
+
+    Raises:
+        BadInput: one request's limit is larger than that of all requests together.
     """
 
     name: str | None = None
     adapters: tuple[tuple[str, str], ...] = ()
     adapter_folder: Path | None = None
     max_adapters: int = 4
+    max_adapter_rank: int = 32
     keys: Path | None = None
     max_documents: int = 1024
     max_body_bytes: int = 32 * 2**20
@@ -44,3 +51,29 @@ class ServeOptions:
     drain_seconds: float = 30.0
     score_cache: int = 200_000
     log: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the limits against each other."""
+        if self.max_documents > self.max_queued_pairs:
+            raise BadInput(
+                f"--max-documents {self.max_documents} is more than --max-queued-pairs {self.max_queued_pairs}: "
+                "a request of that size could never be answered"
+            )
+        if self.max_body_bytes > self.max_bodies_bytes:
+            raise BadInput(f"a body may have at most {self.max_bodies_bytes // 2**20} MiB (--max-body-mib)")
+
+
+def named_adapter(given: str) -> tuple[str, str]:
+    """Return the name and the path in `NAME=PATH`.
+
+    Raises:
+        BadInput: it has not this form.
+
+    Example:
+        >>> named_adapter("garden=runs/garden")
+        ('garden', 'runs/garden')
+    """
+    name, equals, path = given.partition("=")
+    if not (name.strip() and equals and path.strip()):
+        raise BadInput(f"--adapter {given}: give a name and a folder, as in --adapter garden=runs/garden")
+    return name.strip(), path.strip()

@@ -1,48 +1,32 @@
-"""Our routes inside vLLM's API server: the entry point `gen_rerank` of `vllm.endpoint_plugins`.
+"""Our part of vLLM's API server: the entry point `gen_rerank` of `vllm.endpoint_plugins`.
 
-vLLM calls `plugin()`, lets it add its routes, and hands it the engine once that runs. `/health`, `/metrics`, `/v1/models`
-and shutdown stay vLLM's; its own rerank and score routes do not exist for a model with more than one label. A route reads the
-body, asks `wire` what it means and `OnlineScorer` for the scores, and wraps the answer or the refusal in its dialect.
+vLLM calls `plugin()`, lets it add its routes and middleware, and hands it the engine once that runs. `/health`, `/metrics` and all that
+belongs to the engine stay vLLM's. Here the parts of the server are put together, and nowhere else; the options come from
+the launcher, in vLLM's own namespace of arguments.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
-from vllm.entrypoints.serve.utils.api_utils import with_cancellation
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
 
-from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair
-from serve.scoring import OnlineScorer
-from serve.wire import (
-    MAX_BODY_BYTES,
-    CohereRequest,
-    CohereResponse,
-    JinaRequest,
-    JinaResponse,
-    Refusal,
-    RerankRequest,
-    Usage,
-    parse,
-    ranked,
-)
+from serve.access import Keys
+from serve.admission import Admission
+from serve.guard import Guard
+from serve.lifecycle import Lifecycle
+from serve.models import ServedModels
+from serve.options import ServeOptions
+from serve.playground import router as playground
+from serve.routes import PATHS, router
+from serve.scoring import OnlineScorer, ScoreCache
+from serve.telemetry import Telemetry
+from serve.wire import error_for
 
-router = APIRouter()
-
-Handler = Callable[..., Awaitable[JSONResponse]]
-Shape = TypeVar("Shape", bound=RerankRequest)
-
-# When the client goes away the handler is cancelled, and with it what it asked of the engine.
-while_connected: Callable[[Handler], Handler] = with_cancellation
+_PAST_THE_QUEUE = frozenset({"/pooling", "/classify", "/invocations", "/v1/systemone"})
 
 
 class RerankPlugin:
@@ -52,16 +36,52 @@ class RerankPlugin:
     required_tasks = ("classify",)
 
     def attach_router(self, app: FastAPI) -> None:
-        """Add our routes to vLLM's application."""
+        """Add our routes, and the guard in front of all routes, to vLLM's application."""
+        options: ServeOptions = app.state.args.gen_rerank
+        # vLLM's own ways to the engine would pass by our queue, limits and adapters.
+        app.router.routes[:] = [route for route in app.router.routes if _path(route) not in _PAST_THE_QUEUE]
         app.include_router(router)
+        app.include_router(playground)
+        app.state.telemetry = Telemetry(options.log)
+        app.add_middleware(
+            Guard,
+            keys=None if options.keys is None else Keys.read(options.keys),
+            telemetry=app.state.telemetry,
+            error_for=error_for,
+            routes=PATHS,
+            max_body_bytes=options.max_body_bytes,
+            max_bodies_bytes=options.max_bodies_bytes,
+            body_seconds=options.body_seconds,
+        )
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
-        """Keep the engine and the checkpoint that it serves.
+        """Keep what the routes need, and load the adapters that are served from the start.
 
         Raises:
-            BadInput: the model that vLLM was started with is not a checkpoint of this project.
+            BadInput: the model that vLLM was started with is not a checkpoint of this project, or an adapter is refused.
         """
-        state.online_scorer = OnlineScorer(engine_client, Checkpoint.open(args.model))
+        options: ServeOptions = args.gen_rerank
+        lifecycle: Lifecycle = args.gen_rerank_lifecycle
+        state.options = options
+        # Two batches: one that is computed, and one that is ready when it is done.
+        state.admission = Admission(
+            max_pairs=options.max_queued_pairs, window=min(2 * args.max_num_seqs, options.max_queued_pairs)
+        )
+        state.served_models = ServedModels(
+            engine_client,
+            Checkpoint.open(args.model),
+            args.served_model_name[0],
+            folder=options.adapter_folder,
+            places=options.max_adapters,
+            largest_rank=options.max_adapter_rank,
+        )
+        for name, path in options.adapters:
+            await state.served_models.load(name, path)
+        state.online_scorer = OnlineScorer(
+            engine_client, state.served_models, state.admission, ScoreCache(options.score_cache)
+        )
+        state.telemetry.watch(state.admission)
+        lifecycle.follow(engine_client, state)
 
 
 def plugin() -> RerankPlugin:
@@ -69,78 +89,5 @@ def plugin() -> RerankPlugin:
     return RerankPlugin()
 
 
-async def read_body(raw_request: Request) -> bytes | Refusal:
-    """Return the body, or why it is not read: a dependency runs before the handler, which then waits for a disconnect."""
-    body = bytearray()
-    async for chunk in raw_request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return Refusal(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
-
-
-def refusing(field: str) -> Callable[[Handler], Handler]:
-    """Return a decorator that answers a `Refusal` with its status and `{field: sentence}`."""
-
-    def decorate(handler: Handler) -> Handler:
-        @wraps(handler)
-        async def wrapper(*args: Any, **kwargs: Any) -> JSONResponse:
-            try:
-                return await handler(*args, **kwargs)
-            except Refusal as refusal:
-                return JSONResponse({field: refusal.sentence}, refusal.status)
-
-        return wrapper
-
-    return decorate
-
-
-# The annotations of the handlers are evaluated by FastAPI; `raw_request` is the name that vLLM's decorator looks for.
-@router.post("/v1/rerank", response_model=None, responses={200: {"model": JinaResponse}})
-@while_connected
-@refusing("detail")
-async def rerank_jina(raw_request: Request, body: bytes | Refusal = Depends(read_body)) -> JSONResponse:  # noqa: B008
-    """Rank documents for a query, in Jina's shape."""
-    request = _parsed(body, JinaRequest)
-    name = _model_name(request, raw_request)
-    pairs, scored, tokens = await _scored(request, raw_request)
-    return _json(JinaResponse(model=name, usage=Usage(total_tokens=tokens), results=ranked(request, pairs, scored)))
-
-
-@router.post("/v2/rerank", response_model=None, responses={200: {"model": CohereResponse}})
-@while_connected
-@refusing("message")
-async def rerank_cohere(raw_request: Request, body: bytes | Refusal = Depends(read_body)) -> JSONResponse:  # noqa: B008
-    """Rank documents for a query, in Cohere's shape."""
-    request = _parsed(body, CohereRequest)
-    _model_name(request, raw_request)
-    pairs, scored, _ = await _scored(request, raw_request)
-    return _json(CohereResponse(id=str(uuid4()), results=ranked(request, pairs, scored)))
-
-
-def _parsed(body: bytes | Refusal, shape: type[Shape]) -> Shape:
-    if isinstance(body, Refusal):
-        raise body
-    return parse(body, shape)
-
-
-def _model_name(request: RerankRequest, raw_request: Request) -> str:
-    models = raw_request.app.state.openai_serving_models
-    name: str = models.model_name() if request.model is None else request.model
-    if not models.is_base_model(name):
-        raise Refusal(404, f"there is no model {name[:100]!r} here; {models.model_name()!r} is served")
-    return name
-
-
-async def _scored(request: RerankRequest, raw_request: Request) -> tuple[list[Pair], Distribution, int]:
-    pairs = request.pairs()
-    scorer: OnlineScorer = raw_request.app.state.online_scorer
-    try:
-        scored, tokens = await scorer.score(pairs, instruction=request.instruction)
-    except BadInput as error:
-        raise Refusal(422, str(error)) from error
-    return pairs, scored, tokens
-
-
-def _json(response: BaseModel) -> JSONResponse:
-    return JSONResponse(response.model_dump(exclude_none=True))
+def _path(route: BaseRoute) -> str:
+    return route.path if isinstance(route, Route) else ""

@@ -1,61 +1,188 @@
-"""Online scoring: pairs become distributions through an engine that serves other requests at the same time.
+"""Online scoring: a `Question` becomes an `Answer` through an engine that serves other questions at the same time.
 
-The prompts of a request are rendered and tokenized in one call on a thread, so that the event loop stays free, and all
-of them are handed to the engine at once; it batches them with everybody else's. HTTP is none of this module's business.
+The prompts of a question are rendered and tokenized in one call on a thread, so that the event loop stays free. Scores that are known
+come from the score cache; the rest waits its turn and goes to the engine at once, which batches it with everybody else's.
+HTTP is none of this module's business.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from cachetools import LRUCache
 
 from gen_rerank.bins import Distribution, Floats
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.errors import BadInput
+from gen_rerank.prompt import Encoded, Prompt
 from gen_rerank.records import Pair
+from serve.admission import Admission
+from serve.models import ServedModel, ServedModels
+from serve.question import Answer, Question, Refusal, RenderedPrompt
+
+
+@dataclass
+class Progress:
+    """What is known of a question while it is being answered, for the log line of one that fails too.
+
+    Attributes:
+        model: the served name; empty until it is found.
+        queue_seconds: how long the question waited for its turn.
+    """
+
+    model: str = ""
+    queue_seconds: float = 0.0
+
+
+class ScoreCache:
+    """Readout logits by model version and token ids, the least recently used ones dropped first.
+
+    Exact: the key is a 128-bit BLAKE2 of everything that decides the logits. Temperature and thresholds are applied afterwards.
+
+    Args:
+        capacity: how many rows of logits are kept; 0 keeps none. A row takes about 300 bytes.
+
+    Example:
+        >>> cache = ScoreCache(2)
+        >>> cache[ScoreCache.key("base", [1, 2])] = np.zeros(11, dtype=np.float32)
+        >>> ScoreCache.key("base", [1, 2]) in cache, ScoreCache.key("other", [1, 2]) in cache
+        (True, False)
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._rows: LRUCache[bytes, Floats] = LRUCache(capacity)
+
+    @staticmethod
+    def key(version: str, token_ids: Sequence[int]) -> bytes:
+        """Return the key of a prompt for a version of a model."""
+        digest = hashlib.blake2b(version.encode(), digest_size=16)
+        digest.update(array("I", token_ids).tobytes())
+        return digest.digest()
+
+    def __contains__(self, key: bytes) -> bool:
+        """Say whether a row is kept."""
+        return key in self._rows
+
+    def __len__(self) -> int:
+        """Return how many rows are kept."""
+        return len(self._rows)
+
+    def get(self, key: bytes) -> Floats | None:
+        """Return a row, or None."""
+        return self._rows.get(key)
+
+    def __setitem__(self, key: bytes, row: Floats) -> None:
+        """Keep a row."""
+        if self._rows.maxsize:
+            self._rows[key] = row
 
 
 class OnlineScorer:
-    """Scores pairs with vLLM's asynchronous engine.
+    """Scores questions with vLLM's asynchronous engine.
 
     Args:
-        engine: vLLM's `EngineClient`, which opened `checkpoint` with `engine_arguments`.
-        checkpoint: renders the prompts and corrects the logits.
+        engine: vLLM's `EngineClient`, which opened the base with `engine_arguments`.
+        models: the names that may be asked for.
+        admission: the queue in front of the engine.
+        cache: the scores that are known.
     """
 
-    def __init__(self, engine: Any, checkpoint: Checkpoint) -> None:
+    def __init__(self, engine: Any, models: ServedModels, admission: Admission, cache: ScoreCache) -> None:
         from vllm import PoolingParams
 
         self._engine = engine
-        self._checkpoint = checkpoint
+        self._models = models
+        self._admission = admission
+        self._cache = cache
         self._params = PoolingParams(task="classify", use_activation=False)
 
-    async def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> tuple[Distribution, int]:
-        """Return one distribution a pair, in order, and the number of tokens that were read.
+    async def answer(self, question: Question, progress: Progress | None = None) -> Answer:
+        """Return one distribution an item, in order.
 
-        When one prompt fails, or the caller is cancelled, the engine drops the others.
+        When one prompt fails, or the caller is cancelled, the engine drops the others. The same prompt is scored once.
 
         Raises:
-            BadInput: the query has no text.
+            Refusal: 404 for an unknown model, 422 for a query without text or a prompt that is not the template's, 413 for a
+                document that does not fit where that was asked for, 429 when too much is waiting, 503 when the engine
+                has stopped, 500 when the model's logits are no numbers.
         """
-        encoded = await asyncio.to_thread(self._checkpoint.prompt.encode, pairs, instruction=instruction)
+        progress = progress or Progress()
+        with self._models.using(question.model) as model:
+            progress.model = model.name
+            self._admission.check(len(question.items))
+            encoded = await asyncio.to_thread(_encode, model.checkpoint.prompt, question)
+            if question.refuse_cut and any(encoded.cut):
+                raise Refusal(413, f"document {encoded.cut.index(True)} does not fit the model's prompt")
+            keys = [ScoreCache.key(model.version, ids) for ids in encoded.token_ids]
+            rows = {key: row for key in set(keys) if (row := self._cache.get(key)) is not None}
+            cached = sum(key in rows for key in keys)
+            missing = {key: ids for key, ids in zip(keys, encoded.token_ids, strict=True) if key not in rows}
+            if missing:
+                async with self._admission.turn(len(missing)) as progress.queue_seconds:
+                    rows |= await self._score(model, missing)
+            return Answer(
+                model=model.name,
+                scored=_distributions(model, np.stack([rows[key] for key in keys])),
+                tokens=sum(map(len, encoded.token_ids)),
+                cached=cached,
+                cut=sum(encoded.cut),
+                thresholds=model.checkpoint.card.calibration.thresholds,
+            )
+
+    async def _score(self, model: ServedModel, prompts: dict[bytes, list[int]]) -> dict[bytes, Floats]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         request = uuid4().hex
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._logits(ids, f"rerank-{request}-{i}")) for i, ids in enumerate(encoded)]
+                tasks = {
+                    key: group.create_task(self._logits(model, ids, f"rerank-{request}-{i}"))
+                    for i, (key, ids) in enumerate(prompts.items())
+                }
         except ExceptionGroup as failures:
             # One reason is enough, and the server knows how to answer a plain exception.
-            raise failures.exceptions[0] from failures
-        card = self._checkpoint.card
-        logits = np.stack([task.result() for task in tasks])
-        scored = Distribution.from_logits(logits, temperature=card.calibration.temperature, values=card.readout.values)
-        return scored, sum(len(ids) for ids in encoded)
+            reason = failures.exceptions[0]
+            if isinstance(reason, EngineDeadError):
+                raise Refusal(503, "the engine has stopped; the server is going down") from failures
+            raise reason from failures
+        rows = {key: task.result() for key, task in tasks.items()}
+        for key, row in rows.items():
+            self._cache[key] = row
+        return rows
 
-    async def _logits(self, token_ids: list[int], request_id: str) -> Floats:
+    async def _logits(self, model: ServedModel, token_ids: list[int], request_id: str) -> Floats:
         # The engine yields once, when the prompt has been read; a cancelled task makes it abort the prompt.
-        async for output in self._engine.encode({"prompt_token_ids": token_ids}, self._params, request_id):
+        async for output in self._engine.encode(
+            {"prompt_token_ids": token_ids}, self._params, request_id, lora_request=model.lora
+        ):
             row: Floats = output.outputs.data.float().numpy()
         return row
+
+
+def _encode(prompt: Prompt, question: Question) -> Encoded:
+    """Return the token ids of all items, in order."""
+    pairs = [item for item in question.items if isinstance(item, Pair)]
+    try:
+        encoded = prompt.prepare(pairs, instruction=question.instruction, document_tokens=question.document_tokens)
+        of_pairs = iter(zip(encoded.token_ids, encoded.cut, strict=True))
+        rows = [
+            (prompt.parse(item.text), False) if isinstance(item, RenderedPrompt) else next(of_pairs)
+            for item in question.items
+        ]
+    except BadInput as error:
+        raise Refusal(422, str(error)) from error
+    return Encoded([ids for ids, _ in rows], [cut for _, cut in rows])
+
+
+def _distributions(model: ServedModel, logits: Floats) -> Distribution:
+    card = model.checkpoint.card
+    try:
+        return Distribution.from_logits(logits, temperature=card.calibration.temperature, values=card.readout.values)
+    except BadInput as error:
+        raise Refusal(500, "the model's answer is not a number; this checkpoint is broken") from error

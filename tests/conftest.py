@@ -1,8 +1,9 @@
-"""What several tests need: a tiny shop and a tiny checkpoint, made once a session from nothing."""
+"""What several tests need: a tiny shop, a tiny checkpoint and an adapter of it, made once a session from nothing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,33 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
     model.save_pretrained(folder)
     Card(readout=Readout.of(read_tokenizer(folder)), prompt=PromptSpec(max_length=128)).save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_adapter() -> Callable[[Path, Path], Path]:
+    """Writes an adapter of a checkpoint: random LoRA matrices that are not zero, on all linear layers, temperature 1.7."""
+    return _write_adapter
+
+
+def _write_adapter(base: Path, folder: Path) -> Path:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from gen_rerank.adapter import AdapterBase, AdapterCard
+    from gen_rerank.checkpoint import Calibration, Checkpoint
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
+    fingerprint = Checkpoint.open(base).fingerprint
+    AdapterCard(
+        base=AdapterBase(name=str(base), fingerprint=fingerprint), calibration=Calibration(temperature=1.7)
+    ).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of the tiny checkpoint. Do not write into it."""
+    return _write_adapter(tiny_checkpoint, tmp_path_factory.mktemp("adapter") / "shop")

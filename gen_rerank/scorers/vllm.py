@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -64,8 +64,7 @@ def engine_arguments(
     Args:
         checkpoint: a decoder with a `bins` or `yes_no` readout, in full precision or quantized by llm-compressor, or an
             encoder with a `classifier`.
-        dtype: of the weights and activations; unless given, bfloat16 for a decoder, whose head is float32 whatever this says,
-            and float32 for an encoder, whose scores would otherwise differ from `CrossEncoder`'s by up to 0.005.
+        dtype: of the weights and activations; `default_dtype` unless given.
         enforce_eager: no compilation: starts a minute earlier, computes slower.
         more: further engine arguments of vLLM; they win over ours.
 
@@ -76,8 +75,7 @@ def engine_arguments(
     context = checkpoint.config.get("max_position_embeddings")
     if context is not None and longest > int(context):
         raise BadInput(f"{checkpoint.folder}: prompts may have {longest} tokens, the model's context ends at {context}")
-    if dtype is None:
-        dtype = "float32" if checkpoint.card.readout.kind == "classifier" else "bfloat16"
+    dtype = dtype or default_dtype(checkpoint)
     arguments: dict[str, Any] = {
         "model": str(checkpoint.folder),
         "runner": "pooling",
@@ -95,23 +93,28 @@ def engine_arguments(
     if current_platform.is_cpu():
         arguments["block_size"] = _CPU_BLOCK_SIZE
         # The environment's VLLM_CPU_KVCACHE_SPACE wins over this.
-        arguments["kv_cache_memory_bytes"] = _cache_bytes(checkpoint.config, 4 if dtype == "float32" else 2)
+        arguments["kv_cache_memory_bytes"] = _cache_bytes(checkpoint, dtype)
     return arguments | more
 
 
-def lora_arguments(adapters: Sequence[Adapter]) -> dict[str, Any]:
-    """Return the further arguments with which vLLM's engine can serve adapters, all of them at once; none for none.
+def lora_arguments(rank: int, places: int = 1) -> dict[str, Any]:
+    """Return the further arguments with which vLLM's engine can serve adapters.
+
+    Args:
+        rank: the largest of an adapter.
+        places: how many adapters the engine holds at once.
 
     Raises:
-        BadInput: an adapter's rank is larger than vLLM can serve.
+        BadInput: the rank is larger than vLLM can serve.
     """
-    if not adapters:
-        return {}
-    largest = max(adapters, key=lambda adapter: adapter.rank)
-    if largest.rank > _LORA_RANKS[-1]:
-        raise BadInput(f"{largest.folder}: rank {largest.rank}; vLLM serves adapters up to rank {_LORA_RANKS[-1]}")
-    rank = next(rank for rank in _LORA_RANKS if rank >= largest.rank)
-    return {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": rank}
+    if rank > _LORA_RANKS[-1]:
+        raise BadInput(f"an adapter of rank {rank} cannot be served; vLLM takes ranks up to {_LORA_RANKS[-1]}")
+    return {
+        "enable_lora": True,
+        "max_loras": places,
+        "max_cpu_loras": places,
+        "max_lora_rank": next(known for known in _LORA_RANKS if known >= rank),
+    }
 
 
 class VllmScorer:
@@ -147,8 +150,8 @@ class VllmScorer:
 
         self.checkpoint = checkpoint if adapter is None else adapter.applied(checkpoint)
         self._params = PoolingParams(task="classify", use_activation=False)
-        adapters = [] if adapter is None else [adapter]
-        arguments = engine_arguments(checkpoint, dtype=dtype, enforce_eager=enforce_eager, **lora_arguments(adapters))
+        lora = {} if adapter is None else lora_arguments(adapter.rank)
+        arguments = engine_arguments(checkpoint, dtype=dtype, enforce_eager=enforce_eager, **lora)
         try:
             self._llm: Any = LLM(**arguments | more)
         except (RuntimeError, ValueError) as error:
@@ -207,14 +210,42 @@ class VllmScorer:
         self.close()
 
 
-def _cache_bytes(config: dict[str, Any], width: int) -> int:
-    """Return the memory of the key-value cache on a CPU: for a fixed number of tokens, or a share of the memory."""
+def token_bytes(checkpoint: Checkpoint, dtype: Dtype | None = None) -> int:
+    """Return the bytes that a token takes in the key-value cache."""
+    config = checkpoint.config
     heads = int(config["num_attention_heads"])
     head_size = int(config.get("head_dim") or config["hidden_size"] // heads)
     key_value_heads = int(config.get("num_key_value_heads") or heads)
-    token = 2 * width * int(config["num_hidden_layers"]) * key_value_heads * head_size
+    width = 4 if (dtype or default_dtype(checkpoint)) == "float32" else 2
+    return 2 * width * int(config["num_hidden_layers"]) * key_value_heads * head_size
+
+
+def dtype_of(name: str | None) -> Dtype | None:
+    """Return the type of a name that a person gave; None stays None.
+
+    Raises:
+        BadInput: it is none of the three.
+    """
+    for known in get_args(Dtype):
+        if name == known:
+            return known
+    if name is None:
+        return None
+    raise BadInput(f"--dtype {name}: choose one of {', '.join(get_args(Dtype))}")
+
+
+def default_dtype(checkpoint: Checkpoint) -> Dtype:
+    """Return bfloat16 for a decoder, whose head is float32 anyway, and float32 for an encoder.
+
+    In bfloat16 an encoder's scores would differ from `CrossEncoder`'s by up to 0.005.
+    """
+    return "float32" if checkpoint.card.readout.kind == "classifier" else "bfloat16"
+
+
+def _cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:
+    """Return the memory of the key-value cache on a CPU: for a fixed number of tokens, or a share of the memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(token * _CPU_CACHE_TOKENS, int(memory * _CPU_CACHE_SHARE))
+    return min(token_bytes(checkpoint, dtype) * _CPU_CACHE_TOKENS, int(memory * _CPU_CACHE_SHARE))
 
 
 def _overrides(checkpoint: Checkpoint) -> dict[str, Any]:

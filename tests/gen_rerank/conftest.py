@@ -1,4 +1,4 @@
-"""What tests of encoders and of adapters need: tokenizers put together as those of encoders are, and adapters with an effect."""
+"""What tests of encoders need: tokenizers put together as those of encoders are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from gen_rerank.checkpoint import Calibration, Checkpoint, read_tokenizer
+from gen_rerank.checkpoint import read_tokenizer
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: a lamp of steel 0123456789"] * 3
@@ -47,32 +47,3 @@ def _encoder_tokenizer(kind: str) -> Tokenizer:
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
     return tokenizer
-
-
-@pytest.fixture(scope="session")
-def write_adapter() -> Callable[[Path, Path], Path]:
-    """Writes an adapter of a checkpoint: random LoRA matrices that are not zero, on all linear layers, temperature 1.7."""
-    return _write_adapter
-
-
-def _write_adapter(base: Path, folder: Path) -> Path:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from gen_rerank.adapter import AdapterBase, AdapterCard
-
-    torch.manual_seed(0)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
-    fingerprint = Checkpoint.open(base).fingerprint
-    AdapterCard(
-        base=AdapterBase(name=str(base), fingerprint=fingerprint), calibration=Calibration(temperature=1.7)
-    ).save(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_adapter(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of the tiny checkpoint. Do not write into it."""
-    return _write_adapter(tiny_checkpoint, tmp_path_factory.mktemp("adapter") / "shop")

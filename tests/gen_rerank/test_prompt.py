@@ -96,9 +96,8 @@ hostile = st.lists(pieces, min_size=1, max_size=12).map("".join)
 
 def fixed_length(template: str, tokenizer: Tokenizer) -> int:
     """How many tokens the template has without any text: the smallest `max_length` is one more."""
-    return len(
-        Prompt(PromptSpec(template=template, max_length=2000), tokenizer)._tokens([dict.fromkeys(FIELDS, "")])[0]
-    )
+    prompt = Prompt(PromptSpec(template=template, max_length=2000), tokenizer)
+    return len(prompt._tokens([prompt._parts(dict.fromkeys(FIELDS, ""))])[0])
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -1,0 +1,243 @@
+"""What every request passes before a route sees it: request id, API key, limits on its body, and the record of how it ended.
+
+A pure ASGI middleware, so that a client that hangs up is still seen by the route. The body is read here, whole, within bounds of
+size, time and memory, and replayed to the application; a route therefore starts only when it has all it needs. Which
+shape an error has on a path is told by the wire formats; what is recorded is done by the telemetry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.access import Keys
+from serve.question import Refusal
+from serve.telemetry import RequestRecord, Telemetry
+
+ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
+# Probes, metrics and pages: they need no key and are not recorded.
+OPEN_PATHS = frozenset({"/health", "/ready", "/metrics", "/playground", "/openapi.json", "/docs"})
+
+OTHER = "other"
+# A client that leaves gets no response; this number, which HTTP leaves free, says so in log and metrics.
+NO_RESPONSE = 499
+
+_MOST_ID_CHARACTERS = 128
+_POLICY_VIOLATION = 1008  # of a WebSocket's close
+
+
+class Guard:
+    """The middleware.
+
+    It puts a `RequestRecord` into `scope["state"]["record"]`, which the routes fill in.
+
+    Args:
+        app: the application.
+        keys: who may ask; None lets everybody, except to the paths that need an admin.
+        telemetry: is told of every request, but for probes, metrics and pages.
+        error_for: gives the shape of a refusal's body on a path.
+        routes: the paths that are recorded by name; any other is recorded as `other`, so that clients cannot make names up.
+        max_body_bytes: the most bytes of one body.
+        max_bodies_bytes: the most bytes of all bodies that are held at once.
+        body_seconds: the time that a client has to send its body.
+
+    Example:
+        >>> guarded = Guard(
+        ...     app, keys=None, telemetry=telemetry, error_for=error_for, routes={"/v1/rerank"},
+        ...     max_body_bytes=2**20, max_bodies_bytes=2**28, body_seconds=30,
+        ... )  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys | None,
+        telemetry: Telemetry,
+        error_for: Callable[[str], Callable[[Refusal], Mapping[str, Any]]],
+        routes: Collection[str],
+        max_body_bytes: int,
+        max_bodies_bytes: int,
+        body_seconds: float,
+    ) -> None:
+        assert 0 < max_body_bytes <= max_bodies_bytes
+        self._app = app
+        self._keys = keys
+        self._telemetry = telemetry
+        self._error_for = error_for
+        self._routes = frozenset(routes)
+        self._max_body_bytes = max_body_bytes
+        self._max_bodies_bytes = max_bodies_bytes
+        self._body_seconds = body_seconds
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as ASGI asks."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket" and self._keys is not None:
+            # None of our routes is one, and vLLM's must not be a way around the keys.
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.monotonic()
+        path, headers = _path(scope), Headers(scope=scope)
+        route = path if path in self._routes else OTHER
+        record = RequestRecord(request_id=_request_id(headers), route=route, method=scope["method"])
+        scope.setdefault("state", {})["record"] = record
+        try:
+            await self._guarded(record, headers, scope, receive, _recording(record, send))
+        except Exception:
+            record.status = 500
+            raise
+        finally:
+            record.status = record.status or NO_RESPONSE
+            record.seconds = time.monotonic() - started
+            if not _is_open(path):
+                self._telemetry.finished(record)
+
+    async def _guarded(
+        self, record: RequestRecord, headers: Headers, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        path = _path(scope)
+        try:
+            if scope["method"] != "OPTIONS":  # a browser asks so, without a key, what it may send
+                record.key = self._checked_label(path, headers)
+            self._check_length(headers)
+            body = await self._read(receive)
+        except ClientDisconnect:
+            return
+        except Refusal as refusal:
+            response = JSONResponse(self._error_for(path)(refusal), refusal.status, _headers(refusal))
+            await response(scope, receive, send)
+            return
+        try:
+            await self._app(scope, _replaying(body, record, receive), send)
+        finally:
+            self._held_bytes -= len(body)
+
+    def _checked_label(self, path: str, headers: Headers) -> str:
+        """Return the label of the key that came with a request; empty where none is needed.
+
+        Raises:
+            Refusal: 401 without a valid key, 403 when an admin's is needed.
+        """
+        if self._keys is None:
+            if path in ADMIN_PATHS:
+                raise Refusal(403, "adapters can be changed by an admin only; start the server with a key file")
+            return ""
+        if _is_open(path):
+            return ""
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refusal(401, "there is no API key; send it as the header `Authorization: Bearer KEY`")
+        key = self._keys.label_of(secret.strip())
+        if key is None:
+            raise Refusal(401, "the API key is not valid here")
+        if path in ADMIN_PATHS and not key.admin:
+            raise Refusal(403, f"the API key {key.label!r} is not an admin's, and only an admin can change adapters")
+        return key.label
+
+    def _check_length(self, headers: Headers) -> None:
+        # The server below has checked that it is a number.
+        self._check_size(int(headers.get("content-length", 0)))
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body_bytes:
+            raise Refusal(413, f"the body is larger than {self._max_body_bytes} bytes")
+
+    async def _read(self, receive: Receive) -> bytes:
+        """Return the body; its bytes are counted as held, and it is for the caller to uncount them.
+
+        Raises:
+            Refusal: 413 too large, 429 too much held for all clients, 408 too slow.
+            ClientDisconnect: the client left before the end.
+        """
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    chunk = message.get("body", b"")
+                    self._check_size(len(body) + len(chunk))
+                    if self._held_bytes + len(chunk) > self._max_bodies_bytes:
+                        raise Refusal(429, "too many large requests at once; try again in a second", retry_after=1)
+                    self._held_bytes += len(chunk)
+                    body += chunk
+                    more = message.get("more_body", False)
+        except BaseException as error:  # a cancelled request holds nothing either
+            self._held_bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                raise Refusal(408, f"the body did not arrive within {self._body_seconds:g} seconds") from error
+            raise
+        return bytes(body)
+
+
+def _path(scope: Scope) -> str:
+    """Return the path below the prefix that a proxy may add."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(("/playground/", "/docs/"))
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    # It is echoed in a header and in the log.
+    if 1 <= len(given) <= _MOST_ID_CHARACTERS and given.isascii() and given.isprintable():
+        return given
+    return uuid4().hex
+
+
+def _headers(refusal: Refusal) -> dict[str, str]:
+    # The rest of the body may be on its way still: nobody will read it.
+    headers = {"Connection": "close"}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    return headers
+
+
+def _recording(record: RequestRecord, send: Send) -> Send:
+    """Return a `send` that adds the request's id to the response and keeps its status."""
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            record.status = record.status or message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = record.request_id
+        await send(message)
+
+    return wrapped
+
+
+def _replaying(body: bytes, record: RequestRecord, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body, once, and then what comes: the client's leaving, which is kept as the status."""
+    given = False
+
+    async def wrapped() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            record.status = record.status or NO_RESPONSE
+        return message
+
+    return wrapped

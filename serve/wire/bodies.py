@@ -1,0 +1,125 @@
+"""From the bytes of a body to a request model, or to a refusal of one sentence.
+
+Every sentence about a body is made here or with the helpers of this module: it says what is wrong and where, stays on one line,
+and repeats at most a few characters of what the client sent. What the fields mean is the dialects' business.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from serve.question import Question, Refusal
+
+# Unless the server was started with another limit: the most pairs of one request.
+MAX_DOCUMENTS = 1024
+
+_SHOWN = 40
+# What pydantic calls the members of our unions, at the end of an error's place.
+_KINDS = {
+    "str": "a string",
+    "dict[str,any]": "an object",
+    "list[str]": "a list of strings",
+    "list[union[str,dict[str,any]]]": "a list of documents",
+}
+
+
+class WireRequest(BaseModel, ABC):
+    """The body of a request. Fields that we do not know are ignored, as all of these services do: clients send many."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @abstractmethod
+    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
+        """Return what is asked.
+
+        Args:
+            max_documents: the most pairs that the request may have.
+
+        Raises:
+            Refusal: 422, with one sentence.
+        """
+
+
+Request = TypeVar("Request", bound=BaseModel)
+
+
+def parse(body: bytes, request: type[Request]) -> Request:
+    """Return the request in a body.
+
+    Raises:
+        Refusal: 400 when it is not JSON, 422 when a field is missing or has a wrong type.
+
+    Example:
+        >>> from serve.wire.jina import JinaRequest
+        >>> parse(b'{"query": "oak desk", "documents": ["Oak desk"]}', JinaRequest).query
+        'oak desk'
+    """
+    try:
+        content = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refusal(400, f"the body is not valid JSON: {error}") from error
+    try:
+        return request.model_validate(content)
+    except ValidationError as error:
+        raise _first_fault(error.errors(include_url=False)) from error
+
+
+def wrong_value(where: str, error: ErrorDetails) -> Refusal:
+    """Return the refusal of one value, with pydantic's reason.
+
+    Args:
+        where: it stands in the body, such as `documents.3.price`.
+        error: what pydantic found.
+    """
+    reason = error["msg"][0].lower() + error["msg"][1:]
+    return Refusal(422, f"{where}: {reason}, but it is {shown(error['input'])}")
+
+
+def shown(value: Any) -> str:
+    r"""Return how a value of the client is written in a sentence: on one line, cut.
+
+    Example:
+        >>> shown("red\ndesk")
+        "'red\\ndesk'"
+    """
+    text = repr(value[:_SHOWN]) if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def check_size(name: str, size: int, limit: int, unit: str) -> None:
+    """Refuse what is over a limit.
+
+    Raises:
+        Refusal: `size` is more than `limit`.
+    """
+    if size > limit:
+        raise Refusal(422, f"{name} has {size} {unit}; the limit is {limit}")
+
+
+def _first_fault(errors: Sequence[ErrorDetails]) -> Refusal:
+    """Return the refusal that says the first thing that is wrong with a body."""
+    first = errors[0]
+    place = _outside_unions(first)
+    where = ".".join(str(part) for part in place)
+    if not where:
+        return Refusal(422, "the body is not a JSON object")
+    if first["type"] == "missing":
+        return Refusal(422, f"{where} is missing")
+    if place != first["loc"]:
+        # Each member of a union fails by itself, at the same place.
+        kinds = dict.fromkeys(str(each["loc"][len(place)]) for each in errors if _outside_unions(each) == place)
+        return Refusal(422, f"{where} is neither {' nor '.join(_KINDS[kind] for kind in kinds)}")
+    return wrong_value(where, first)
+
+
+def _outside_unions(error: ErrorDetails) -> tuple[int | str, ...]:
+    """Return the part of an error's place that a client would recognise: it ends where a union begins."""
+    place = error["loc"]
+    inside = next((i for i, part in enumerate(place) if part in _KINDS), len(place))
+    return place[:inside]

@@ -1,0 +1,139 @@
+"""From an `Answer` to rows: what every dialect's results carry, and the ranking of one query's documents.
+
+A row has the mean, the standard deviation and the tier, and on request quantiles and the distribution. Ranking drops what is below
+`min_score`, then keeps the best `top_n`; ties stay in the order of the documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from serve.question import Answer
+from serve.wire.documents import Count, Document, QueryText, RankFields
+
+Tier = Literal["exact", "close", "irrelevant"]
+
+
+class ResultOptions(BaseModel):
+    """What a client can ask to have in each result."""
+
+    return_distribution: Annotated[
+        bool, Field(description="Add the probabilities of the eleven bins 0.0, 0.1 … 1.0.")
+    ] = False
+    return_quantiles: Annotated[
+        Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(fail_fast=True, max_length=100)] | None,
+        Field(description="Add these quantiles of the relevance.", examples=[[0.1, 0.9]]),
+    ] = None
+
+
+class RankOptions(ResultOptions):
+    """What belongs to one query, beside its documents."""
+
+    query: QueryText
+    top_n: Annotated[Count | None, Field(description="How many results to return, the best ones; absent, all.")] = None
+    min_score: Annotated[
+        float | None, Field(ge=0, le=1, description="Leave out results below this; applied before `top_n`.")
+    ] = None
+    return_documents: Annotated[bool, Field(description="Repeat each document in its result.")] = False
+    rank_fields: RankFields = None
+
+
+class Relevance(BaseModel):
+    """What the model says of one pair."""
+
+    mean: Annotated[float, Field(description="The expected relevance: the score.", ge=0, le=1)]
+    std: Annotated[float, Field(description="The standard deviation: how unsure the model is.", ge=0)]
+    tier: Annotated[Tier | None, Field(description="By the checkpoint's thresholds, where it has them.")] = None
+    quantiles: Annotated[
+        dict[str, float] | None, Field(description="By level, as asked.", examples=[{"0.1": 0.6, "0.9": 0.9}])
+    ] = None
+    distribution: Annotated[list[float] | None, Field(description="The probabilities of the eleven bins.")] = None
+
+
+class RerankResult(Relevance):
+    """One document with its relevance."""
+
+    index: Annotated[int, Field(description="The document's place in the request.")]
+    relevance_score: Annotated[float, Field(description="The mean.", ge=0, le=1)]
+    document: Annotated[dict[str, Any] | None, Field(description="The document; a string as `{text}`.")] = None
+
+
+def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)) -> list[Relevance]:
+    """Return what is known of each pair, in order.
+
+    Args:
+        options: what the client asked for.
+        answer: to the whole request.
+        rows: the part of it that is wanted.
+
+    Example:
+        >>> import numpy as np
+        >>> from gen_rerank import Distribution
+        >>> answer = Answer("base", Distribution(np.eye(11)[[9]]), 40, 0, 0, {"exact": 0.8, "close": 0.5})
+        >>> relevances(ResultOptions(), answer)[0].tier
+        'exact'
+    """
+    scored = answer.scored
+    levels = options.return_quantiles
+    quantiles = {str(level): scored[rows].quantile(level).round(1).tolist() for level in levels or ()}
+    return [
+        Relevance(
+            mean=mean,
+            std=std,
+            tier=tier(mean, answer.thresholds),
+            quantiles=None if levels is None else {level: values[i] for level, values in quantiles.items()},
+            distribution=row.tolist() if options.return_distribution else None,
+        )
+        for i, (mean, std, row) in enumerate(
+            zip(scored.mean[rows].tolist(), scored.std[rows].tolist(), scored.probabilities[rows], strict=True)
+        )
+    ]
+
+
+def best_first(rows: Sequence[Relevance]) -> list[int]:
+    """Return the places of the rows, best mean first; equal ones stay in order."""
+    return np.argsort([-row.mean for row in rows], kind="stable").tolist()
+
+
+def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[Relevance]) -> list[RerankResult]:
+    """Return the results of one query, best first.
+
+    Args:
+        options: what the client asked for.
+        documents: of this query.
+        rows: one for each of them.
+    """
+    order = best_first(rows)
+    if options.min_score is not None:
+        order = [i for i in order if at_least(rows[i].mean, options.min_score)]
+    return [
+        RerankResult(
+            **dict(rows[i]),
+            index=i,
+            relevance_score=rows[i].mean,
+            document=_echo(documents[i]) if options.return_documents else None,
+        )
+        for i in order[: options.top_n]
+    ]
+
+
+def tier(score: float, thresholds: Mapping[str, float]) -> Tier | None:
+    """Return the tier of a score; None when the checkpoint does not have both thresholds."""
+    if not {"exact", "close"} <= thresholds.keys():
+        return None
+    if at_least(score, thresholds["exact"]):
+        return "exact"
+    return "close" if at_least(score, thresholds["close"]) else "irrelevant"
+
+
+def at_least(score: float, threshold: float) -> bool:
+    """Say whether a score reaches a threshold; scores are float32, in which 0.9 is a little less than 0.9."""
+    return bool(np.float32(score) >= np.float32(threshold))
+
+
+def _echo(document: Document) -> dict[str, Any]:
+    return {"text": document} if isinstance(document, str) else document

@@ -1,0 +1,104 @@
+"""The shape of Hugging Face's text-embeddings-inference: `POST /rerank` with `texts`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import Field, RootModel
+
+from serve.question import Answer, Question, Refusal
+from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
+from serve.wire.documents import Instruction, ModelName, QueryText, check_instruction, check_query, pairs
+from serve.wire.results import Relevance, ResultOptions, best_first, relevances
+
+# Keeps the log-odds of 0 and 1 finite: ±13.8.
+_MARGIN = 1e-6
+
+
+class TeiRequest(ResultOptions, WireRequest):
+    """The body of `POST /rerank` with `texts`."""
+
+    query: QueryText
+    texts: Annotated[
+        list[str],
+        Field(
+            fail_fast=True,
+            description="What is ranked.",
+            examples=[["Oak writing desk", "Desk lamp"]],
+            json_schema_extra={"minItems": 1},
+        ),
+    ]
+    raw_scores: Annotated[bool, Field(description="Scores are log-odds of the relevance instead.")] = False
+    return_text: Annotated[bool, Field(description="Repeat each text in its result.")] = False
+    truncate: Annotated[
+        bool | None, Field(description="`false` refuses a text that does not fit; otherwise it is cut.")
+    ] = None
+    model: ModelName = None
+    instruction: Instruction = None
+
+    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
+        """Return one pair a text.
+
+        Raises:
+            Refusal: no query, no texts, too much of either, or a text without text.
+        """
+        check_query(self.query)
+        check_instruction(self.instruction)
+        check_size("texts", len(self.texts), max_documents, "entries")
+        return Question(
+            items=pairs(self.query, self.texts, place="texts"),
+            model=self.model,
+            instruction=self.instruction,
+            refuse_cut=self.truncate is False,
+        )
+
+
+class TeiResult(Relevance):
+    """One text with its relevance."""
+
+    index: Annotated[int, Field(description="The text's place in the request.")]
+    score: Annotated[float, Field(description="The mean, or its log-odds with `raw_scores`.")]
+    text: str | None = None
+
+
+class TeiResponse(RootModel[list[TeiResult]]):
+    """The answer: a bare array, best first."""
+
+
+def answer_tei(request: TeiRequest, answer: Answer) -> TeiResponse:
+    """Return the answer, best results first."""
+    rows = relevances(request, answer)
+    return TeiResponse(
+        [
+            TeiResult(
+                **dict(rows[i]),
+                index=i,
+                score=log_odds(rows[i].mean) if request.raw_scores else rows[i].mean,
+                text=request.texts[i] if request.return_text else None,
+            )
+            for i in best_first(rows)
+        ]
+    )
+
+
+def log_odds(score: float) -> float:
+    """Return the logit of a score, finite for 0 and 1 too.
+
+    Example:
+        >>> round(log_odds(0.75), 4)
+        1.0986
+    """
+    inside = min(max(score, _MARGIN), 1 - _MARGIN)
+    return math.log(inside / (1 - inside))
+
+
+def error_tei(refusal: Refusal) -> dict[str, Any]:
+    """Return the sentence and the kind of the error, by its status."""
+    if refusal.status == 429:
+        kind = "Overloaded"
+    elif refusal.status == 503:
+        kind = "Unhealthy"
+    else:
+        kind = "Validation" if refusal.status < 500 else "Backend"
+    return {"error": refusal.sentence, "error_type": kind}

@@ -1,0 +1,318 @@
+"""The playground in a real browser against the real server: what a person types is what the API answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from gen_rerank.reranker import as_product
+from serve.launch import start_server
+from serve.playground import router
+
+pytest.importorskip("vllm")
+
+CHROMIUM = shutil.which("chromium")
+# As root, and without the calls that a browser makes to its maker's hosts.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update"]
+HOSTILE = "<img src=x onerror=\"document.title='hacked'\">"
+
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+
+
+@pytest.fixture(scope="module")
+def files() -> TestClient:
+    app = FastAPI()
+    app.include_router(router)
+    return TestClient(app)
+
+
+@pytest.fixture(scope="module")
+def samples(files: TestClient) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = files.get("/playground/samples.json").json()
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/playground", "text/html; charset=utf-8"),
+        ("/playground/playground.js", "text/javascript; charset=utf-8"),
+        ("/playground/playground.css", "text/css; charset=utf-8"),
+        ("/playground/samples.json", "application/json"),
+        ("/playground/icon.svg", "image/svg+xml"),
+    ],
+)
+def test_files_are_sent_with_their_type_and_a_policy(files: TestClient, path: str, media_type: str) -> None:
+    answer = files.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert set(re.findall(r"'[a-z]+'", policy)) == {"'self'", "'none'"}
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_known_file_is_not_sent_again(files: TestClient) -> None:
+    first = files.get("/playground")
+    again = files.get("/playground", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert files.get("/playground", headers={"If-None-Match": '"other"'}).content == first.content
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "none.js", "..%2f__init__.py", "%2e%2e/launch.py"])
+def test_nothing_else_is_sent(files: TestClient, name: str) -> None:
+    assert files.get(f"/playground/{name}").status_code == 404
+
+
+def test_the_page_asks_no_other_host(files: TestClient) -> None:
+    page = files.get("/playground").text
+    parts = [page, *(files.get(f"/{path}").text for path in re.findall(r'(?:href|src)="(playground/[^"]+)"', page))]
+    parts += [files.get(f"/playground/{name}").text for name in ("products.js", "ranking.js", "samples.json")]
+    assert len(parts) == 7
+    hosts = set(re.findall(r"https?://([^/\"]+)", "".join(parts)))
+    assert hosts == {"www.w3.org"}  # the name of SVG's namespace, which nobody fetches
+    assert "innerHTML" not in "".join(parts)
+
+
+def test_samples_are_products(samples: list[dict[str, Any]]) -> None:
+    assert len(samples) >= 3
+    for sample in samples:
+        assert sample["query"].strip()
+        titles = [as_product(product).title for product in sample["products"]]
+        assert len(titles) == len(set(titles)) == 8
+
+
+@pytest.fixture(scope="module")
+def url(tiny_checkpoint: Path) -> Iterator[str]:
+    with start_server(tiny_checkpoint, served_name="tiny") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(f"{url}/playground")
+    page.wait_for_selector("#samples button")
+    page.wait_for_selector("#model option", state="attached")
+    yield page
+    page.close()
+    # What the server refuses the browser reports too; nothing else may be wrong, a breach of the policy least of all.
+    assert [line for line in said if "the server responded with a status of" not in line] == []
+
+
+def ranked(page: Page) -> None:
+    """Press Enter in the query, and wait for the answer."""
+    page.press("#query", "Enter")
+    page.wait_for_selector(".ranking, #trouble:not([hidden])")
+
+
+def rows(page: Page, column: int = 0) -> list[dict[str, Any]]:
+    """Return what a person sees of a ranking."""
+    read = """list => Array.from(list.children, row => ({
+        index: Number(row.dataset.index), position: row.querySelector(".position").textContent,
+        title: row.querySelector("h3").textContent, facts: row.querySelector(".facts").textContent,
+        score: row.querySelector(".score").textContent, tier: row.querySelector(".tier")?.textContent ?? null,
+        move: row.querySelector(".move")?.textContent ?? null,
+        bars: Array.from(row.querySelectorAll("rect"), bar => Number(bar.getAttribute("height")))
+    }))"""
+    shown: list[dict[str, Any]] = page.locator(".results").nth(column).evaluate(read)
+    return shown
+
+
+@in_browser
+def test_what_is_shown_is_what_the_api_answers(page: Page, url: str, samples: list[dict[str, Any]]) -> None:
+    page.click(f"#samples button:has-text('{samples[1]['name']}')")
+    assert page.input_value("#query") == samples[1]["query"]
+    assert page.text_content("#count") == "8 products, read as JSON Lines"
+    page.fill("#query", "oak desk please")
+    page.fill("#top", "5")
+    page.fill("#instruction", "Rate the desks.")
+    ranked(page)
+    body = {"model": "tiny", "query": "oak desk please", "documents": samples[1]["products"], "top_n": 5}
+    body |= {"instruction": "Rate the desks.", "return_distribution": True}
+    answer = httpx.post(f"{url}/v1/rerank", json=body, timeout=60).json()
+    shown = rows(page)
+    assert [row["index"] for row in shown] == [result["index"] for result in answer["results"]]
+    highest = max(max(result["distribution"]) for result in answer["results"])
+    for place, (row, result) in enumerate(zip(shown, answer["results"], strict=True), start=1):
+        product = samples[1]["products"][result["index"]]
+        assert (row["position"], row["title"], row["move"]) == (str(place), product["title"], None)
+        assert row["facts"].startswith(f"{product['brand']} · {product['price']:.2f}"[: len(row["facts"])])
+        score, std = map(float, row["score"].split(" ± "))
+        assert score == pytest.approx(result["relevance_score"], abs=6e-4)
+        assert std == pytest.approx(result["std"], abs=6e-4)
+        assert row["tier"] == result.get("tier")
+        assert row["bars"] == pytest.approx([max(1.0, 34 * p / highest) for p in result["distribution"]], abs=0.01)
+    assert re.fullmatch(rf"\d+ ms · {answer['usage']['total_tokens']:,} tokens", page.text_content(".head .note"))
+
+
+@in_browser
+def test_two_models_stand_side_by_side(page: Page, url: str) -> None:
+    names = [model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]]
+    page.select_option("#other", names[-1])
+    ranked(page)
+    assert page.locator(".head h2").all_text_contents() == [names[0], names[-1]]
+    left, right = rows(page, 0), rows(page, 1)
+    assert all(row["move"] is None for row in left)
+    before = [row["index"] for row in left]
+    for place, row in enumerate(right):
+        up = before.index(row["index"]) - place
+        assert row["move"] == ("=" if up == 0 else f"{'▲' if up > 0 else '▼'}{abs(up)}")
+    boxes = [page.locator(".ranking").nth(column).bounding_box() for column in (0, 1)]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+
+
+@in_browser
+def test_a_move_is_counted_from_the_other_ranking(page: Page) -> None:
+    """The real drawing on an answer made by hand: 0 and 1 change places, 2 was not in the other's top."""
+    moves = page.evaluate(
+        """async () => {
+        const { drawRanking } = await import("/playground/ranking.js");
+        const result = index => ({ index, relevance_score: 0.5, std: 0.1, tier: "close", distribution: [0.5, 0.5] });
+        const given = order => ({ model: "m", tokens: 1, milliseconds: 1, results: order.map(result) });
+        const [, list] = drawRanking({ documents: ["a", "b", "c"] }, given([1, 0, 2]), given([0, 1]), 1);
+        return Array.from(list.querySelectorAll(".move"), mark => [mark.textContent, mark.getAttribute("aria-label")])
+          .concat([[list.querySelector(".tier").className, list.querySelector("rect title").textContent]]);
+    }"""
+    )
+    assert moves == [
+        ["▲1", "1 higher than by m"],
+        ["▼1", "1 lower than by m"],
+        ["new", "not in the ranking of m"],
+        ["tier close", "0.0: 50.0%"],
+    ]
+
+
+@in_browser
+def test_a_hostile_title_is_text(page: Page) -> None:
+    product = {"title": HOSTILE, "brand": HOSTILE, "attributes": {HOSTILE: HOSTILE}}
+    page.fill("#products", json.dumps(product))
+    page.fill("#query", HOSTILE)
+    ranked(page)
+    assert [row["title"] for row in rows(page)] == [HOSTILE]
+    assert HOSTILE in page.text_content("#status")
+    assert page.locator("img").count() == 0
+    assert page.title() == "gen_rerank playground"
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("products", "note"),
+    [
+        ("red desk\n\n  oak lamp \n[New] sofa", "3 products, read as titles"),
+        ("[New] sofa\nred desk", "2 products, read as titles"),
+        ('{"title": "a"}\n\n{"title": "b"}\n', "2 products, read as JSON Lines"),
+        ('["a",\n {"title": "b"}]', "2 products, read as JSON array"),
+        ("lamp", "1 product, read as titles"),
+        ('{"title": "a"}\n\n{"title": }', "Line 3 is not valid JSON; each line holds one whole product."),
+        ('[\n{"title": "a"},\n{"title" "b"}\n]', "Line 3: the array is not valid JSON from here on."),
+        ('[\n{"title": "a"},\n]', "Line 3: the array is not valid JSON from here on."),
+        ('[\n"a",\n"b"', "Line 3: the array is not valid JSON from here on."),
+        ('["a"]\n["b"]', "Line 2: the array is not valid JSON from here on."),
+        ('["a",\n01]', "Line 2: the array is not valid JSON from here on."),
+        (
+            '[{"a": [1.5e3, true, null, {}, []],\n"b": "\\u00e9\\x"}]',
+            "Line 2: the array is not valid JSON from here on.",
+        ),
+    ],
+)
+def test_what_is_pasted_is_read_or_refused_with_its_line(page: Page, products: str, note: str) -> None:
+    page.fill("#products", products)
+    assert page.text_content("#count") == note
+    if not note[0].isdigit():
+        ranked(page)
+        assert page.text_content("#trouble") == note
+        assert page.locator(".ranking").count() == 0
+
+
+@in_browser
+@pytest.mark.parametrize(("query", "products"), [("   ", "desk"), ("desk", '[{"brand": "B"}]'), ("desk", "[]")])
+def test_the_servers_sentence_is_shown(page: Page, url: str, query: str, products: str) -> None:
+    page.fill("#query", query)
+    page.fill("#products", products)
+    ranked(page)
+    documents = json.loads(products) if products.startswith("[") else [products]
+    refused = httpx.post(f"{url}/v1/rerank", json={"query": query, "documents": documents})
+    assert refused.is_client_error
+    assert page.text_content(".ranking .trouble") == refused.json()["detail"]
+
+
+@in_browser
+def test_the_key_is_sent_and_kept_in_the_tab_only(page: Page, browser: Browser, url: str) -> None:
+    sent = []
+    page.on("request", lambda request: sent.append(request.headers.get("authorization")))
+    page.fill("#key", "secret")
+    page.press("#key", "Tab")
+    assert page.evaluate("sessionStorage.getItem('gen_rerank.key')") == "secret"
+    ranked(page)
+    assert "Bearer secret" in sent
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    page.reload()
+    assert page.input_value("#key") == "secret"
+    other = browser.new_page()
+    other.goto(f"{url}/playground")
+    assert other.input_value("#key") == ""
+    other.close()
+
+
+@in_browser
+def test_the_curl_command_is_the_request(page: Page, url: str) -> None:
+    page.fill("#query", "dad's desk")
+    page.fill("#products", "oak desk\nsteel 'lamp'")
+    page.fill("#key", "secret")
+    page.click("#curl")
+    command = shlex.split(page.input_value("#shell"))
+    assert command[:3] == ["curl", "-s", f"{url}/v1/rerank"]
+    assert "Authorization: Bearer $API_KEY" in command
+    assert "secret" not in page.input_value("#shell")
+    body = json.loads(command[-1])
+    assert (body["query"], body["documents"]) == ("dad's desk", ["oak desk", "steel 'lamp'"])
+    assert httpx.post(command[2], json=body, timeout=60).is_success
+
+
+@in_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1100])
+def test_it_fits_the_screen(page: Page, tmp_path: Path, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.select_option("#other", index=1)
+    ranked(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.screenshot(path=tmp_path / "page.png").startswith(b"\x89PNG")
+    red, green, blue = map(
+        int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
+    )
+    assert (red + green + blue > 600) == (scheme == "light")
+
+
+@in_browser
+def test_every_control_has_a_name(page: Page) -> None:
+    unnamed = """() => Array.from(document.querySelectorAll("input, select, textarea, button"))
+        .filter(control => !(control.labels?.length || control.textContent.trim() || control.ariaLabel)).length"""
+    assert page.evaluate(unnamed) == 0

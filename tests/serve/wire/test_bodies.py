@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from serve.question import Refusal
+from serve.wire import BATCH, COMPLETIONS, SCORE, TEI, Dialect, JinaRequest, parse
+from serve.wire.bodies import shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 10_000,
+        b'{"query": "\\ud800"}',
+        b"\xff",
+        b'{"top_n": NaN}',
+        b'{"top_n": -Infinity}',
+        b'{"top_n": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_body_that_is_not_json_is_400(body: bytes) -> None:
+    with pytest.raises(Refusal, match="not valid JSON") as refused:
+        parse(body, JinaRequest)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b"null", b'"query"'])
+def test_a_body_that_is_no_object_is_422(body: bytes) -> None:
+    with pytest.raises(Refusal, match="not a JSON object"):
+        parse(body, JinaRequest)
+
+
+def test_missing_fields_are_named() -> None:
+    with pytest.raises(Refusal, match=r"^documents is missing$"):
+        parse(b'{"query": "a"}', JinaRequest)
+    with pytest.raises(Refusal, match=r"^requests\.1\.query is missing$"):
+        parse(b'{"requests": [{"query": "a"}, {}], "documents": ["a"]}', BATCH.request)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "sentence"),
+    [
+        (SCORE, b'{"text_1": 3, "text_2": "a"}', "text_1 is neither a string nor a list of strings"),
+        (
+            SCORE,
+            b'{"queries": "a", "items": 3}',
+            "items is neither a string nor an object nor a list of documents",
+        ),
+        (COMPLETIONS, b'{"prompt": [[1, 2]]}', "prompt is neither a string nor a list of strings"),
+        (
+            BATCH,
+            b'{"requests": [{"query": "a", "documents": ["a", 3]}]}',
+            "requests.0.documents.1 is neither a string nor an object",
+        ),
+        (TEI, b'{"query": "a", "texts": ["a", {}]}', "texts.1: input should be a valid string, but it is {}"),
+    ],
+)
+def test_a_value_of_a_wrong_kind_is_told_what_it_may_be(dialect: Dialect, body: bytes, sentence: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(body, dialect.request)
+    assert refused.value.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "q", "documents": [' + b"1," * 1_000_000 + b"1]}",
+        b'{"query": "q", "documents": [' + b'"a",' * 1_000_000 + b'"a"]}',
+        b'{"query": "q", "documents": ["a"], "return_quantiles": [' + b"7," * 1_000_000 + b"7]}",
+        b'{"query": "q", "documents": ["a"], "rank_fields": [' + b"7," * 1_000_000 + b"7]}",
+        b'{"query": "q", "documents": [{"title": "a", "attributes": {'
+        + b",".join(b'"%d":[]' % i for i in range(100_000))
+        + b"}}]}",
+    ],
+)
+def test_a_million_faults_are_refused_as_fast_as_one(body: bytes) -> None:
+    start = time.perf_counter()
+    with pytest.raises(Refusal):
+        parse(body, JinaRequest).question()
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("value", ["a" * 1000, "\n" * 1000, ["a"] * 1000, {"a": ["b" * 99] * 99}, 10**4000, "\u2028"])
+def test_what_is_shown_is_short_and_on_one_line(value: object) -> None:
+    text = shown(value)
+    assert len(text) <= 40
+    assert len(text.splitlines()) == 1

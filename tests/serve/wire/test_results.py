@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen_rerank import Distribution
+from serve.question import Answer
+from serve.wire.results import RankOptions, ResultOptions, at_least, ranked, relevances, tier
+
+
+def answer(*bins: int, thresholds: dict[str, float] | None = None) -> Answer:
+    return Answer("tiny", Distribution(np.eye(11)[list(bins)]), 0, 0, 0, thresholds or {})
+
+
+def test_a_row_says_what_was_asked_for() -> None:
+    half = Answer("tiny", Distribution(np.array([[0.5] + [0.0] * 9 + [0.5]])), 0, 0, 0, {})
+    (plain,) = relevances(ResultOptions(), half)
+    assert plain.model_dump(exclude_none=True) == {"mean": 0.5, "std": 0.5}
+    (full,) = relevances(ResultOptions(return_distribution=True, return_quantiles=[0.25, 1]), half)
+    assert full.quantiles == {"0.25": 0.0, "1.0": 1.0}
+    assert full.distribution == [0.5] + [0.0] * 9 + [0.5]
+
+
+def test_the_part_of_an_answer_is_what_the_whole_says() -> None:
+    scored = Distribution(np.random.default_rng(0).dirichlet(np.ones(11), 9))
+    whole = Answer("tiny", scored, 0, 0, 0, {})
+    options = ResultOptions(return_distribution=True, return_quantiles=[0.1, 0.5])
+    assert relevances(options, whole, slice(2, 6)) == relevances(options, whole)[2:6]
+
+
+def test_tiers_begin_at_their_thresholds() -> None:
+    rows = relevances(ResultOptions(), answer(10, 9, 8, 5, 4, 0, thresholds={"exact": 0.9, "close": 0.5}))
+    assert [row.tier for row in rows] == ["exact", "exact", "close", "close", "irrelevant", "irrelevant"]
+    assert tier(0.9, {"exact": 0.5}) is None
+
+
+def test_ties_keep_the_order_and_top_n_comes_last() -> None:
+    rows = relevances(ResultOptions(), answer(5, 2, 9, 5))
+    documents = ["a", "b", {"title": "c", "brand": None}, "d"]
+    options = RankOptions(query="q", top_n=3, return_documents=True)
+    results = ranked(options, documents, rows)
+    assert [result.index for result in results] == [2, 0, 3]
+    assert results[0].relevance_score == pytest.approx(0.9)
+    assert [r.model_dump(exclude_none=True)["document"] for r in results] == [
+        documents[2],
+        {"text": "a"},
+        {"text": "d"},
+    ]
+    above = ranked(options.model_copy(update={"min_score": 0.6}), documents, rows)
+    assert [result.index for result in above] == [2]
+
+
+@pytest.mark.parametrize("k", range(11))
+def test_min_score_keeps_what_is_equal(k: int) -> None:
+    """In float32, 0.9 is less than 0.9: a client who asks for 0.9 means what is printed as 0.9."""
+    rows = relevances(ResultOptions(), answer(k))
+    assert ranked(RankOptions(query="q", min_score=k / 10), ["a"], rows)
+    assert at_least(rows[0].mean, k / 10)
+    assert not at_least(rows[0].mean, k / 10 + 1e-3)
+
+
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=30), st.floats(0, 1), st.integers(1, 40))
+def test_ranking_is_filter_sort_cut(bins: list[int], min_score: float, top_n: int) -> None:
+    rows = relevances(ResultOptions(), answer(*bins))
+    results = ranked(RankOptions(query="q", min_score=min_score, top_n=top_n), ["a"] * len(bins), rows)
+    kept = [i for i in range(len(bins)) if np.float32(rows[i].mean) >= np.float32(min_score)]
+    assert [r.index for r in results] == sorted(kept, key=lambda i: (-bins[i], i))[:top_n]
