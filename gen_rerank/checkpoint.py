@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, bin_columns
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt, PromptSpec
+from gen_rerank.public import ANSWERS, YES_NO, yes_no_prompt
 
 CARD = "gen_rerank.json"
 NEEDED = ("config.json", "tokenizer.json")
@@ -54,6 +55,16 @@ class Readout(BaseModel):
             BadInput: a bin token is not a single token of this tokenizer.
         """
         return cls(tokens=tokens, token_ids=tuple(single_token_id(tokenizer, token) for token in tokens))
+
+    @classmethod
+    def yes_no(cls, tokenizer: Tokenizer) -> Readout:
+        """Return the readout of a decoder that answers "no" or "yes".
+
+        Raises:
+            BadInput: an answer is not a single token of this tokenizer.
+        """
+        ids = tuple(single_token_id(tokenizer, token) for token in ANSWERS)
+        return cls(kind="yes_no", tokens=ANSWERS, token_ids=ids, values=(0.0, 1.0))
 
     @classmethod
     def classifier(cls) -> Readout:
@@ -133,7 +144,13 @@ class Checkpoint:
             raise BadInput(
                 f"{folder}: this is an adapter of {base}; pass the base as the model and this folder as --adapter"
             )
-        card = read_card(folder, Card)
+        recorded = (folder / CARD).is_file()
+        public = yes_no_prompt(name)
+        if not recorded and public is None:
+            raise BadInput(
+                f"{folder}: not a gen_rerank checkpoint, {CARD} is missing; without it only public rerankers can be "
+                f"opened, by their names: {', '.join(YES_NO)}"
+            )
         for needed in NEEDED:
             if not (folder / needed).is_file():
                 raise BadInput(f"{folder}: not a checkpoint, {needed} is missing")
@@ -141,8 +158,12 @@ class Checkpoint:
             raise BadInput(f"{folder}: not a checkpoint, it has no *.safetensors weights")
         tokenizer = read_tokenizer(folder)
         config = read_json(folder / "config.json")
-        _check_readout(folder, card.readout, tokenizer, config)
+        if recorded or public is None:
+            card = read_card(folder, Card)
         try:
+            if not recorded and public is not None:
+                card = Card(readout=Readout.yes_no(tokenizer), prompt=public)
+            _check_readout(card.readout, tokenizer, config)
             prompt = Prompt(card.prompt, tokenizer)
         except BadInput as error:
             raise BadInput(f"{folder}: {error}") from error
@@ -256,15 +277,12 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_readout(folder: Path, readout: Readout, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
-    try:
-        bin_columns(readout.values)
-        if readout.kind == "classifier":
-            _check_labels(readout, config)
-        else:
-            _check_tokens(readout, tokenizer, int(config.get("vocab_size", 0)))
-    except BadInput as error:
-        raise BadInput(f"{folder}: {error}") from error
+def _check_readout(readout: Readout, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
+    bin_columns(readout.values)
+    if readout.kind == "classifier":
+        _check_labels(readout, config)
+    else:
+        _check_tokens(readout, tokenizer, int(config.get("vocab_size", 0)))
 
 
 def _check_labels(readout: Readout, config: dict[str, Any]) -> None:

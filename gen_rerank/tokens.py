@@ -99,7 +99,6 @@ class PlainText:
         """Return how many characters of each text fit into its budget."""
         kept = {(text, budget): len(text) for text, budget in texts}
         asked = list(kept)
-        # Again, because the beginning of a text may have more tokens alone: accents that were put in order, for example.
         while asked:
             encodings = self._tokenizer.encode_batch(
                 [start[0][: kept[start]] for start in asked], add_special_tokens=False
@@ -109,7 +108,8 @@ class PlainText:
             }
             for start, encoding in long.items():
                 kept[start] = min(kept[start] - 1, *(first for first, _ in encoding.offsets[start[1] :]))
-            asked = list(long)
+            # Without its end a text may have more tokens: accents were put in another order, for example.
+            asked = [start for start in long if not start[0].isascii()]
         return kept
 
 

@@ -91,7 +91,9 @@ def serve_model(
     )
     vars(arguments).update(more)
     validate_parsed_serve_args(arguments)
-    vars(arguments).update(gen_rerank=options, gen_rerank_lifecycle=lifecycle)
+    vars(arguments).update(
+        gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle
+    )
     say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
     uvloop.run(run_server(arguments))
     if lifecycle.engine_died:

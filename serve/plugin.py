@@ -13,7 +13,6 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
-from gen_rerank.checkpoint import Checkpoint
 from serve.access import Keys
 from serve.admission import Admission
 from serve.guard import Guard
@@ -58,7 +57,7 @@ class RerankPlugin:
         """Keep what the routes need, and load the adapters that are served from the start.
 
         Raises:
-            BadInput: the model that vLLM was started with is not a checkpoint of this project, or an adapter is refused.
+            BadInput: an adapter is refused.
         """
         options: ServeOptions = args.gen_rerank
         lifecycle: Lifecycle = args.gen_rerank_lifecycle
@@ -69,7 +68,7 @@ class RerankPlugin:
         )
         state.served_models = ServedModels(
             engine_client,
-            Checkpoint.open(args.model),
+            args.gen_rerank_checkpoint,
             args.served_model_name[0],
             folder=options.adapter_folder,
             places=options.max_adapters,

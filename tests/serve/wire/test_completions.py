@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -80,6 +80,7 @@ def test_without_logprobs_there_are_none(reply: Any) -> None:
     assert reply(COMPLETIONS, {"prompt": NAMED, "logprobs": 0}, [3])["choices"][0]["logprobs"]["top_logprobs"] == [{}]
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, 11, elements=st.floats(0, 1)).filter(lambda row: row.sum() > 1e-3))
 def test_a_client_computes_the_score_from_the_logprobs(weights: Any) -> None:
     scored = Distribution((weights / weights.sum())[None])

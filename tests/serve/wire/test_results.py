@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import Distribution
@@ -61,6 +61,7 @@ def test_min_score_keeps_what_is_equal(k: int) -> None:
     assert not at_least(rows[0].mean, k / 10 + 1e-3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=30), st.floats(0, 1), st.integers(1, 40))
 def test_ranking_is_filter_sort_cut(bins: list[int], min_score: float, top_n: int) -> None:
     rows = relevances(ResultOptions(), answer(*bins))
