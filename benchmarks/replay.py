@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -114,7 +115,8 @@ class Ranker:
     def candidates(self, query: int, number: int) -> list[int]:
         """Return the products of a query, best first: drawn one after the other by popularity, none twice."""
         noise = np.random.default_rng((self._seed, query)).gumbel(size=len(self._logarithms))
-        return np.argsort(-(self._logarithms + noise))[:number].tolist()
+        best: list[int] = np.argsort(-(self._logarithms + noise))[:number].tolist()
+        return best
 
 
 def zipf(number: int, alpha: float) -> npt.NDArray[np.float64]:
@@ -124,7 +126,7 @@ def zipf(number: int, alpha: float) -> npt.NDArray[np.float64]:
         >>> zipf(2, 1.0).round(3).tolist()
         [0.667, 0.333]
     """
-    weights = np.arange(1, number + 1) ** -alpha
+    weights: npt.NDArray[np.float64] = np.power(np.arange(1.0, number + 1), -alpha)
     return weights / weights.sum()
 
 
@@ -250,7 +252,7 @@ async def play(url: str, bodies: Iterator[bytes], clients: int, candidates: int,
                 moments.append(await count())
         wall = time.perf_counter() - started
         generator = (time.process_time() - own) / wall
-    over_time = tuple(later.since(earlier) for earlier, later in zip(moments, moments[1:], strict=False))
+    over_time = tuple(later.since(earlier) for earlier, later in pairwise(moments))
     return Cell(clients, candidates, tuple(latencies), moments[-1].since(moments[0]), generator, over_time)
 
 

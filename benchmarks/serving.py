@@ -718,19 +718,21 @@ def in_own_process(step: Step, settings: Settings, folder: Path, limit: float) -
     process = context.Process(target=_child, args=(step, settings, folder, log, sending))
     process.start()
     sending.close()
+    done = Done(step, failed=f"took more than {limit:.0f} seconds; its output is in {log}")
     try:
-        if not receiving.poll(limit):
-            return Done(step, failed=f"took more than {limit:.0f} seconds; its output is in {log}")
-        return cast(Done, receiving.recv())
+        if receiving.poll(limit):
+            done = receiving.recv()
+            process.join(60)  # its engine or server stops by itself
     except EOFError:
-        return Done(step, failed=f"its process was killed, most likely for memory; its output is in {log}")
+        done = Done(step, failed=f"its process was killed, most likely for memory; its output is in {log}")
     finally:
-        process.join(60)  # its engine or server stops by itself
         if process.is_alive():
             for each in psutil.Process(process.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
             process.kill()
+            process.join()
+    return done
 
 
 def _child(step: Step, settings: Settings, folder: Path, log: Path, sending: Connection) -> None:
@@ -907,7 +909,8 @@ def percentiles(latencies: Sequence[float]) -> list[float]:
         >>> percentiles([4.0, 1.0, 2.0])
         [2.0, 4.0, 4.0]
     """
-    return np.percentile(latencies, (50, 95, 99), method="inverted_cdf").tolist()
+    slowest: list[float] = np.percentile(latencies, (95, 99), method="inverted_cdf").tolist()
+    return [statistics.median(latencies), *slowest]
 
 
 def rich_table(title: str, caption: str | None, header: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:

@@ -136,10 +136,10 @@ def export_classifier(checkpoint: Checkpoint, folder: Path) -> None:
     Its tokenizer turns (query, title) into the tokens of our prompt, so that a library which knows pairs of texts and no
     prompts reads the same tokens. It needs a tokenizer to which a word is the same wherever it stands, as ours is.
     """
-    source = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.bfloat16)
+    source = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype="auto")
     config = source.config
     config.num_labels = len(checkpoint.card.readout.token_ids)
-    model = Qwen3ForSequenceClassification(config).to(torch.bfloat16)
+    model = Qwen3ForSequenceClassification(config).to(source.dtype)
     model.model.load_state_dict(source.model.state_dict())
     rows = source.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)]
     model.score.weight.data.copy_(rows)

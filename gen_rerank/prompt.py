@@ -5,7 +5,8 @@ Training, evaluation, every backend and the server render through `Prompt`, so t
 - **Text is data.** Only the template's own control tokens become control tokens. Whatever shoppers and sellers write
   is encoded by a copy of the tokenizer that knows no control tokens, so `<|im_end|>` in a title is ordinary text.
 - **The suffix stands.** The last tokens carry the readout position. Fields are cut to fit *before* rendering: each to
-  its budget, and when the whole is still too long the description first and the query last.
+  its budget, and when the whole is still too long the description first and the query last. A title that is longer than its
+  budget goes on in the description, where there is none.
 - **A prompt is tokenized line by line**, the same in training and in serving, so that the token ids of a product's
   lines can be kept (`gen_rerank.tokens`). It has the token ids of the whole text between two control tokens.
 - **A template is identified by its hash**, which the checkpoint records.
@@ -240,7 +241,20 @@ class Prompt:
         """Return the cleaned fields of each pair; those that the checkpoint leaves out are empty."""
         left_out = dict.fromkeys((field for field in FIELDS if not self.spec.budget(field)), "")
         told = _clean(self.spec.instruction if instruction is None else instruction)
-        return [_fields(pair) | {"instruction": told} | left_out for pair in pairs]
+        rows = [_fields(pair) | {"instruction": told} | left_out for pair in pairs]
+        if self.spec.budget("description"):
+            self._continue_titles([row for row in rows if not row["description"]])
+        return rows
+
+    def _continue_titles(self, rows: Sequence[Fields]) -> None:
+        """Move what of a title is over its budget into the description: many shops send a product as one long string."""
+        heads = self._text.cut([(row["title"], self.spec.budget("title")) for row in rows])
+        for row, head in zip(rows, heads, strict=True):
+            title = row["title"]
+            if len(head) < len(title):
+                # Not in the middle of a word, where there is another place.
+                end = len(head) if title[len(head)] == " " else max(title.rfind(" ", 0, len(head)), 0) or len(head)
+                row["title"], row["description"] = title[:end].rstrip(), title[end:].strip()
 
     def _fit(self, whole: Sequence[Fields], document_tokens: int | None = None) -> tuple[list[Fields], list[list[int]]]:
         """Return the rows, cut to budgets, `document_tokens` and `max_length`, and their token ids."""

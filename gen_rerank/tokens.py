@@ -107,7 +107,7 @@ class PlainText:
                 start: encoding for start, encoding in zip(asked, encodings, strict=True) if len(encoding) > start[1]
             }
             for start, encoding in long.items():
-                kept[start] = min(kept[start] - 1, *(first for first, _ in encoding.offsets[start[1] :]))
+                kept[start] = min(kept[start] - 1, encoding.offsets[start[1]][0])
             # Without its end a text may have more tokens: accents were put in another order, for example.
             asked = [start for start in long if not start[0].isascii()]
         return kept

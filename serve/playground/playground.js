@@ -103,25 +103,29 @@ async function rank() {
     return;
   }
   busy(true);
-  const models = at.other.value ? [at.model.value, at.other.value] : [at.model.value];
   const answers = [];
   // One after the other, so that each time is the model's own.
-  for (const model of models) answers.push(await given({ ...asked, model }));
+  for (const model of at.other.value ? [at.model.value, at.other.value] : [at.model.value]) {
+    answers.push(await given({ ...asked, model }));
+  }
+  drawAnswers(asked, answers);
+  busy(false);
+}
+
+function drawAnswers(asked, answers) {
   const ranked = answers.filter((answer) => answer.results);
   const highest = Math.max(...ranked.flatMap((answer) => answer.results.flatMap((result) => result.distribution)));
-  at.rankings.replaceChildren(
-    ...answers.map((answer, column) => {
-      const article = element("article", "ranking");
-      const rival = column === 1 && answers[0].results ? answers[0] : null;
-      const parts = answer.results ? drawRanking(asked, answer, rival, highest) : drawRefusal(answer.model, answer.refused);
-      article.append(...parts);
-      return article;
-    }),
-  );
+  const articles = answers.map((answer, column) => {
+    const article = element("article", "ranking");
+    const rival = column && answers[0].results ? answers[0] : null;
+    if (answer.results) article.append(...drawRanking(asked, answer, rival, highest));
+    else article.append(...drawRefusal(answer.model, answer.refused));
+    return article;
+  });
+  at.rankings.replaceChildren(...articles);
+  at.status.textContent = ranked.length ? `“${asked.query}” · ${asked.documents.length} products` : "";
   // On a phone the rankings stand below the form.
   if (at.rankings.getBoundingClientRect().top > innerHeight / 2) at.rankings.scrollIntoView();
-  at.status.textContent = ranked.length ? `“${asked.query}” · ${asked.documents.length} products` : "";
-  busy(false);
 }
 
 /** Return what the server gave for a request, or why it gave nothing; and the time that it took, seen from here. */
@@ -140,13 +144,13 @@ async function ask(path, sent) {
   const headers = {};
   if (at.key.value.trim()) headers.Authorization = `Bearer ${at.key.value.trim()}`;
   if (sent) headers["Content-Type"] = "application/json";
-  let response;
+  let response, text;
   try {
     response = await fetch(path, { method: sent ? "POST" : "GET", headers, body: sent && JSON.stringify(sent) });
+    text = await response.text();
   } catch {
     throw new Refused("The server cannot be reached.");
   }
-  const text = await response.text();
   if (response.ok) return JSON.parse(text);
   throw new Refused(reason(text) || `The server answered with status ${response.status}.`);
 }

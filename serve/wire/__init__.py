@@ -1,7 +1,7 @@
-"""The wire formats: bodies of the services that people's clients speak to become a `Question`, an `Answer` becomes theirs.
+"""The wire formats: a body of a service that people's clients know becomes a `Question`, an `Answer` becomes its reply.
 
-Everything that a client can do wrong in a body is found here and becomes a `Refusal` of one sentence. What runs the model, and how
-requests travel, is elsewhere.
+Everything that a client can do wrong in a body is found here and becomes a `Refusal` of one sentence. What runs the
+model, and how requests travel, is elsewhere.
 """
 
 from serve.question import Refusal

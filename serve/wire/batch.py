@@ -1,6 +1,7 @@
 """Our own shape for many queries in one request: `POST /v1/rerank/batch`.
 
-Each entry is a query with its documents, or with those that all entries share; the answer has one ranking an entry, in order.
+Each entry is a query with its documents, or with those that all entries share; the answer has one ranking an entry, in
+order.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from gen_rerank.records import Pair
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
 from serve.wire.documents import (
-    Count,
     Document,
     DocumentList,
+    DocumentTokens,
     Instruction,
     ModelName,
     check_instruction,
@@ -48,15 +49,14 @@ class BatchRequest(WireRequest):
     documents: Annotated[DocumentList | None, Field(description="For the entries that have none of their own.")] = None
     model: ModelName = None
     instruction: Instruction = None
-    max_tokens_per_doc: Annotated[
-        Count | None, Field(description="The most tokens of each document that are read, within the checkpoint's own.")
-    ] = None
+    max_tokens_per_doc: DocumentTokens = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return the pairs of all entries, one entry after the other.
 
         Raises:
-            Refusal: no entries, an entry without a query or documents, too many pairs, or a document that is not a product.
+            Refusal: no entries, an entry without a query or documents, too many pairs, or a document that is not a
+                product.
         """
         check_instruction(self.instruction)
         if not self.requests:

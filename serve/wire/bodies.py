@@ -1,7 +1,7 @@
 """From the bytes of a body to a request model, or to a refusal of one sentence.
 
-Every sentence about a body is made here or with the helpers of this module: it says what is wrong and where, stays on one line,
-and repeats at most a few characters of what the client sent. What the fields mean is the dialects' business.
+Every sentence about a body is made here or with the helpers of this module: it says what is wrong and where, stays on
+one line, and repeats at most a few characters of what the client sent. What the fields mean is the dialects' business.
 """
 
 from __future__ import annotations

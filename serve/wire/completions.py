@@ -1,12 +1,13 @@
 """OpenAI's shape: `POST /v1/completions` with `max_tokens=1`, so that any OpenAI client reads the distribution.
 
-The one token of the completion is the most probable bin token, and its `top_logprobs` are the bins. A prompt is either two named parts,
+The one token of the completion is the most probable bin token, and its `top_logprobs` are the bins. A prompt is
+either two named parts,
 
     Query: oak desk
     Product: Oak writing desk
 
-(or `Document:`; a JSON object stands for a product; a first line `Instruction:` may come before), or a prompt that the client
-rendered with the checkpoint's template.
+(or `Document:`; a JSON object stands for a product; a first line `Instruction:` may come before), or a prompt that the
+client rendered with the checkpoint's template.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class CompletionRequest(WireRequest):
         """Return one item a prompt.
 
         Raises:
-            Refusal: an option that one token cannot honour, no prompts or too many, prompts with different instructions, or a
-                prompt that lacks a part.
+            Refusal: an option that one token cannot honour, no prompts or too many, prompts with different
+                instructions, or a prompt that lacks a part.
         """
         self._check_options()
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt

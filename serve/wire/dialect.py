@@ -74,7 +74,7 @@ def rerank_dialect(body: bytes) -> Dialect[Any]:
 
 
 def error_for(path: str) -> ErrorBody:
-    """Return the shape of an error for a path, where the body is not known: before it is read, or on a path of no dialect.
+    """Return the shape of an error for a path, where the body says nothing: before it is read, or elsewhere.
 
     Example:
         >>> error_for("/v2/rerank")(Refusal(401, "who are you?"))

@@ -1,7 +1,7 @@
 """Queries, instructions and documents of a body, checked; a document becomes a `Product`.
 
-A document is a string (a title), an object with a `text`, or an object with the fields of a product. With `rank_fields` it may be any
-object, of which only the named keys are read. How results look is elsewhere.
+A document is a string (a title), an object with a `text`, or an object with the fields of a product. With `rank_fields`
+it may be any object, of which only the named keys are read. How results look is elsewhere.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _TEXT_FIELDS = ("description", "brand", "category")
 
 Document = str | dict[str, Any]
 
-# The bounds are checked with sentences of our own; here they are for the readers of the OpenAPI document. Lists of documents fail
-# at the first bad entry: a report on each of a million would be worth an attack.
+# The bounds are checked with sentences of our own; here they are for the readers of the OpenAPI document. Lists fail at
+# the first bad entry: a report on each of a million would be worth an attack.
 QueryText = Annotated[
     str,
     Field(
@@ -64,6 +64,9 @@ Instruction = Annotated[
 ]
 ModelName = Annotated[str | None, Field(description="The served name of the base or of an adapter; absent, the base.")]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+DocumentTokens = Annotated[
+    Count | None, Field(description="The most tokens of each document that are read, within the checkpoint's own.")
+]
 
 
 def pairs(
@@ -132,7 +135,7 @@ def _fields(document: dict[str, Any], place: str, rank_fields: Sequence[str] | N
     """Return the fields of the product, still unchecked."""
     if not _is_finite(document):
         raise Refusal(422, f"{place} has a number that is too large")
-    known = {key: value for key, value in document.items() if value is not None}
+    known = {key: value for key, value in document.items() if not _is_absent(value)}
     if rank_fields:
         read = {key: known[key] for key in dict.fromkeys(rank_fields) if key in known}
         if not read:
@@ -187,6 +190,11 @@ def _scalar(value: Any, place: str, key: str) -> str:
             422, f"{place}: the field {shown(key)} is not a string; of a document, texts and numbers are read"
         )
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_absent(value: Any) -> bool:
+    """Say whether a field is left out: catalogs write `null` or an empty text for it."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _is_finite(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ class JinaRequest(RerankRequest):
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one pair a document; see `RerankRequest`."""
         tokens = self.max_tokens_per_doc or self.max_doc_length
-        return super(JinaRequest, self.model_copy(update={"max_tokens_per_doc": tokens})).question(max_documents)
+        return replace(super().question(max_documents), document_tokens=tokens)
 
 
 class Usage(BaseModel):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from serve.question import Answer, Question
 from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
 from serve.wire.documents import (
-    Count,
     DocumentList,
+    DocumentTokens,
     Instruction,
     ModelName,
     check_instruction,
@@ -26,9 +22,7 @@ class RerankRequest(RankOptions, WireRequest):
     documents: DocumentList
     model: ModelName = None
     instruction: Instruction = None
-    max_tokens_per_doc: Annotated[
-        Count | None, Field(description="The most tokens of each document that are read, within the checkpoint's own.")
-    ] = None
+    max_tokens_per_doc: DocumentTokens = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one pair a document.

@@ -1,7 +1,7 @@
 """From an `Answer` to rows: what every dialect's results carry, and the ranking of one query's documents.
 
-A row has the mean, the standard deviation and the tier, and on request quantiles and the distribution. Ranking drops what is below
-`min_score`, then keeps the best `top_n`; ties stay in the order of the documents.
+A row has the mean, the standard deviation and the tier, and on request quantiles and the distribution. Ranking drops
+what is below `min_score`, then keeps the best `top_n`; ties stay in the order of the documents.
 """
 
 from __future__ import annotations

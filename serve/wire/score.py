@@ -12,8 +12,8 @@ from gen_rerank.records import Pair
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
 from serve.wire.documents import (
-    Count,
     Document,
+    DocumentTokens,
     Instruction,
     ModelName,
     check_instruction,
@@ -45,15 +45,14 @@ class ScoreRequest(ResultOptions, WireRequest):
     ]
     model: ModelName = None
     instruction: Instruction = None
-    max_tokens_per_doc: Annotated[
-        Count | None, Field(description="The most tokens of each document that are read, within the checkpoint's own.")
-    ] = None
+    max_tokens_per_doc: DocumentTokens = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one pair a document.
 
         Raises:
-            Refusal: no queries or documents, too many, numbers of them that do not match, or a document that is not a product.
+            Refusal: no queries or documents, too many, numbers of them that do not match, or a document that is not a
+                product.
         """
         queries = [self.queries] if isinstance(self.queries, str) else self.queries
         documents = self.documents if isinstance(self.documents, list) else [self.documents]

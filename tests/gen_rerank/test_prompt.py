@@ -476,3 +476,29 @@ def test_an_instruction_of_another_kind_is_read(encoder_tokenizer):
     # Runs of spaces are added tokens of some tokenizers; in a prompt they are text.
     encoder = Prompt(PromptSpec(template="encoder"), encoder_tokenizer("pair_bpe"))
     assert len(encoder.parse("[CLS]oak  desk[SEP]Oak   desk[SEP]")) > 5
+
+
+def test_a_long_title_goes_on_in_the_description():
+    prompt = Prompt(PromptSpec(budgets={"title": 8, "description": 90}), byte_level())
+    text = "Oak writing desk with two drawers and a shelf for books"
+    encoded = prompt.prepare([Pair("desk", Product(product_id="1", title=text))])
+    rendered = prompt.render(Pair("desk", Product(product_id="1", title=text)))
+    head, rest = rendered.split("user\n")[1].split("\nQuery:")[0].split("\nDescription: ")
+    assert f"{head} {rest}" == text
+    assert 0 < len(byte_level().encode(head).ids) <= 8
+    assert encoded.cut == [False]
+
+
+def test_a_long_title_is_cut_where_there_is_a_description_or_no_place_for_one():
+    long = Product(product_id="1", title="oak desk " * 60, description="Sturdy.")
+    prompt = Prompt(PromptSpec(budgets={"title": 20}), byte_level())
+    assert prompt.prepare([Pair("desk", long)]).cut == [True]
+    assert "Description: Sturdy." in prompt.render(Pair("desk", long))
+    without = Prompt(PromptSpec(budgets={"title": 20, "description": 0}), byte_level())
+    assert without.prepare([Pair("desk", long.model_copy(update={"description": None}))]).cut == [True]
+
+
+def test_a_word_longer_than_the_title_is_split_where_the_budget_ends():
+    prompt = Prompt(PromptSpec(budgets={"title": 5, "description": 60}), byte_level())
+    rendered = prompt.render(Pair("desk", Product(product_id="1", title="abcdefgh")))
+    assert "\nabcde\nDescription: fgh\n" in rendered

@@ -1,6 +1,6 @@
 """The clients that people have, against the real server: one for the whole file, because it takes long to start.
 
-Whatever the client, order and scores must be those of `/v1/rerank`, and these those of the reference in plain transformers.
+Whatever the client, order and scores must be those of `/v1/rerank`, and these those of the reference in transformers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ Ranking = list[tuple[int, float]]
 
 @pytest.fixture(scope="module")
 def url(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
-    with start_server(tiny_checkpoint, "--adapter", f"shop={tiny_adapter}", served_name="tiny") as url:
+    arguments = ["--adapter", f"shop={tiny_adapter}", "--dtype", "float32", "--no-compile"]
+    with start_server(tiny_checkpoint, *arguments, served_name="tiny") as url:
         yield url
 
 
@@ -56,7 +57,7 @@ def test_the_reference(ranking: Ranking, tiny_checkpoint: Path) -> None:
     pairs = [Pair(QUERY, as_product(text)) for text in TEXTS]
     expected = TransformersScorer(Checkpoint.open(tiny_checkpoint)).score(pairs).mean.tolist()
     scores = [score for _, score in ranking]
-    assert dict(ranking) == pytest.approx(dict(enumerate(expected)), abs=0.03)
+    assert dict(ranking) == pytest.approx(dict(enumerate(expected)), abs=1e-3)
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) == len(TEXTS)
 
@@ -241,7 +242,7 @@ def test_tei(url: str, ranking: Ranking) -> None:
 def test_tei_errors(url: str) -> None:
     long = {"query": QUERY, "texts": ["desk " * 2000], "truncate": False}
     refused = httpx.post(f"{url}/rerank", json=long)
-    assert refused.status_code in (413, 422)
+    assert refused.status_code == 413
     assert refused.json()["error_type"] == "Validation"
     assert httpx.post(f"{url}/rerank", json=long | {"truncate": True}).status_code == 200
 
@@ -269,9 +270,10 @@ def test_vllm_bench(url: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
         "result-filename": "result.json",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-    command = [sys.executable, "-c", program, *arguments, "--save-result", "--disable-tqdm"]
+    command = [sys.executable, "-c", program, *arguments, "--save-result", "--save-detailed", "--disable-tqdm"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr[-2000:]
     result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["completed"], result["failed"]) == (3, 0)
+    assert result["errors"] == [""] * 3
+    assert (result["completed"], result["total_input_sequences"]) == (3, 12)
     assert result["total_input_tokens"] > 12

@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from gen_rerank.reranker import as_product
 from serve.launch import start_server
@@ -220,46 +222,45 @@ def test_a_hostile_title_is_text(page: Page) -> None:
     assert page.title() == "gen_rerank playground"
 
 
-@in_browser
-@pytest.mark.parametrize(
-    ("products", "note"),
-    [
-        ("red desk\n\n  oak lamp \n[New] sofa", "3 products, read as titles"),
-        ("[New] sofa\nred desk", "2 products, read as titles"),
-        ('{"title": "a"}\n\n{"title": "b"}\n', "2 products, read as JSON Lines"),
-        ('["a",\n {"title": "b"}]', "2 products, read as JSON array"),
-        ("lamp", "1 product, read as titles"),
-        ('{"title": "a"}\n\n{"title": }', "Line 3 is not valid JSON; each line holds one whole product."),
-        ('[\n{"title": "a"},\n{"title" "b"}\n]', "Line 3: the array is not valid JSON from here on."),
-        ('[\n{"title": "a"},\n]', "Line 3: the array is not valid JSON from here on."),
-        ('[\n"a",\n"b"', "Line 3: the array is not valid JSON from here on."),
-        ('["a"]\n["b"]', "Line 2: the array is not valid JSON from here on."),
-        ('["a",\n01]', "Line 2: the array is not valid JSON from here on."),
-        (
-            '[{"a": [1.5e3, true, null, {}, []],\n"b": "\\u00e9\\x"}]',
-            "Line 2: the array is not valid JSON from here on.",
-        ),
-    ],
-)
-def test_what_is_pasted_is_read_or_refused_with_its_line(page: Page, products: str, note: str) -> None:
-    page.fill("#products", products)
-    assert page.text_content("#count") == note
-    if not note[0].isdigit():
-        ranked(page)
-        assert page.text_content("#trouble") == note
-        assert page.locator(".ranking").count() == 0
+PASTED = [
+    ("red desk\n\n  oak lamp \n[New] sofa", "3 products, read as titles"),
+    ("[New] sofa\nred desk", "2 products, read as titles"),
+    ('{"title": "a"}\n\n{"title": "b"}\n', "2 products, read as JSON Lines"),
+    ('["a",\n {"title": "b"}]', "2 products, read as JSON array"),
+    ("lamp", "1 product, read as titles"),
+    ('{"title": "a"}\n\n{"title": }', "Line 3 is not valid JSON; each line holds one whole product."),
+    ('[\n{"title": "a"},\n{"title" "b"}\n]', "Line 3: the array is not valid JSON from here on."),
+    ('[\n{"title": "a"},\n]', "Line 3: the array is not valid JSON from here on."),
+    ('[\n"a",\n"b"', "Line 3: the array is not valid JSON from here on."),
+    ('["a"]\n["b"]', "Line 2: the array is not valid JSON from here on."),
+    ('["a",\n01]', "Line 2: the array is not valid JSON from here on."),
+    (
+        '[{"a": [1.5e3, true, null, {}, []],\n"b": "\\u00e9\\x"}]',
+        "Line 2: the array is not valid JSON from here on.",
+    ),
+]
 
 
 @in_browser
-@pytest.mark.parametrize(("query", "products"), [("   ", "desk"), ("desk", '[{"brand": "B"}]'), ("desk", "[]")])
-def test_the_servers_sentence_is_shown(page: Page, url: str, query: str, products: str) -> None:
-    page.fill("#query", query)
-    page.fill("#products", products)
-    ranked(page)
-    documents = json.loads(products) if products.startswith("[") else [products]
-    refused = httpx.post(f"{url}/v1/rerank", json={"query": query, "documents": documents})
-    assert refused.is_client_error
-    assert page.text_content(".ranking .trouble") == refused.json()["detail"]
+def test_what_is_pasted_is_read_or_refused_with_its_line(page: Page) -> None:
+    for products, note in PASTED:
+        page.fill("#products", products)
+        assert page.text_content("#count") == note
+    ranked(page)  # the last one cannot be read
+    assert page.text_content("#trouble") == PASTED[-1][1]
+    assert page.locator(".ranking").count() == 0
+
+
+@in_browser
+def test_the_servers_sentence_is_shown(page: Page, url: str) -> None:
+    for query, documents in (("   ", ["desk"]), ("desk", [{"brand": "B"}]), ("desk", [])):
+        page.fill("#query", query)
+        page.fill("#products", json.dumps(documents))
+        with page.expect_response("**/v1/rerank"):
+            page.press("#query", "Enter")
+        refused = httpx.post(f"{url}/v1/rerank", json={"query": query, "documents": documents})
+        assert refused.is_client_error
+        expect(page.locator(".ranking .trouble")).to_have_text(refused.json()["detail"])
 
 
 @in_browser
@@ -296,19 +297,16 @@ def test_the_curl_command_is_the_request(page: Page, url: str) -> None:
 
 
 @in_browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1100])
-def test_it_fits_the_screen(page: Page, tmp_path: Path, width: int, scheme: str) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme)
+def test_it_fits_the_screen(page: Page, tmp_path: Path) -> None:
     page.select_option("#other", index=1)
     ranked(page)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.screenshot(path=tmp_path / "page.png").startswith(b"\x89PNG")
-    red, green, blue = map(
-        int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
-    )
-    assert (red + green + blue > 600) == (scheme == "light")
+    for width, scheme in ((1100, "light"), (1100, "dark"), (400, "dark"), (400, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.screenshot(path=tmp_path / f"{width}-{scheme}.png").startswith(b"\x89PNG")
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", colour))) > 600) == (scheme == "light")
 
 
 @in_browser
@@ -316,3 +314,14 @@ def test_every_control_has_a_name(page: Page) -> None:
     unnamed = """() => Array.from(document.querySelectorAll("input, select, textarea, button"))
         .filter(control => !(control.labels?.length || control.textContent.trim() || control.ariaLabel)).length"""
     assert page.evaluate(unnamed) == 0
+
+
+def test_pip_installs_every_file_of_the_page() -> None:
+    """An installed package has only the files that pyproject.toml names."""
+    root = Path(__file__).parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
+    kept = patterns["*"] + patterns.get("serve.playground", [])
+    names = [path.name for path in (root / "serve" / "playground").iterdir() if path.is_file() and path.suffix != ".py"]
+    assert [name for name in names if not any(fnmatch(name, pattern) for pattern in kept)] == []

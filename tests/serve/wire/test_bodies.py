@@ -78,10 +78,10 @@ def test_a_value_of_a_wrong_kind_is_told_what_it_may_be(dialect: Dialect, body: 
     ],
 )
 def test_a_million_faults_are_refused_as_fast_as_one(body: bytes) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(Refusal):
         parse(body, JinaRequest).question()
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 @pytest.mark.parametrize("value", ["a" * 1000, "\n" * 1000, ["a"] * 1000, {"a": ["b" * 99] * 99}, 10**4000, "\u2028"])

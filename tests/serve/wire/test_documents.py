@@ -23,6 +23,7 @@ def test_a_string_is_a_title() -> None:
             {"title": "Desk", "description": "Old.", "attributes": {"text": "Solid."}},
         ),
         ({"title": "Desk", "product_id": "p1", "brand": None}, {"title": "Desk", "product_id": "p1"}),
+        ({"title": "", "text": "Desk", "brand": " "}, {"title": "Desk"}),
         (
             {"title": "Desk", "brand": "B", "price": "3.5", "attributes": {"w": 2}},
             {"title": "Desk", "brand": "B", "price": 3.5, "attributes": {"w": "2"}},
@@ -76,7 +77,8 @@ def test_rank_fields_leave_strings_alone() -> None:
         ({}, None, "documents.1 has no title"),
         ({"title": "a", "colour": "red"}, None, "unknown field 'colour'"),
         ({"title": "a", "colour": "red"}, [], "or name the fields to read in rank_fields"),
-        ({"title": ""}, None, "documents.1.title"),
+        ({"title": ""}, None, "documents.1 has no title"),
+        ({"name": " ", "colour": ""}, ["name", "colour"], "documents.1 has none of the fields that rank_fields names"),
         ({"title": ["a"]}, None, "documents.1.title"),
         ({"title": "a", "price": "cheap"}, None, "documents.1.price: input should be a valid number"),
         ({"title": "a", "price": -1}, None, "documents.1.price"),
