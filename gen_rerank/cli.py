@@ -53,6 +53,8 @@ Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
 
 
+# The groups of `serve`'s options.
+_ADAPTERS, _CLIENTS, _ENGINE = "Adapters", "Clients", "Engine (chosen for the machine unless given)"
 _SERVE_EXAMPLES = """Examples:
 
 gen-rerank serve runs/model --port 8000 --name my-shop
@@ -60,6 +62,8 @@ gen-rerank serve runs/model --port 8000 --name my-shop
 gen-rerank serve runs/model --adapter garden=runs/garden --adapter toys=runs/toys
 
 gen-rerank serve runs/model --keys keys.txt --adapter-folder runs/adapters --log requests.jsonl
+
+gen-rerank serve runs/model -- --tensor-parallel-size 2 --gpu-memory-utilization 0.5
 
 curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'
 """
@@ -277,55 +281,105 @@ def quantize(
     console.print(f"{checkpoint.folder}: {scheme}, opened and scored")
 
 
-@app.command(epilog=_SERVE_EXAMPLES)
+@app.command(epilog=_SERVE_EXAMPLES, context_settings={"allow_extra_args": True})
 def serve(
+    context: typer.Context,
     model: Model,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
     name: Annotated[str | None, typer.Option("--name", help="What clients call the model; MODEL by default.")] = None,
     adapter: Annotated[
-        list[str] | None, typer.Option("--adapter", metavar="NAME=PATH", help="Serve a LoRA adapter too; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--adapter", rich_help_panel=_ADAPTERS, metavar="NAME=PATH", help="Serve a LoRA adapter too; repeatable."
+        ),
     ] = None,
     adapter_folder: Annotated[
-        Path | None, typer.Option("--adapter-folder", help="Adapters may be loaded at run time from below this folder.")
+        Path | None,
+        typer.Option(
+            "--adapter-folder",
+            rich_help_panel=_ADAPTERS,
+            help="Adapters may be loaded at run time from below this folder.",
+        ),
     ] = None,
-    max_adapters: Annotated[int, typer.Option("--max-adapters", min=1, help="Adapters served at once.")] = 4,
-    max_adapter_rank: Annotated[int, typer.Option("--max-adapter-rank", min=1, help="The largest rank.")] = 32,
+    max_adapters: Annotated[
+        int, typer.Option("--max-adapters", rich_help_panel=_ADAPTERS, min=1, help="Adapters served at once.")
+    ] = 4,
+    max_adapter_rank: Annotated[
+        int, typer.Option("--max-adapter-rank", rich_help_panel=_ADAPTERS, min=1, help="The largest rank.")
+    ] = 32,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Who may ask: a file made by `gen-rerank add-key`.")
+        Path | None,
+        typer.Option("--keys", rich_help_panel=_CLIENTS, help="Who may ask: a file made by `gen-rerank add-key`."),
     ] = None,
-    max_documents: Annotated[int, typer.Option("--max-documents", min=1, help="Pairs of one request.")] = 1024,
-    max_body: Annotated[int, typer.Option("--max-body-mib", min=1, help="Size of one request's body.")] = 32,
+    max_documents: Annotated[
+        int, typer.Option("--max-documents", rich_help_panel=_CLIENTS, min=1, help="Pairs of one request.")
+    ] = 1024,
+    max_body: Annotated[
+        int, typer.Option("--max-body-mib", rich_help_panel=_CLIENTS, min=1, help="Size of one request's body.")
+    ] = 32,
     max_queued: Annotated[
-        int, typer.Option("--max-queued-pairs", min=1, help="Pairs waiting or being scored; past it clients get 429.")
+        int,
+        typer.Option(
+            "--max-queued-pairs",
+            rich_help_panel=_CLIENTS,
+            min=1,
+            help="Pairs waiting or being scored; past it clients get 429.",
+        ),
     ] = 16_384,
-    deadline: Annotated[float, typer.Option("--deadline", min=0.1, help="Seconds that a request may take.")] = 120.0,
+    deadline: Annotated[
+        float, typer.Option("--deadline", rich_help_panel=_CLIENTS, min=0.1, help="Seconds that a request may take.")
+    ] = 120.0,
     body_seconds: Annotated[
-        float, typer.Option("--body-timeout", min=0.1, help="Seconds that a client has to send its body.")
+        float,
+        typer.Option(
+            "--body-timeout", rich_help_panel=_CLIENTS, min=0.1, help="Seconds that a client has to send its body."
+        ),
     ] = 30.0,
-    drain: Annotated[float, typer.Option("--drain", min=0.0, help="Seconds to finish in after SIGTERM.")] = 30.0,
+    drain: Annotated[
+        float, typer.Option("--drain", rich_help_panel=_CLIENTS, min=0.0, help="Seconds to finish in after SIGTERM.")
+    ] = 30.0,
     score_cache: Annotated[
-        int, typer.Option("--score-cache", min=0, help="How many scores are remembered; 0 turns it off.")
+        int,
+        typer.Option(
+            "--score-cache", rich_help_panel=_CLIENTS, min=0, help="How many scores are remembered; 0 turns it off."
+        ),
     ] = 200_000,
     log: Annotated[
-        Path | None, typer.Option("--log", help="Where each request's line of JSON goes; stderr by default.")
+        Path | None,
+        typer.Option(
+            "--log", rich_help_panel=_CLIENTS, help="Where each request's line of JSON goes; stderr by default."
+        ),
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="Cores that compute (CPU).")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", rich_help_panel=_ENGINE, help="Cores that compute (CPU).")
+    ] = None,
     cache_gib: Annotated[
-        float | None, typer.Option("--cache-gib", help="Memory for products' keys and values.")
+        float | None, typer.Option("--cache-gib", rich_help_panel=_ENGINE, help="Memory for products' keys and values.")
     ] = None,
-    block_size: Annotated[int | None, typer.Option("--block-size", help="Tokens of a block of that cache.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of one forward pass.")] = None,
-    batch_prompts: Annotated[int | None, typer.Option("--batch-prompts", help="Prompts of one forward pass.")] = None,
+    block_size: Annotated[
+        int | None, typer.Option("--block-size", rich_help_panel=_ENGINE, help="Tokens of a block of that cache.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option("--batch-tokens", rich_help_panel=_ENGINE, help="Tokens of one forward pass.")
+    ] = None,
+    batch_prompts: Annotated[
+        int | None, typer.Option("--batch-prompts", rich_help_panel=_ENGINE, help="Prompts of one forward pass.")
+    ] = None,
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Slower start, faster scoring; chosen by size.")
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", rich_help_panel=_ENGINE, help="Slower start, faster scoring; chosen by size."
+        ),
     ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="bfloat16, float16 or float32.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", rich_help_panel=_ENGINE, help="bfloat16, float16 or float32.")
+    ] = None,
 ) -> None:
     """Serve a checkpoint to the clients people have, on vLLM's own API server.
 
     Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
-    /playground, the list of routes at /docs.
+    /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
     """
     from gen_rerank.scorers.vllm import dtype_of
     from serve.launch import EngineDied, serve_model
@@ -358,7 +412,7 @@ def serve(
         dtype=dtype_of(dtype),
     )
     try:
-        serve_model(model, host=host, port=port, options=options, choices=choices, say=_say)
+        serve_model(model, host=host, port=port, options=options, choices=choices, say=_say, vllm=context.args)
     except EngineDied as error:
         _stop(str(error), 1)
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def serve_model(
     options: ServeOptions = ServeOptions(),  # noqa: B008 - frozen
     choices: EngineChoices = EngineChoices(),  # noqa: B008 - frozen
     say: Callable[[str], None] = lambda line: None,
-    **more: Any,
+    vllm: Sequence[str] = (),
 ) -> None:
     """Serve a checkpoint until the process is told to stop (SIGTERM or SIGINT).
 
@@ -56,7 +56,7 @@ def serve_model(
         options: how clients are treated.
         choices: the engine's settings that a person chose.
         say: is given lines for the person who starts the server.
-        more: further arguments of vLLM's API server, with underscores; they win over ours.
+        vllm: further arguments of vLLM's API server, as its command line takes them; they win over ours.
 
     Raises:
         BadInput: the checkpoint, an adapter, a file or a setting is refused, or the port is taken.
@@ -77,25 +77,25 @@ def serve_model(
 
     cli_env_setup()
     lifecycle = Lifecycle(options.drain_seconds)
-    arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([])
-    vars(arguments).update(engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()))
-    if options.adapters or options.adapter_folder:
-        # One place more, so that an adapter can be replaced while all places are taken.
-        vars(arguments).update(lora_arguments(options.max_adapter_rank, options.max_adapters + 1))
-    vars(arguments).update(
+    parser = make_arg_parser(FlexibleArgumentParser(prog="gen-rerank serve MODEL --"))
+    parser.set_defaults(
+        **engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()),
+        **_lora(options),
         host=host,
         port=port,
         served_model_name=[options.name or model],
         shutdown_timeout=_ENGINE_SECONDS,
-        disable_uvicorn_access_log=True,
+        disable_uvicorn_access_log=True,  # every request has a line in our log
     )
-    vars(arguments).update(more)
+    arguments = parser.parse_args(list(vllm))
     validate_parsed_serve_args(arguments)
-    vars(arguments).update(
-        gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle
-    )
+    vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
     say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
-    uvloop.run(run_server(arguments))
+    try:
+        uvloop.run(run_server(arguments))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({reason})") from error
     if lifecycle.engine_died:
         raise EngineDied("the engine stopped by itself; its last words are above")
 
@@ -170,6 +170,13 @@ def free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _lora(options: ServeOptions) -> dict[str, Any]:
+    if not (options.adapters or options.adapter_folder):
+        return {}
+    # One place more, so that an adapter can be replaced while all places are taken.
+    return lora_arguments(options.max_adapter_rank, options.max_adapters + 1)
 
 
 def _check(checkpoint: Checkpoint, options: ServeOptions) -> None:
