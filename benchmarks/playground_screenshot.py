@@ -1,4 +1,4 @@
-"""Takes docs/playground.png: a running server's playground, a sample ranked by its first and its last model, in headless Chromium.
+"""Takes docs/playground.png: a sample ranked by a running server's first and last model, in headless Chromium.
 
     gen-rerank serve runs/demo/model --name sample-shop --adapter strict-shop=runs/results/strict/adapter
     python benchmarks/playground_screenshot.py http://127.0.0.1:8000 --out docs/playground.png

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
@@ -23,15 +23,31 @@ from serve.options import ServeOptions
 from serve.question import Answer, Question, Refusal
 from serve.scoring import OnlineScorer, Progress
 from serve.telemetry import RequestRecord
-from serve.wire import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, Dialect, error_for, parse, rerank_dialect
+from serve.wire import (
+    BATCH,
+    COHERE,
+    COMPLETIONS,
+    JINA,
+    SCORE,
+    TEI,
+    Dialect,
+    WireRequest,
+    error_for,
+    parse,
+    rerank_dialect,
+    status_for,
+)
 
 router = APIRouter(tags=["gen_rerank"])
 
 Handler = Callable[..., Awaitable[Response]]
 AnyDialect = Dialect[Any]
+Result = TypeVar("Result")
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _STARTED = int(time.time())
+# From here on a body is parsed on a thread: what may take seconds must not hold up everybody's requests.
+_LARGE_BODY = 2**16
 _MAX_TIMEOUT = 86_400.0
 _CLIENT_GONE = 499  # nginx's number; nobody is left to read it
 
@@ -120,7 +136,7 @@ async def rerank_v2(raw_request: Request, body: bytes = Depends(read_body)) -> R
 @while_connected
 async def rerank_tei(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
     """Rank texts for a query: text-embeddings-inference's shape with `texts`, Jina's with `documents`."""
-    return await _answered(raw_request, body, rerank_dialect(body))
+    return await _answered(raw_request, body, await _off_loop(body, lambda: rerank_dialect(body)))
 
 
 @router.post("/v1/rerank/batch", **documented(BATCH))
@@ -231,14 +247,23 @@ async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect) -> R
 
     async def answer() -> Response:
         options: ServeOptions = raw_request.app.state.options
-        request = parse(body, dialect.request)
-        question: Question = request.question(options.max_documents)
+        request, question = await _off_loop(body, lambda: _asked(body, dialect, options))
         record.pairs = len(question.items)
         answered = await _scored(raw_request, question, record, options)
         content = dialect.answer(request, answered)
         return Response(_JSON.dump_json(content, exclude_none=True), media_type="application/json")
 
     return await _refusing(raw_request, answer, dialect)
+
+
+async def _off_loop(body: bytes, work: Callable[[], Result]) -> Result:
+    """Do what takes long with a large body on a thread, and the rest at once."""
+    return work() if len(body) < _LARGE_BODY else await asyncio.to_thread(work)
+
+
+def _asked(body: bytes, dialect: AnyDialect, options: ServeOptions) -> tuple[WireRequest, Question]:
+    request = parse(body, dialect.request)
+    return request, request.question(options.max_documents)
 
 
 async def _scored(raw_request: Request, question: Question, record: RequestRecord, options: ServeOptions) -> Answer:
@@ -279,7 +304,8 @@ async def _refusing(
     except Refusal as refusal:
         headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
         if dialect is None:
-            return JSONResponse(error_for(raw_request.url.path)(refusal), refusal.status, headers)
+            path = raw_request.url.path
+            return JSONResponse(error_for(path)(refusal), status_for(path)(refusal), headers)
         return JSONResponse(dialect.error(refusal), dialect.status(refusal), headers)
 
 

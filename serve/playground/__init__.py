@@ -1,8 +1,9 @@
 """The playground: a page, served by the server itself, on which a person ranks products and sees each distribution.
 
-The page is three plain JavaScript modules, a style sheet and some sample shops, read from this package once; it needs no build and asks
-nobody but this server. It is a client like any other: it calls `/v1/models` and `/v1/rerank` and knows nothing else of
-the server. The files are sent with a policy that lets the browser load from here alone and run no script that stands in the page.
+The page is three plain JavaScript modules, a style sheet and some sample shops, read from this package once; it needs
+no build and asks nobody but this server. It is a client like any other: it calls `/v1/models` and `/v1/rerank` and
+knows nothing else of the server. The files are sent with a policy that lets the browser load from here alone and run
+no script that stands in the page.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
-# Fixed here, because what `mimetypes` says of .js depends on the machine, and browsers refuse a module of the wrong type.
+# Fixed here: what `mimetypes` says of .js depends on the machine, and browsers refuse a module of the wrong type.
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -28,8 +29,8 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # Kept by the browser, but asked for each time: a new version of the server shows its own page at once.

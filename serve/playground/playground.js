@@ -141,9 +141,8 @@ async function given(asked) {
 
 /** Return the server's answer: GET without a body, POST with one. Throws Refused. */
 async function ask(path, sent) {
-  const headers = {};
+  const headers = sent ? { "Content-Type": "application/json" } : {};
   if (at.key.value.trim()) headers.Authorization = `Bearer ${at.key.value.trim()}`;
-  if (sent) headers["Content-Type"] = "application/json";
   let response, text;
   try {
     response = await fetch(path, { method: sent ? "POST" : "GET", headers, body: sent && JSON.stringify(sent) });

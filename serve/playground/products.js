@@ -38,11 +38,13 @@ function oneObject(line, number) {
   }
 }
 
-const TOKEN = /\s*(?:([[{])|([\]}])|([,:])|"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)/y;
+const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/.source;
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/.source;
+const TOKEN = new RegExp(`\\s*(?:([[{])|([\\]}])|([,:])|${STRING}|${NUMBER}|true|false|null)`, "y");
 
 /**
- * Return the offset of the first token that cannot stand where it stands. JSON.parse knows it too, but most browsers don't
- * tell: their messages name a place only for some mistakes.
+ * Return the offset of the first token that cannot stand where it stands. JSON.parse knows it too, but the messages of
+ * browsers name a place only for some mistakes.
  */
 function endOfJson(text) {
   const open = []; // the brackets around, the innermost last

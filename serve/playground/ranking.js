@@ -21,7 +21,8 @@ export function drawRanking(asked, given, rival, highest) {
     list.append(row);
   });
   const heading = element("h2", "", given.model);
-  const facts = element("p", "note", `${Math.round(given.milliseconds)} ms · ${given.tokens.toLocaleString("en")} tokens`);
+  const tokens = given.tokens.toLocaleString("en");
+  const facts = element("p", "note", `${Math.round(given.milliseconds)} ms · ${tokens} tokens`);
   const head = element("div", "head");
   head.append(heading, facts);
   return [head, list];
@@ -66,7 +67,8 @@ function drawResult(product, result, place, highest) {
 
 function drawDistribution(result, highest) {
   const bins = result.distribution;
-  const drawing = svg("svg", { class: "bars", viewBox: `0 0 ${STEP * bins.length - STEP + BAR} ${HEIGHT + 6}`, role: "img" });
+  const width = STEP * (bins.length - 1) + BAR;
+  const drawing = svg("svg", { class: "bars", viewBox: `0 0 ${width} ${HEIGHT + 6}`, role: "img" });
   const likeliest = bins.indexOf(Math.max(...bins));
   drawing.setAttribute("aria-label", `most likely ${worth(likeliest, bins)}, with ${percent(bins[likeliest])}`);
   bins.forEach((probability, bin) => {
