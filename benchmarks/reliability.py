@@ -152,12 +152,23 @@ class Traffic:
     def __init__(self, model: Path, sizes: Sizes, seed: int = 0) -> None:
         self.model = model
         shop = make_sample(seed, 1000, 300)
-        products, queries = list(shop.products.values()), [query.text for query in shop.queries.values()]
+        products, judged = list(shop.products.values()), shop.by_query()
         rng = random.Random(f"{seed} traffic")
-        self._drawn = [
-            (rng.choice(queries), tuple(rng.sample(products, sizes.documents))) for _ in range(sizes.requests)
-        ]
+        self._drawn: list[tuple[str, tuple[Product, ...]]] = []
+        for _ in range(sizes.requests):
+            # Half of the candidates are judged ones, so that a request has high and low scores at places of its own.
+            query = shop.queries[rng.choice(list(judged))]
+            drawn = [shop.products[row.product_id] for row in judged[query.query_id]][: sizes.documents // 2]
+            drawn += rng.sample(products, sizes.documents - len(drawn))
+            rng.shuffle(drawn)
+            self._drawn.append((query.text, tuple(drawn)))
         self.requests = self.scored(TransformersScorer(Checkpoint.open(model)))
+
+    def least_distance(self) -> float:
+        """Return how far apart the two requests are whose scores are most alike: what a swapped answer would show at least."""
+        scores = np.array([asked.scores for asked in self.requests])
+        distances = np.abs(scores[:, None] - scores[None, :]).max(axis=2)
+        return float(distances[np.triu_indices(len(scores), 1)].min())
 
     def scored(self, scorer: TransformersScorer) -> list[Asked]:
         """Return the requests with the scores that `scorer` gives them."""
@@ -296,8 +307,7 @@ def fuzzed_requests(notes: Notes, traffic: Traffic, sizes: Sizes) -> None:
         with serving(traffic.model, "--keys", str(keys), "--adapter-folder", folder) as server:
             # The path of an adapter or of the metrics is not ours to fuzz; all that the plugin adds is, by its tag.
             schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-            operations = [found.ok() for found in schema.get_all_operations()]
-            ours = [operation for operation in operations if "gen_rerank" in operation.tags]
+            ours = [found.ok() for found in schema.get_all_operations() if "gen_rerank" in (found.ok().tags or ())]
             for operation in ours:
                 statuses: Counter[int] = Counter()
                 for mode in schemathesis.GenerationMode:
@@ -458,6 +468,8 @@ def overload(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) -> No
         outcomes = asyncio.run(open_loop(server, traffic.requests, 2 * able, seconds))
         wall = time.monotonic() - started
     statuses = Counter(outcome.status for outcome in outcomes)
+    apart = traffic.least_distance()
+    notes.wanted("two requests' scores differ by at least", apart, f"above {10 * SAME:g}", apart > 10 * SAME)
     answered = [outcome for outcome in outcomes if outcome.status == 200]
     refused = [outcome for outcome in outcomes if outcome.status == 429]
     notes.stated("capacity, pairs/s", able * documents)
@@ -534,8 +546,7 @@ def killed_engine(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) 
             notes.wanted("seconds until /health fails", unhealthy, "below 10", unhealthy < 10)
             notes.wanted("seconds until the last client knew", known, "below 10", known < 10)
             notes.wanted("seconds until the process ended", exited, "below 60", exited < 60)
-            outcomes = await asyncio.gather(*tasks)
-            return outcomes
+            return await asyncio.gather(*tasks)
 
     outcomes = asyncio.run(play())
     statuses = Counter(outcome.status for outcome in outcomes)
@@ -863,7 +874,7 @@ class OnAServer:
 NO_CACHE = ("--score-cache", "0")
 EXPERIMENTS: dict[str, Callable[[Notes, Traffic, Sizes], None]] = {
     "fuzz": fuzzed_requests,
-    "hostile": OnAServer(hostile_documents),
+    "hostile": OnAServer(hostile_documents, lambda _: NO_CACHE),
     "overload": OnAServer(
         overload,
         lambda sizes: (

@@ -1,8 +1,8 @@
 """A shop's traffic played against the real server: what the caches hold, and what load does to latency.
 
 Shoppers ask popular queries again and again, and popular products are candidates of many of them: both follow Zipf's law here. A query
-has the same candidates whenever it is asked, as a search engine would give them. A replay begins with empty caches and shows, second by
-second, how many pairs are answered and how many of them came from a cache; then, for each number of clients and of candidates, a
+has the same candidates whenever it is asked, as a search engine would give them. A replay begins with empty caches and shows over
+time how many pairs are answered and how many of them came from a cache; then, for each number of clients and of candidates, a
 catalogue that the server has not seen is played for some seconds. Clients ask again as soon as they are answered. The load
 generator is one thread of this process, whose share of a core is printed: it is taken from the server's.
 
@@ -47,6 +47,8 @@ from gen_rerank.checkpoint import Card, Checkpoint, Readout, read_tokenizer
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import PromptSpec
 from serve.launch import start_server
+
+WINDOWS = 30  # of a replay, each a point of the plot
 
 ANSWERED, CACHED = "gen_rerank_pairs_total", "gen_rerank_cached_pairs_total"
 PREFIX_TOKENS, PREFIX_HITS = "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total"
@@ -127,7 +129,8 @@ def zipf(number: int, alpha: float) -> npt.NDArray[np.float64]:
         [0.667, 0.333]
     """
     weights: npt.NDArray[np.float64] = np.power(np.arange(1.0, number + 1), -alpha)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ class Cell:
         latencies: seconds of each request.
         counted: the server's counters, from the first request to the end of the last.
         generator: the share of a core that the load generator took.
-        over_time: what was added to the counters, second by second.
+        over_time: what was added to the counters, window by window.
     """
 
     clients: int
@@ -248,7 +251,7 @@ async def play(url: str, bodies: Iterator[bytes], clients: int, candidates: int,
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(ask()) for _ in range(clients)]
             while not all(task.done() for task in asking):
-                await asyncio.wait(asking, timeout=1.0, return_when=asyncio.ALL_COMPLETED)
+                await asyncio.wait(asking, timeout=seconds / WINDOWS)
                 moments.append(await count())
         wall = time.perf_counter() - started
         generator = (time.process_time() - own) / wall
@@ -347,13 +350,15 @@ def draw(first: Cell, cells: Sequence[Cell], folder: Path) -> None:
     """Write serving-replay.png (a replay over time) and serving-load.png (the grid)."""
     from matplotlib.figure import Figure
 
-    times = np.cumsum([counts.seconds for counts in first.over_time])
+    usual = median(counts.seconds for counts in first.over_time)
+    windows = [counts for counts in first.over_time if counts.seconds > usual / 2]  # the last one may be a moment
+    times = np.cumsum([counts.seconds for counts in windows])
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    above.plot(times, [counts.pairs / counts.seconds for counts in first.over_time])
+    above.plot(times, [counts.pairs / counts.seconds for counts in windows])
     above.set(ylabel="pairs/s", ylim=(0, None), title=f"{first.clients} clients, {first.candidates} candidates")
-    below.plot(times, [100 * counts.score_hits for counts in first.over_time], label="pairs from the score cache")
-    below.plot(times, [100 * counts.prefix_share for counts in first.over_time], label="tokens from the prefix cache")
+    below.plot(times, [100 * counts.score_hits for counts in windows], label="pairs from the score cache")
+    below.plot(times, [100 * counts.prefix_share for counts in windows], label="tokens from the prefix cache")
     below.set(xlabel="seconds since the start", ylabel="%", ylim=(0, 100))
     below.legend(frameon=False)
     figure.savefig(folder / "serving-replay.png", dpi=100)
@@ -368,6 +373,10 @@ def draw(first: Cell, cells: Sequence[Cell], folder: Path) -> None:
     left.set(xlabel="clients", ylabel="pairs/s", xscale="log", ylim=(0, None))
     left.legend(frameon=False, fontsize="small")
     right.set(xlabel="clients", ylabel="p95 of a request, s", xscale="log", yscale="log")
+    for panel in (left, right):
+        panel.set_xticks(sorted({cell.clients for cell in cells}))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.minorticks_off()
     figure.savefig(folder / "serving-load.png", dpi=100)
 
 

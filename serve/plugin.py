@@ -64,7 +64,8 @@ class RerankPlugin:
         state.options = options
         # Two batches: one that is computed, and one that is ready when it is done.
         state.admission = Admission(
-            max_pairs=options.max_queued_pairs, window=min(2 * args.max_num_seqs, options.max_queued_pairs)
+            max_pairs=options.max_queued_pairs,
+            window=min(2 * args.max_num_seqs * args.data_parallel_size, options.max_queued_pairs),
         )
         state.served_models = ServedModels(
             engine_client,

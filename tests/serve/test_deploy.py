@@ -62,7 +62,7 @@ def our_metrics() -> set[str]:
 
 
 def vllm_metrics() -> set[str]:
-    """The names in vLLM's source, which is faster than importing it; counters lack the `_total` that they are shown with."""
+    """The names in vLLM's source, faster than importing it; counters lack the `_total` that they are shown with."""
     vllm = find_spec("vllm")
     if vllm is None or vllm.origin is None:
         pytest.skip("vLLM is not installed")
