@@ -695,7 +695,7 @@ def _finished(step: Step, ledger: Ledger, folder: Path, limit: float, done: list
 
 def best_peer_again(done: Sequence[Done], ways: Sequence[Way]) -> Step | None:
     """Return the second visit of the best peer, at the batch size that it had; None if none was measured."""
-    rows = [row for each in done for row in each.rows if row.row in PEERS and PEERS[row.row] in ways]
+    rows = [row for each in done for row in each.rows if row.visit == 1 and PEERS.get(row.row) in ways]
     if not rows:
         return None
     best = max(rows, key=lambda row: row.pairs_per_second)
