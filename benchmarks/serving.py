@@ -54,7 +54,18 @@ from gen_rerank.records import Pair, Product
 # Torch, transformers and vLLM are imported where they are needed: each step's process, and each of its engine's, reads this file again.
 
 Shape = Literal["0.6b", "nano"]
-Way = Literal["peak", "ours", "transformers", "cross_encoder", "generate", "query_first", "int8", "http", "profile"]
+Way = Literal[
+    "peak",
+    "ours",
+    "transformers",
+    "cross_encoder",
+    "generate",
+    "generate_defaults",
+    "query_first",
+    "int8",
+    "http",
+    "profile",
+]
 
 COLD, WARM = "ours, cold", "ours, warm products"
 INT8, INT8_WARM = "ours int8, cold", "ours int8, warm products"
@@ -62,7 +73,13 @@ QUERY_FIRST = "ours, query-first prompt, cold"
 HTTP, SATURATED = "ours over HTTP, one client, cold", "ours over HTTP, saturated, cold"
 TRANSFORMERS, CROSS_ENCODER = "transformers", "sentence-transformers CrossEncoder"
 GENERATE = "vLLM generate, log-probabilities"
-PEERS: dict[str, Way] = {TRANSFORMERS: "transformers", CROSS_ENCODER: "cross_encoder", GENERATE: "generate"}
+GENERATE_DEFAULTS = "vLLM generate, its own threads and batches"
+PEERS: dict[str, Way] = {
+    TRANSFORMERS: "transformers",
+    CROSS_ENCODER: "cross_encoder",
+    GENERATE: "generate",
+    GENERATE_DEFAULTS: "generate_defaults",
+}
 
 NANO = Path(str(files("train"))) / "bases" / "nano"
 BATCH_SIZES = (1, 4, 8, 16)
@@ -346,7 +363,7 @@ def run_step(step: Step, settings: Settings, folder: Path) -> Done:
             return Done(step, matmul=matmul_rates())
         case "transformers" | "cross_encoder":
             return Done(step, [library_row(step, settings, folder)])
-        case "generate":
+        case "generate" | "generate_defaults":
             return Done(step, [generate_row(step, settings, folder)])
         case "query_first":
             return Done(step, engine_rows(step, settings, make_model(settings, folder, "query_first"), (QUERY_FIRST,)))
@@ -441,19 +458,24 @@ def engine_plan(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
 
 
 def generate_row(step: Step, settings: Settings, folder: Path) -> Measured:
-    """Return the row of vLLM's generation, with the same plan for the machine as ours."""
+    """Return the row of vLLM's generation: with the same plan for the machine as ours, or as it comes."""
     from serving_peers import GeneratePeer
 
     checkpoint = Checkpoint.open(make_model(settings, folder))
-    arguments = engine_plan(checkpoint, settings)
+    if step.way == "generate":
+        name, arguments = GENERATE, engine_plan(checkpoint, settings)
+    else:
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "auto"  # one core is left to what is not the worker
+        name, arguments = GENERATE_DEFAULTS, {"enforce_eager": settings.compiled is False}
     workload = Workload(checkpoint.tokenizer, settings, step.visit)
     asked = Asked(workload.fresh)
     with GeneratePeer(checkpoint, **arguments) as peer:
         peer.score(workload.fresh(WARM_UP_PAIRS))
         times = timed(peer.score, iter(asked), settings)
-    flops = request_flops(checkpoint, asked.requests, PrefixCache(arguments["block_size"]))
+    # Nothing of a cold request is held, whatever the size of a block.
+    flops = request_flops(checkpoint, asked.requests, None)
     note = "eager" if arguments["enforce_eager"] else "compiled"
-    return Measured(GENERATE, step.visit, settings.candidates, 1, tuple(times), sum(times), flops, note)
+    return Measured(name, step.visit, settings.candidates, 1, tuple(times), sum(times), flops, note)
 
 
 def library_row(step: Step, settings: Settings, folder: Path) -> Measured:
@@ -771,9 +793,9 @@ class Report:
         return [row for each in self.done for row in each.rows]
 
     @property
-    def peak(self) -> float:
-        """The best rate of matrix products that was seen, FLOP/s; NaN if it was not measured."""
-        return max((rate for each in self.done for rate in each.matmul.values()), default=float("nan"))
+    def peak(self) -> float | None:
+        """The best rate of matrix products that was seen, FLOP/s; None if it was not measured."""
+        return max((rate for each in self.done for rate in each.matmul.values()), default=None)
 
     def row(self, name: str) -> Measured | None:
         """Return all visits of a row as one, or None."""
@@ -793,7 +815,7 @@ class Report:
         found = []
         if cold and peer:
             found.append(Target("cold, times the best peer", cold.pairs_per_second / peer.pairs_per_second, 1.15))
-        if cold and self.peak > 0:
+        if cold and self.peak:
             found.append(Target("cold, share of the bf16 peak", cold.flops_per_second / self.peak, 0.65))
         if warm and peer:
             found.append(Target("warm, times the best peer", warm.pairs_per_second / peer.pairs_per_second, 7.0))
@@ -818,7 +840,7 @@ class Report:
                     f"{row.pairs_per_second:.2f}",
                     *(f"{seconds:.3f}" for seconds in percentiles(row.latencies)),
                     str(len(row.latencies)),
-                    f"{row.flops_per_second / self.peak:.0%}",
+                    f"{row.flops_per_second / self.peak:.0%}" if self.peak else "–",
                     f"{row.pairs_per_second / peer.pairs_per_second:.2f}" if peer else "–",
                 ]
             )
