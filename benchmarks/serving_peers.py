@@ -21,7 +21,7 @@ from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.records import Pair, Product
 from gen_rerank.scorers.transformers import length_batches
-from gen_rerank.scorers.vllm import engine_arguments, prepare_environment
+from gen_rerank.scorers.vllm import engine_arguments
 
 # Two texts that stand nowhere else in a prompt.
 QUERY, TITLE = "zzqq", "qqzz"
@@ -89,7 +89,8 @@ class CrossEncoderPeer:
 class GeneratePeer:
     """vLLM as a text generator: one token, and the log-probabilities of the eleven bin tokens.
 
-    It has our threads, block size and prefix cache; the engine runs beside this process until the block ends.
+    It has our block size and prefix cache, and the threads of the environment that the caller has prepared; the engine runs beside
+    this process until the block ends.
 
     Args:
         checkpoint: a decoder with the `bins` readout.
@@ -99,7 +100,6 @@ class GeneratePeer:
 
     def __init__(self, checkpoint: Checkpoint, *, enforce_eager: bool = False, **more: Any) -> None:
         """Start the engine."""
-        prepare_environment()
         from vllm import LLM, SamplingParams
 
         self.checkpoint = checkpoint

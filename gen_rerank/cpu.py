@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+# Larger than an activation, so that it is not mapped by itself; never give back; ask for much at once.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 2**31 - 1, 256 << 20
 
 
 def keep_freed_memory() -> None:
@@ -22,6 +25,16 @@ def keep_freed_memory() -> None:
         mallopt = library.mallopt
     except AttributeError:  # musl has none
         return
-    mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TOP_PAD, 256 << 20)
+    mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+    mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+    mallopt(_M_TOP_PAD, _TOP_PAD)
+
+
+def children_keep_freed_memory() -> None:
+    """Do the same for processes that are started from now on, where the caller has not set it.
+
+    vLLM computes in a process of its own.
+    """
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(_MMAP_THRESHOLD))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(_TRIM_THRESHOLD))
+    os.environ.setdefault("MALLOC_TOP_PAD_", str(_TOP_PAD))

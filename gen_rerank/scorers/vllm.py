@@ -26,6 +26,7 @@ import numpy as np
 from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.cpu import children_keep_freed_memory
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair
 
@@ -51,6 +52,7 @@ def prepare_environment() -> None:
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    children_keep_freed_memory()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) <= _FEW_CORES:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 from gen_rerank import BadInput, Distribution, Pair, Product
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.scorers.vllm import prepare_environment
 
 
 def benchmark(name: str) -> ModuleType:
@@ -259,6 +260,7 @@ def test_the_cross_encoder_reads_our_tokens(nano, tmp_path):
 
 def test_generation_gives_our_scores(checkpoint, pairs, expected):
     pytest.importorskip("vllm")
+    prepare_environment()
     with peers.GeneratePeer(checkpoint, enforce_eager=True, dtype="float32") as peer:
         found = peer.score(pairs)
     assert np.abs(found.probabilities - expected.probabilities).max() < 1e-4
