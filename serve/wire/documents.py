@@ -26,7 +26,7 @@ PRODUCT_FIELDS = tuple(Product.model_fields)
 # A text field of a product that can stand in for a title that is missing.
 _TEXT_FIELDS = ("description", "brand", "category")
 
-Document = str | dict[str, Any]
+Document = Annotated[str, Field(json_schema_extra={"pattern": r"\S"})] | dict[str, Any]
 
 # The bounds are checked with sentences of our own; here they are for the readers of the OpenAPI document. Lists fail at
 # the first bad entry: a report on each of a million would be worth an attack.
