@@ -11,8 +11,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from serve.question import Refusal
 
@@ -24,17 +24,19 @@ _MOST_RETRY_SECONDS = 60
 class Admission:
     """Lets requests in by turns, within bounds.
 
-    All methods are for one event loop; nothing is shared between threads.
+    A request has a place from the moment that it is accepted until it is answered; within it, it takes a turn for what the engine
+    must compute. All methods are for one event loop; nothing is shared between threads.
 
     Args:
-        max_pairs: the most pairs that wait or run; past it a request is refused.
+        max_pairs: the most pairs that have places; past it a request is refused.
         window: pairs that run at once. The request that reaches it still gets in whole, so that a large one is never stuck.
 
     Example:
         >>> async def one_request() -> float:
         ...     admission = Admission(max_pairs=1000, window=100)
-        ...     async with admission.turn(64) as waited:
-        ...         return waited
+        ...     with admission.place(64):
+        ...         async with admission.turn(64) as waited:
+        ...             return waited
         >>> asyncio.run(one_request()) < 1
         True
     """
@@ -45,6 +47,7 @@ class Admission:
         self._window = window
         # In order of arrival; unlike a deque it gives up a cancelled waiter, wherever it stands, in one step.
         self._waiters: OrderedDict[asyncio.Future[None], int] = OrderedDict()
+        self._placed = 0
         self._waiting = 0
         self._running = 0
         self._draining = False
@@ -67,46 +70,48 @@ class Admission:
         """Whether new requests are refused because the server is about to stop."""
         return self._draining
 
-    def check(self, pairs: int) -> None:
-        """Refuse a new request for which there is no room, before work is spent on it.
+    @contextmanager
+    def place(self, pairs: int) -> Iterator[None]:
+        """Hold a place in the queue for the length of the block, from before any work is spent on a request.
 
         Args:
             pairs: of the request, at least 1 and at most `max_pairs`; the caller has refused larger ones.
 
         Raises:
-            Refusal: 503 when the server is about to stop, 429 with `retry_after` when it does not fit into the queue.
+            Refusal: 503 when the server is about to stop, 429 with `retry_after` when there is no room.
         """
+        assert 0 < pairs <= self._max_pairs
         if self._draining:
             raise Refusal(503, "the server is stopping; ask another one")
-        self._check_room(pairs)
-
-    def _check_room(self, pairs: int) -> None:
-        assert 0 < pairs <= self._max_pairs
-        if self._waiting + self._running + pairs > self._max_pairs:
+        if self._placed + pairs > self._max_pairs:
             seconds = self._retry_after()
             raise Refusal(
                 429,
-                f"{self._waiting + self._running} pairs are waiting and the limit is {self._max_pairs}; "
-                f"try again in {seconds} seconds",
+                f"{self._placed} pairs are waiting and the limit is {self._max_pairs}; try again in {seconds} seconds",
                 retry_after=seconds,
             )
+        self._placed += pairs
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._placed -= pairs
+            if not self._placed:
+                self._idle.set()
 
     @asynccontextmanager
     async def turn(self, pairs: int) -> AsyncIterator[float]:
-        """Wait until it is this request's turn, and hold its place in the window for the length of the block.
+        """Wait until it is this request's turn, and run in the window for the length of the block; only within a `place`.
 
-        A task that is cancelled, waiting or inside the block, frees its place at once.
+        A task that is cancelled, waiting or inside the block, gives its turn up at once.
 
         Args:
-            pairs: of the request, at least 1 and at most `max_pairs`; the caller has refused larger ones.
+            pairs: that need the engine, at most those of the place.
 
         Yields:
             the seconds that it waited.
-
-        Raises:
-            Refusal: 429 with `retry_after` when it does not fit into the queue.
         """
-        self._check_room(pairs)
+        assert 0 < pairs <= self._placed
         arrived = time.monotonic()
         await self._enter(pairs)
         scored = 0
@@ -117,11 +122,11 @@ class Admission:
             self._leave(pairs, scored)
 
     def drain(self) -> None:
-        """Let `check` refuse new requests from now on; those that it let pass are answered."""
+        """Give no more places from now on; the requests that have one are answered."""
         self._draining = True
 
     async def idle(self, timeout: float) -> bool:
-        """Wait until nothing waits or runs, at most `timeout` seconds; return whether that is so."""
+        """Wait until no request has a place, at most `timeout` seconds; return whether that is so."""
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
@@ -130,7 +135,6 @@ class Admission:
         return True
 
     async def _enter(self, pairs: int) -> None:
-        self._idle.clear()
         if self._running < self._window:  # then nobody waits either
             self._start(pairs)
             return
@@ -161,12 +165,10 @@ class Admission:
             if not turn.cancelled():
                 turn.set_result(None)
                 self._start(next_pairs)
-        if self._running == 0:  # then nobody waits either
-            self._idle.set()
 
     def _retry_after(self) -> int:
         """Return the seconds in which what is ahead should be done, 1 to 60; 1 when no speed is known yet."""
-        ahead = self._waiting + self._running
+        ahead = self._placed
         speed = self._speed.pairs_per_second
         seconds = math.ceil(ahead / speed) if speed > 0 else 1
         return min(max(seconds, 1), _MOST_RETRY_SECONDS)

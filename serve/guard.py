@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -31,6 +32,7 @@ OTHER = "other"
 NO_RESPONSE = 499
 
 _MOST_ID_CHARACTERS = 128
+_PIECE_BYTES = 2**16
 _POLICY_VIOLATION = 1008  # of a WebSocket's close
 
 
@@ -47,7 +49,7 @@ class Guard:
         routes: the paths that are recorded by name; any other is recorded as `other`, so that clients cannot make names up.
         max_body_bytes: the most bytes of one body.
         max_bodies_bytes: the most bytes of all bodies that are held at once.
-        body_seconds: the time that a client has to send its body.
+        body_seconds: the time that a client has to send its body, and to take each piece of its answer.
 
     Example:
         >>> guarded = Guard(
@@ -83,8 +85,8 @@ class Guard:
         """Handle one connection, as ASGI asks."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
-        elif scope["type"] == "websocket" and self._keys is not None:
-            # None of our routes is one, and vLLM's must not be a way around the keys.
+        elif scope["type"] == "websocket":
+            # None of our routes is one, and vLLM's must not be a way around the keys and the queue.
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
         else:
             await self._app(scope, receive, send)
@@ -96,7 +98,10 @@ class Guard:
         record = RequestRecord(request_id=_request_id(headers), route=route, method=scope["method"])
         scope.setdefault("state", {})["record"] = record
         try:
-            await self._guarded(record, headers, scope, receive, _recording(record, send))
+            sending = _recording(record, _in_pieces(send, self._body_seconds))
+            await self._guarded(record, headers, scope, receive, sending)
+        except TimeoutError:  # of `_in_pieces`: nobody reads the answer, and nobody would read another
+            record.status = NO_RESPONSE
         except Exception:
             record.status = 500
             raise
@@ -110,11 +115,15 @@ class Guard:
         self, record: RequestRecord, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> None:
         path = _path(scope)
+        asked_openly = _is_open(path) or scope["method"] == "OPTIONS"
         try:
-            if scope["method"] != "OPTIONS":  # a browser asks so, without a key, what it may send
+            if not asked_openly:
                 record.key = self._checked_label(path, headers)
-            self._check_length(headers)
-            body = await self._read(receive)
+            # Nobody who needs no key may fill the memory of those who have one.
+            limit = 0 if asked_openly else self._max_body_bytes
+            # The server below has checked that it is a number.
+            _check_size(int(headers.get("content-length", 0)), limit)
+            body = await self._read(receive, limit)
         except ClientDisconnect:
             return
         except Refusal as refusal:
@@ -136,8 +145,6 @@ class Guard:
             if path in ADMIN_PATHS:
                 raise Refusal(403, "adapters can be changed by an admin only; start the server with a key file")
             return ""
-        if _is_open(path):
-            return ""
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Refusal(401, "there is no API key; send it as the header `Authorization: Bearer KEY`")
@@ -148,15 +155,7 @@ class Guard:
             raise Refusal(403, f"the API key {key.label!r} is not an admin's, and only an admin can change adapters")
         return key.label
 
-    def _check_length(self, headers: Headers) -> None:
-        # The server below has checked that it is a number.
-        self._check_size(int(headers.get("content-length", 0)))
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_body_bytes:
-            raise Refusal(413, f"the body is larger than {self._max_body_bytes} bytes")
-
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, limit: int) -> bytes:
         """Return the body; its bytes are counted as held, and it is for the caller to uncount them.
 
         Raises:
@@ -172,7 +171,7 @@ class Guard:
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
                     chunk = message.get("body", b"")
-                    self._check_size(len(body) + len(chunk))
+                    _check_size(len(body) + len(chunk), limit)
                     if self._held_bytes + len(chunk) > self._max_bodies_bytes:
                         raise Refusal(429, "too many large requests at once; try again in a second", retry_after=1)
                     self._held_bytes += len(chunk)
@@ -186,10 +185,14 @@ class Guard:
         return bytes(body)
 
 
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise Refusal(413, f"the body is larger than {limit} bytes")
+
+
 def _path(scope: Scope) -> str:
-    """Return the path below the prefix that a proxy may add."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    """Return the path below the prefix that a proxy may add, by the same rule as the router's."""
+    return get_route_path(scope)
 
 
 def _is_open(path: str) -> bool:
@@ -222,6 +225,27 @@ def _recording(record: RequestRecord, send: Send) -> Send:
             record.status = record.status or message["status"]
             MutableHeaders(scope=message)["X-Request-Id"] = record.request_id
         await send(message)
+
+    return wrapped
+
+
+def _in_pieces(send: Send, seconds: float) -> Send:
+    """Return a `send` that gives a body in pieces, each only when the client has taken what came before.
+
+    A client that does not read for `seconds` is let go: its answer must not stay in memory. The server, which waits between two
+    pieces, closes a connection whose response is not complete.
+    """
+
+    async def wrapped(message: Message) -> None:
+        body = message.get("body", b"")
+        if message["type"] != "http.response.body" or len(body) <= _PIECE_BYTES:
+            await send(message)
+            return
+        for start in range(0, len(body), _PIECE_BYTES):
+            end = start + _PIECE_BYTES
+            more = end < len(body) or message.get("more_body", False)
+            async with asyncio.timeout(seconds):
+                await send({"type": "http.response.body", "body": body[start:end], "more_body": more})
 
     return wrapped
 

@@ -14,10 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from prometheus_client import CollectorRegistry
 
 from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Checkpoint
@@ -27,11 +30,17 @@ from serve.access import Keys
 from serve.lifecycle import Lifecycle
 from serve.machine import EngineChoices, plan
 from serve.options import ServeOptions
+from serve.telemetry import Telemetry
 
 _HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
+# They add routes of vLLM's that pass by our keys, our adapter folder and our queue.
+_BACK_DOORS = ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE")
+# What we rely on; a person chooses these by our own options.
+_OURS = ("model", "runner", "convert", "hf_overrides", "enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")
 # How long vLLM waits for its engine to exit by itself once all requests are answered, and how long we wait for vLLM.
 _ENGINE_SECONDS = 30
+_SEND_SECONDS = 5
 _EXIT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _LOG_LINES = 15
@@ -65,6 +74,8 @@ def serve_model(
     checkpoint = Checkpoint.open(model)
     _check(checkpoint, options)
     _check_address(host, port)
+    for switch in _BACK_DOORS:
+        os.environ.pop(switch, None)
     os.environ["VLLM_PLUGINS"] = _with_our_plugin(os.environ.get("VLLM_PLUGINS"))
     planned = plan(checkpoint, choices)
     for name, choice in planned.lines():
@@ -88,11 +99,15 @@ def serve_model(
         disable_uvicorn_access_log=True,  # every request has a line in our log
     )
     arguments = parser.parse_args(list(vllm))
+    _check_vllm(arguments, engine_arguments(checkpoint, dtype=choices.dtype) | _lora(options))
     validate_parsed_serve_args(arguments)
     vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
     say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
     try:
-        uvloop.run(run_server(arguments))
+        # h11, because the other parser has no limit on headers; in the seconds, answers that are ready are sent.
+        uvloop.run(run_server(arguments, http="h11", timeout_graceful_shutdown=_SEND_SECONDS))
+    except BadInput:
+        raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({reason})") from error
@@ -172,6 +187,15 @@ def free_port() -> int:
         return port
 
 
+def _check_vllm(arguments: Namespace, ours: dict[str, Any]) -> None:
+    """Refuse arguments of vLLM's that would contradict ours."""
+    if arguments.lora_modules:
+        raise BadInput("--lora-modules would pass by the checks of adapters; use --adapter NAME=PATH")
+    for name in _OURS:
+        if name in ours and getattr(arguments, name) != ours[name]:
+            raise BadInput(f"--{name.replace('_', '-')} is chosen by gen-rerank and cannot be given to vLLM")
+
+
 def _lora(options: ServeOptions) -> dict[str, Any]:
     if not (options.adapters or options.adapter_folder):
         return {}
@@ -183,6 +207,8 @@ def _check(checkpoint: Checkpoint, options: ServeOptions) -> None:
     """Refuse now what would otherwise be refused after the engine has started, a minute later."""
     if options.keys is not None:
         Keys.read(options.keys)
+    if options.log is not None:
+        Telemetry(options.log, registry=CollectorRegistry()).close()
     if options.adapter_folder is not None and not options.adapter_folder.is_dir():
         raise BadInput(f"--adapter-folder {options.adapter_folder}: no such folder")
     if len(options.adapters) > options.max_adapters:

@@ -41,16 +41,18 @@ class Lifecycle:
 
         def stop() -> None:
             if stopping.is_set():  # asked twice: now
+                engine.vllm_config.shutdown_timeout = 0
                 state.server.should_exit = state.server.force_exit = True
             stopping.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        while not stopping.is_set() and not engine.errored:
-            await asyncio.sleep(_POLL_SECONDS)
-        if engine.errored:
-            self.engine_died = True
-            return
-        state.admission.drain()
-        await state.admission.idle(self.drain_seconds)
-        state.server.should_exit = True
+        try:
+            while not stopping.is_set() and not engine.errored:
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:  # the server may have ended, and this task with it, between two looks
+            self.engine_died = engine.errored and not stopping.is_set()
+        if not self.engine_died:
+            state.admission.drain()
+            await state.admission.idle(self.drain_seconds)
+            state.server.should_exit = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from gen_rerank.errors import BadInput
 from serve.question import Refusal
 
 _SHOWN = 100
+_POLL_SECONDS = 0.05
 
 
 @dataclass
@@ -135,12 +136,15 @@ class ServedModels:
 
         async with self._changing:
             self._check_name(name, replace)
-            adapter = await asyncio.to_thread(Adapter.open, path, self.base.checkpoint)
+            adapter = await asyncio.to_thread(_opened, path, self.base.checkpoint)
             if adapter.rank > self._largest_rank:
                 raise BadInput(
                     f"{adapter.folder}: rank {adapter.rank}; this server takes adapters up to rank {self._largest_rank} "
                     "(--max-adapter-rank)"
                 )
+            # The engine would make room by forgetting an adapter that is still used, and read its files again later.
+            while len(self._adapters) + len(self._retiring) > self._places:
+                await asyncio.wait(self._retiring, return_when=asyncio.FIRST_COMPLETED)
             self._last_number += 1
             version = f"{adapter.fingerprint}-{self._last_number}"
             request = LoRARequest(f"{name}-{version}", self._last_number, str(adapter.folder))
@@ -186,6 +190,16 @@ class ServedModels:
         task.add_done_callback(self._retiring.discard)
 
     async def _remove(self, model: ServedModel) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         while model.users:
-            await asyncio.sleep(0.05)
-        await self._engine.remove_lora(model.lora.lora_int_id)
+            await asyncio.sleep(_POLL_SECONDS)
+        with suppress(EngineDeadError):
+            await self._engine.remove_lora(model.lora.lora_int_id)
+
+
+def _opened(path: str | Path, base: Checkpoint) -> Adapter:
+    """Open an adapter and read all of it, so that its fingerprint is known."""
+    adapter = Adapter.open(path, base)
+    assert adapter.fingerprint
+    return adapter

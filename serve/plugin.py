@@ -10,7 +10,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from starlette.routing import BaseRoute, Route
 
 from serve.access import Keys
@@ -25,7 +26,7 @@ from serve.scoring import OnlineScorer, ScoreCache
 from serve.telemetry import Telemetry
 from serve.wire import error_for
 
-_PAST_THE_QUEUE = frozenset({"/pooling", "/classify", "/invocations", "/v1/systemone"})
+_PAST_THE_QUEUE = frozenset({"/pooling", "/classify", "/invocations", "/v1/systemone", "/tokenize", "/detokenize"})
 
 
 class RerankPlugin:
@@ -39,7 +40,9 @@ class RerankPlugin:
         options: ServeOptions = app.state.args.gen_rerank
         # vLLM's own ways to the engine would pass by our queue, limits and adapters.
         app.router.routes[:] = [route for route in app.router.routes if _path(route) not in _PAST_THE_QUEUE]
-        app.include_router(router)
+        # It only tells readers of the API's description how a key is sent; the guard asks for it.
+        bearer = HTTPBearer(auto_error=False, description="Needed where the server was started with --keys.")
+        app.include_router(router, dependencies=[Depends(bearer)])
         app.include_router(playground)
         app.state.telemetry = Telemetry(options.log)
         app.add_middleware(

@@ -7,8 +7,9 @@ meet. Bodies are parsed by hand, because each dialect has its own way to say wha
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -16,11 +17,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.routing import Route
-from vllm.entrypoints.serve.utils.api_utils import with_cancellation
+from vllm.entrypoints.serve.utils.api_utils import listen_for_disconnect
 
 from serve.models import ServedModel, ServedModels
 from serve.options import ServeOptions
-from serve.question import Answer, Question, Refusal
+from serve.question import Question, Refusal
 from serve.scoring import OnlineScorer, Progress
 from serve.telemetry import RequestRecord
 from serve.wire import (
@@ -38,9 +39,10 @@ from serve.wire import (
     status_for,
 )
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["gen_rerank"])
 
-Handler = Callable[..., Awaitable[Response]]
+Handler = Callable[..., Coroutine[Any, Any, Response]]
 AnyDialect = Dialect[Any]
 Result = TypeVar("Result")
 
@@ -48,18 +50,28 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _STARTED = int(time.time())
 # From here on a body is parsed on a thread: what may take seconds must not hold up everybody's requests.
 _LARGE_BODY = 2**16
+_ONE_LARGE_BODY = asyncio.Semaphore(1)
 _MAX_TIMEOUT = 86_400.0
 _CLIENT_GONE = 499  # nginx's number; nobody is left to read it
 
 
 def while_connected(handler: Handler) -> Handler:
-    """Cancel a handler, and with it what it asked of the engine, when the client goes away; the log then says 499."""
-    cancelled_with_client: Handler = with_cancellation(handler)
+    """Cancel a handler, and with it what it asked of the engine, when the client goes away; the log then says 499.
+
+    Unlike vLLM's own decorator it waits until the handler has ended, so that what is recorded of it is whole.
+    """
 
     @wraps(handler)
-    async def wrapper(*args: Any, **kwargs: Any) -> Response:
-        response: Response | None = await cancelled_with_client(*args, **kwargs)
-        return Response(status_code=_CLIENT_GONE) if response is None else response
+    async def wrapper(*args: Any, raw_request: Request, **kwargs: Any) -> Response:
+        work = asyncio.create_task(handler(*args, raw_request=raw_request, **kwargs))
+        gone = asyncio.create_task(listen_for_disconnect(raw_request))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else Response(status_code=_CLIENT_GONE)
+        finally:
+            gone.cancel()
+            work.cancel()
+            await asyncio.wait({work})
 
     return wrapper
 
@@ -74,8 +86,9 @@ def documented(*dialects: AnyDialect) -> dict[str, Any]:
     schemas = [inlined(dialect.request.model_json_schema()) for dialect in dialects]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     responses: dict[int | str, dict[str, Any]] = {200: {"description": "The scores.", "model": _union(dialects)}}
-    for status, reason in _REFUSED.items():
-        responses[status] = {"description": reason}
+    sent = {dialect.status(Refusal(status, "")) for status in _REFUSED for dialect in dialects}
+    for status in sorted(sent):
+        responses[status] = {"description": _REFUSED[status]}
     return {
         "response_model": None,
         "responses": responses,
@@ -91,6 +104,7 @@ _REFUSED = {
     413: "The body, or a document, is too large.",
     422: "A field is missing or wrong.",
     429: "Too much is waiting; try again after Retry-After seconds.",
+    500: "The server failed; its log says why.",
     503: "The server is going down.",
     504: "The answer took longer than the request allows.",
 }
@@ -136,7 +150,7 @@ async def rerank_v2(raw_request: Request, body: bytes = Depends(read_body)) -> R
 @while_connected
 async def rerank_tei(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
     """Rank texts for a query: text-embeddings-inference's shape with `texts`, Jina's with `documents`."""
-    return await _answered(raw_request, body, await _off_loop(body, lambda: rerank_dialect(body)))
+    return await _answered(raw_request, body, await _off_loop(len(body), lambda: rerank_dialect(body)))
 
 
 @router.post("/v1/rerank/batch", **documented(BATCH))
@@ -211,7 +225,9 @@ def _administered(shape: type[BaseModel]) -> dict[str, Any]:
     schema = inlined(shape.model_json_schema())
     return {
         "response_model": None,
-        "responses": {status: {"description": _REFUSED.get(status, "Not allowed.")} for status in (400, 403, 404)},
+        "responses": {
+            status: {"description": _REFUSED.get(status, "Not allowed.")} for status in (400, 401, 403, 404, 408, 413)
+        },
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
     }
 
@@ -245,41 +261,47 @@ async def unload_adapter(raw_request: Request, body: bytes = Depends(read_body))
 async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect) -> Response:
     record: RequestRecord = raw_request.state.record
 
+    options: ServeOptions = raw_request.app.state.options
+
     async def answer() -> Response:
-        options: ServeOptions = raw_request.app.state.options
-        request, question = await _off_loop(body, lambda: _asked(body, dialect, options))
-        record.pairs = len(question.items)
-        answered = await _scored(raw_request, question, record, options)
-        content = dialect.answer(request, answered)
-        return Response(_JSON.dump_json(content, exclude_none=True), media_type="application/json")
+        seconds = _deadline(raw_request, options.deadline_seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                return await _answer(raw_request, body, dialect, record, options)
+        except TimeoutError as error:
+            raise Refusal(504, f"the answer took longer than {seconds:g} seconds; send fewer documents") from error
 
     return await _refusing(raw_request, answer, dialect)
 
 
-async def _off_loop(body: bytes, work: Callable[[], Result]) -> Result:
-    """Do what takes long with a large body on a thread, and the rest at once."""
-    return work() if len(body) < _LARGE_BODY else await asyncio.to_thread(work)
+async def _answer(
+    raw_request: Request, body: bytes, dialect: AnyDialect, record: RequestRecord, options: ServeOptions
+) -> Response:
+    request, question = await _off_loop(len(body), lambda: _asked(body, dialect, options))
+    record.pairs = len(question.items)
+    scorer: OnlineScorer = raw_request.app.state.online_scorer
+    progress = Progress()
+    try:
+        answered = await scorer.answer(question, progress)
+    finally:
+        record.model, record.queue_seconds = progress.model, progress.queue_seconds
+    record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
+    record.scored = answered.scored
+    content = await _off_loop(len(body), lambda: _JSON.dump_json(dialect.answer(request, answered), exclude_none=True))
+    return Response(content, media_type="application/json")
+
+
+async def _off_loop(size: int, work: Callable[[], Result]) -> Result:
+    """Do what takes long with a large body on a thread, one at a time, and the rest at once."""
+    if size < _LARGE_BODY:
+        return work()
+    async with _ONE_LARGE_BODY:  # parsed, a body takes many times its bytes
+        return await asyncio.to_thread(work)
 
 
 def _asked(body: bytes, dialect: AnyDialect, options: ServeOptions) -> tuple[WireRequest, Question]:
     request = parse(body, dialect.request)
     return request, request.question(options.max_documents)
-
-
-async def _scored(raw_request: Request, question: Question, record: RequestRecord, options: ServeOptions) -> Answer:
-    scorer: OnlineScorer = raw_request.app.state.online_scorer
-    progress = Progress()
-    seconds = _deadline(raw_request, options.deadline_seconds)
-    try:
-        async with asyncio.timeout(seconds):
-            answered = await scorer.answer(question, progress)
-    except TimeoutError as error:
-        raise Refusal(504, f"the answer took longer than {seconds:g} seconds; send fewer documents") from error
-    finally:
-        record.model, record.queue_seconds = progress.model, progress.queue_seconds
-    record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
-    record.scored = answered.scored
-    return answered
 
 
 def _deadline(raw_request: Request, longest: float) -> float:
@@ -301,12 +323,15 @@ async def _refusing(
     """Run a handler; answer what it refuses in the dialect, or in the shape of the path."""
     try:
         return await handle()
-    except Refusal as refusal:
-        headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-        if dialect is None:
-            path = raw_request.url.path
-            return JSONResponse(error_for(path)(refusal), status_for(path)(refusal), headers)
-        return JSONResponse(dialect.error(refusal), dialect.status(refusal), headers)
+    except Refusal as caught:
+        refusal = caught
+    except Exception:  # vLLM would answer some of these as if they were the client's fault
+        logger.exception("request %s failed", raw_request.state.record.request_id)
+        refusal = Refusal(500, "the server failed; its log says why")
+    path = raw_request.url.path
+    error, status = (error_for(path), status_for(path)) if dialect is None else (dialect.error, dialect.status)
+    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    return JSONResponse(error(refusal), status(refusal), headers)
 
 
 def _card(model: ServedModel, base: ServedModel) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cachetools import LRUCache
 
 from gen_rerank.bins import Distribution, Floats
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import Encoded, Prompt
+from gen_rerank.prompt import Encoded
 from gen_rerank.records import Pair
 from serve.admission import Admission
 from serve.models import ServedModel, ServedModels
@@ -43,10 +43,10 @@ class Progress:
 class ScoreCache:
     """Readout logits by model version and token ids, the least recently used ones dropped first.
 
-    Exact: the key is a 128-bit BLAKE2 of everything that decides the logits. Temperature and thresholds are applied afterwards.
+    The key is a 128-bit BLAKE2 of the model's version and the prompt. Temperature and thresholds are applied afterwards.
 
     Args:
-        capacity: how many rows of logits are kept; 0 keeps none. A row takes about 300 bytes.
+        capacity: how many rows of logits are kept; 0 keeps none. A row takes about half a kilobyte.
 
     Example:
         >>> cache = ScoreCache(2)
@@ -95,7 +95,10 @@ class OnlineScorer:
 
     def __init__(self, engine: Any, models: ServedModels, admission: Admission, cache: ScoreCache) -> None:
         from vllm import PoolingParams
+        from vllm.inputs.engine import tokens_input
 
+        # What has nothing left to be rendered passes by vLLM's single rendering thread.
+        self._prompt = tokens_input
         self._engine = engine
         self._models = models
         self._admission = admission
@@ -113,13 +116,11 @@ class OnlineScorer:
                 has stopped, 500 when the model's logits are no numbers.
         """
         progress = progress or Progress()
-        with self._models.using(question.model) as model:
+        with self._models.using(question.model) as model, self._admission.place(len(question.items)):
             progress.model = model.name
-            self._admission.check(len(question.items))
-            encoded = await asyncio.to_thread(_encode, model.checkpoint.prompt, question)
+            encoded, keys = await asyncio.to_thread(_encode, model, question)
             if question.refuse_cut and any(encoded.cut):
                 raise Refusal(413, f"document {encoded.cut.index(True)} does not fit the model's prompt")
-            keys = [ScoreCache.key(model.version, ids) for ids in encoded.token_ids]
             rows = {key: row for key in set(keys) if (row := self._cache.get(key)) is not None}
             cached = sum(key in rows for key in keys)
             missing = {key: ids for key, ids in zip(keys, encoded.token_ids, strict=True) if key not in rows}
@@ -148,7 +149,8 @@ class OnlineScorer:
         except ExceptionGroup as failures:
             # One reason is enough, and the server knows how to answer a plain exception.
             reason = failures.exceptions[0]
-            if isinstance(reason, EngineDeadError):
+            # An engine that was told to stop, too, drops what it has, and says so in several ways.
+            if isinstance(reason, EngineDeadError) or self._engine.errored:
                 raise Refusal(503, "the engine has stopped; the server is going down") from failures
             raise reason from failures
         rows = {key: task.result() for key, task in tasks.items()}
@@ -159,14 +161,16 @@ class OnlineScorer:
     async def _logits(self, model: ServedModel, token_ids: list[int], request_id: str) -> Floats:
         # The engine yields once, when the prompt has been read; a cancelled task makes it abort the prompt.
         async for output in self._engine.encode(
-            {"prompt_token_ids": token_ids}, self._params, request_id, lora_request=model.lora
+            self._prompt(token_ids), self._params, request_id, lora_request=model.lora
         ):
-            row: Floats = output.outputs.data.float().numpy()
+            # A copy: what is kept must not keep the engine's message with it.
+            row: Floats = output.outputs.data.float().numpy().copy()
         return row
 
 
-def _encode(prompt: Prompt, question: Question) -> Encoded:
-    """Return the token ids of all items, in order."""
+def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes]]:
+    """Return the token ids of all items, in order, and their cache keys."""
+    prompt = model.checkpoint.prompt
     pairs = [item for item in question.items if isinstance(item, Pair)]
     try:
         encoded = prompt.prepare(pairs, instruction=question.instruction, document_tokens=question.document_tokens)
@@ -177,7 +181,9 @@ def _encode(prompt: Prompt, question: Question) -> Encoded:
         ]
     except BadInput as error:
         raise Refusal(422, str(error)) from error
-    return Encoded([ids for ids, _ in rows], [cut for _, cut in rows])
+    return Encoded([ids for ids, _ in rows], [cut for _, cut in rows]), [
+        ScoreCache.key(model.version, ids) for ids, _ in rows
+    ]
 
 
 def _distributions(model: ServedModel, logits: Floats) -> Distribution:

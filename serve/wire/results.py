@@ -77,9 +77,9 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
         >>> relevances(ResultOptions(), answer)[0].tier
         'exact'
     """
-    scored = answer.scored
+    scored = answer.scored[rows]
     levels = options.return_quantiles
-    quantiles = {str(level): scored[rows].quantile(level).round(1).tolist() for level in levels or ()}
+    quantiles = {str(level): scored.quantile(level).round(1).tolist() for level in levels or ()}
     return [
         Relevance(
             mean=mean,
@@ -89,7 +89,7 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
             distribution=row.tolist() if options.return_distribution else None,
         )
         for i, (mean, std, row) in enumerate(
-            zip(scored.mean[rows].tolist(), scored.std[rows].tolist(), scored.probabilities[rows], strict=True)
+            zip(scored.mean.tolist(), scored.std.tolist(), scored.probabilities, strict=True)
         )
     ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,13 @@ from serve.admission import Admission
 from serve.question import Refusal
 
 MAX_PAIRS, WINDOW, LARGEST = 40, 10, 15
+
+
+@asynccontextmanager
+async def admitted(admission: Admission, pairs: int) -> AsyncIterator[float]:
+    with admission.place(pairs):
+        async with admission.turn(pairs) as waited:
+            yield waited
 
 
 async def settle() -> None:
@@ -31,7 +40,7 @@ class Client:
         self.task = asyncio.create_task(self._ask(admission))
 
     async def _ask(self, admission: Admission) -> None:
-        async with admission.turn(self.pairs):
+        async with admitted(admission, self.pairs):
             self.inside = True
             await self._end.wait()
 
@@ -108,11 +117,11 @@ def test_a_request_that_reaches_the_window_gets_in_whole() -> None:
         await settle()
         assert (first.inside, second.inside, third.inside) == (True, True, False)
         assert (admission.pairs_running, admission.pairs_waiting) == (89, 1)
-        admission.check(10)
-        with pytest.raises(Refusal, match="90 pairs are waiting and the limit is 100"):
-            admission.check(11)
+        with admission.place(10), pytest.raises(Refusal, match="100 pairs are waiting and the limit is 100"):
+            async with admitted(admission, 1):
+                pass
         with pytest.raises(Refusal, match="90 pairs are waiting and the limit is 100") as refused:
-            async with admission.turn(11):
+            async with admitted(admission, 11):
                 pass
         assert (refused.value.status, refused.value.retry_after) == (429, 1)
         first.end()
@@ -156,7 +165,7 @@ def test_the_wait_is_told_to_the_one_inside() -> None:
         admission = Admission(max_pairs=10, window=1)
 
         async def ask() -> float:
-            async with admission.turn(1) as waited:
+            async with admitted(admission, 1) as waited:
                 await asyncio.sleep(0.1)
                 return waited
 
@@ -174,7 +183,7 @@ def test_retry_after_is_what_is_ahead_over_the_speed_while_busy(max_pairs: int, 
         admission = Admission(max_pairs=max_pairs, window=10)
 
         async def score(pairs: int, seconds: float) -> None:
-            async with admission.turn(pairs):
+            async with admitted(admission, pairs):
                 await asyncio.sleep(seconds)
 
         async def retry_after() -> int:
@@ -203,9 +212,9 @@ def test_a_failure_inside_frees_the_place() -> None:
     async def play() -> None:
         admission = Admission(max_pairs=10, window=10)
         with pytest.raises(RuntimeError, match="engine"):
-            async with admission.turn(10):
+            async with admitted(admission, 10):
                 raise RuntimeError("engine")
-        async with admission.turn(10):
+        async with admitted(admission, 10):
             assert admission.pairs_running == 10
 
     asyncio.run(play())
@@ -220,7 +229,8 @@ def test_draining_answers_who_is_there_and_refuses_who_comes() -> None:
         admission.drain()
         assert admission.draining
         with pytest.raises(Refusal, match="stopping") as refused:
-            admission.check(1)
+            async with admitted(admission, 1):
+                pass
         assert refused.value.status == 503
         assert not await admission.idle(0.01)
         first.end()
@@ -229,5 +239,18 @@ def test_draining_answers_who_is_there_and_refuses_who_comes() -> None:
         assert not await admission.idle(0.01)
         second.end()
         assert await admission.idle(1)
+
+    asyncio.run(play())
+
+
+def test_a_place_counts_before_its_turn_and_what_has_one_may_still_take_a_turn_while_draining() -> None:
+    async def play() -> None:
+        admission = Admission(max_pairs=10, window=10)
+        with admission.place(10):
+            admission.drain()
+            assert not await admission.idle(0)
+            async with admission.turn(4):
+                assert (admission.pairs_running, admission.pairs_waiting) == (4, 0)
+        assert await admission.idle(0)
 
     asyncio.run(play())

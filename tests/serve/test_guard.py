@@ -56,7 +56,12 @@ async def fine(request: Request) -> Response:
     return JSONResponse("fine")
 
 
+async def long_answer(request: Request) -> Response:
+    return JSONResponse("x" * 20_000_000)
+
+
 ROUTES = [
+    Route("/long", long_answer),
     Route("/v1/rerank", rerank, methods=["GET", "POST", "OPTIONS"]),
     Route("/patient", patient, methods=["POST"]),
     Route("/broken", broken, methods=["POST"]),
@@ -381,4 +386,28 @@ def test_a_cancelled_request_holds_nothing(tmp_path: Path) -> None:
         assert sent[0]["status"] == 200
 
     asyncio.run(play())
+    telemetry.close()
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/health"), ("OPTIONS", "/v1/rerank"), ("POST", "/docs")])
+def test_who_needs_no_key_may_send_no_body(keyed_server: Served, method: str, path: str) -> None:
+    with keyed_server.client() as client:
+        assert client.request(method, path, content=b"x").status_code == 413
+
+
+def test_an_answer_that_nobody_reads_is_let_go(open_server: Served) -> None:
+    with open_server.socket() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\nX-Request-Id: unread\r\n\r\n")
+        assert open_server.line("unread")["ms"] > 1000 * SECONDS * 0.9
+    with open_server.client() as client:
+        assert len(client.get("/long").content) == 20_000_002
+
+
+@pytest.mark.parametrize("root", ["/", "/v", "/v1"])
+def test_a_root_path_hides_no_admin_path(tmp_path: Path, root: str) -> None:
+    telemetry = Telemetry(tmp_path / "log", registry=CollectorRegistry())
+    client = TestClient(application(None, telemetry), root_path=root)
+    answered = [client.post(path).status_code for path in ("/v1/load_lora_adapter", root + "/v1/load_lora_adapter")]
+    assert 200 not in answered
+    assert 403 in answered
     telemetry.close()
