@@ -55,9 +55,7 @@ SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad ro
 
 # The groups of `serve`'s options.
 _ADAPTERS, _CLIENTS, _ENGINE = "Adapters", "Clients", "Engine (chosen for the machine unless given)"
-_SERVE_EXAMPLES = """Examples:
-
-gen-rerank serve runs/model --port 8000 --name my-shop
+_SERVE_EXAMPLES = """Example: gen-rerank serve runs/model --port 8000 --name my-shop
 
 gen-rerank serve runs/model --adapter garden=runs/garden --adapter toys=runs/toys
 

@@ -18,6 +18,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -27,7 +28,7 @@ from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
 from serve.access import Keys
-from serve.lifecycle import Lifecycle
+from serve.lifecycle import Lifecycle, end_now
 from serve.machine import EngineChoices, plan
 from serve.options import ServeOptions
 from serve.telemetry import Telemetry
@@ -81,7 +82,7 @@ def serve_model(
     for name, choice in planned.lines():
         say(f"{name:<12} {choice.value}" + (f" ({choice.reason})" if choice.reason else ""))
     import uvloop
-    from vllm.entrypoints.launchers.api_server.entry import run_server
+    from vllm.entrypoints.launchers.api_server.entry import run_server_worker, setup_server
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
     from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -103,9 +104,15 @@ def serve_model(
     validate_parsed_serve_args(arguments)
     vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
     say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
+    # Until the server answers: the event loop's own handlers wait for the loop, which does not run while the engine starts.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    lifecycle.watch_start()
     try:
         # h11, because the other parser has no limit on headers; in the seconds, answers that are ready are sent.
-        uvloop.run(run_server(arguments, http="h11", timeout_graceful_shutdown=_SEND_SECONDS))
+        address, listening = setup_server(arguments, reuse_port=False)
+        worker = run_server_worker(address, listening, arguments, http="h11", timeout_graceful_shutdown=_SEND_SECONDS)
+        uvloop.run(worker)
     except BadInput:
         raise
     except (RuntimeError, ValueError) as error:
@@ -113,6 +120,10 @@ def serve_model(
         raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({reason})") from error
     if lifecycle.engine_died:
         raise EngineDied("the engine stopped by itself; its last words are above")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    end_now("interrupted", code=128 + number)
 
 
 class EngineDied(Exception):

@@ -1,4 +1,4 @@
-"""How the server ends: it drains on SIGTERM and SIGINT, and remembers an engine that died.
+"""How the server ends: it drains on SIGTERM and SIGINT, remembers an engine that died, and does not wait for one that never starts.
 
 vLLM, told to stop, stops its engine first and the HTTP server after it. We put a step before that: new requests are refused with 503,
 `/ready` says so, and those that are being answered may finish. An engine that dies makes vLLM's watchdog end the
@@ -8,11 +8,20 @@ server; the launcher asks here whether that was so, to exit with another code th
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 _POLL_SECONDS = 0.1
+# In which vLLM can notice by itself, and say more.
+_START_GRACE_SECONDS = 5.0
 
 
 @dataclass
@@ -22,11 +31,32 @@ class Lifecycle:
     Attributes:
         drain_seconds: how long requests that are being answered may go on.
         engine_died: whether the engine stopped before anybody asked for it.
+        started: whether the server answers.
     """
 
     drain_seconds: float
     engine_died: bool = False
+    started: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def watch_start(self) -> None:
+        """End this process when its engine ends before the server answers.
+
+        vLLM waits for such an engine for minutes, or for ever: one that a Ctrl-C in the terminal, or the system for want of memory, has
+        ended too.
+        """
+        threading.Thread(target=self._watch_start, name="engine-start", daemon=True).start()
+
+    def _watch_start(self) -> None:
+        seen = False
+        while not self.started:
+            engines = [child for child in psutil.Process().children() if _is_engine(child)]
+            seen = seen or bool(engines)
+            if seen and not engines:
+                time.sleep(_START_GRACE_SECONDS)
+                if not self.started:
+                    end_now("the engine stopped while it was starting", code=1)
+            time.sleep(_POLL_SECONDS * 5)
 
     def follow(self, engine: Any, state: Any) -> None:
         """Watch a server from now on; call it on its event loop, with its application's state."""
@@ -36,6 +66,7 @@ class Lifecycle:
         # vLLM sets its own handlers just before the server starts; ours replace them.
         while "server" not in state or not state.server.started:
             await asyncio.sleep(_POLL_SECONDS)
+        self.started = True
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
 
@@ -56,3 +87,20 @@ class Lifecycle:
             state.admission.drain()
             await state.admission.idle(self.drain_seconds)
             state.server.should_exit = True
+
+
+def end_now(sentence: str, code: int) -> None:
+    """End this process and all that it started, without waiting for anything."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    sys.stderr.write(f"error: {sentence}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    try:
+        return "EngineCore" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -284,7 +284,7 @@ def test_keys_are_asked_for(running: Running) -> None:
             assert stranger.get(path).status_code == 200, path
 
 
-@pytest.mark.parametrize("path", ["/pooling", "/classify", "/invocations", "/v1/systemone"])
+@pytest.mark.parametrize("path", ["/pooling", "/classify", "/invocations", "/v1/systemone", "/tokenize", "/detokenize"])
 def test_no_way_to_the_engine_passes_by_the_queue(admin: httpx.Client, path: str) -> None:
     assert admin.post(path, json={"model": "tiny", "input": "red desk"}).status_code in (404, 405)
 
@@ -409,7 +409,8 @@ def test_openapi_lists_what_can_be_asked(client: httpx.Client) -> None:
     for path in ours:
         operation = paths[path]["post"]
         assert "$ref" not in json.dumps(operation["requestBody"])
-        assert {"200", "422", "429"} <= operation["responses"].keys(), path
+        assert {"200", "404", "429", "500"} <= operation["responses"].keys(), path
+        assert operation["security"]
     assert {"/v1/models", "/ready", "/health", "/v1/load_lora_adapter"} <= paths.keys()
 
 
@@ -429,6 +430,9 @@ def test_vllms_own_routes_are_there(client: httpx.Client) -> None:
         (["--dtype", "int4"], "--dtype int4"),
         (["--max-documents", "10", "--max-queued-pairs", "5"], "could never be answered"),
         (["--port", "99999"], "a port is between 1 and 65535"),
+        (["--log", "none/requests.jsonl"], "none/requests.jsonl: the log cannot be opened"),
+        (["--", "--lora-modules", "a=b"], "use --adapter NAME=PATH"),
+        (["--", "--runner", "generate"], "--runner is chosen by gen-rerank"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(

@@ -86,12 +86,13 @@ def test_gauges_follow_the_queue(tmp_path: Path) -> None:
     telemetry.watch(admission)
 
     async def play() -> list[float | None]:
-        async with admission.turn(12):
-            waiter = asyncio.create_task(admission.turn(5).__aenter__())
-            await asyncio.sleep(0)
-            seen = [registry.get_sample_value(f"gen_rerank_pairs_{name}") for name in ("running", "waiting")]
-            waiter.cancel()
-            return seen
+        with admission.place(17):
+            async with admission.turn(12):
+                waiter = asyncio.create_task(admission.turn(5).__aenter__())
+                await asyncio.sleep(0)
+                seen = [registry.get_sample_value(f"gen_rerank_pairs_{name}") for name in ("running", "waiting")]
+                waiter.cancel()
+                return seen
 
     assert asyncio.run(play()) == [12, 5]
     assert registry.get_sample_value("gen_rerank_pairs_running") == 0
