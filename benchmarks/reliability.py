@@ -63,6 +63,7 @@ class Sizes:
         requests: that differ, and whose scores are computed before.
         cases: schemathesis's, for each route, half of them valid.
         minutes: of overload.
+        times: what the closed loops measured is asked for while the server is overloaded; they can measure too little.
         queued_pairs: the server's bound while it is overloaded.
         clients: that ask at the same time when the engine is killed or the server told to stop.
         body_seconds: the server's limit for slow clients.
@@ -76,6 +77,7 @@ class Sizes:
     requests: int = 300
     cases: int = 1000
     minutes: float = 10.0
+    times: float = 2.0
     queued_pairs: int = 4096
     clients: int = 200
     body_seconds: float = 3.0
@@ -487,13 +489,13 @@ class MemorySamples(threading.Thread):
 
 
 def overload(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) -> None:
-    """Ask twice as much as the server can answer, for minutes."""
+    """Ask for more than the server can answer, for minutes."""
     documents, seconds = sizes.documents, 60 * sizes.minutes
     each = min(20.0, seconds / 4)
     able = max(asyncio.run(capacity(server, traffic.requests, each, clients)) for clients in (4, 64))
     with MemorySamples(server, min(SAMPLE_SECONDS, seconds / 10)) as memory:
         started = time.monotonic()
-        outcomes = asyncio.run(open_loop(server, traffic.requests, 2 * able, seconds))
+        outcomes = asyncio.run(open_loop(server, traffic.requests, sizes.times * able, seconds))
         wall = time.monotonic() - started
     statuses = Counter(outcome.status for outcome in outcomes)
     apart = traffic.least_distance()
@@ -984,6 +986,7 @@ def main(
     requests: Annotated[int, typer.Option(min=1, help="that differ")] = Sizes.requests,
     cases: Annotated[int, typer.Option(min=2, help="fuzz: for each route")] = Sizes.cases,
     minutes: Annotated[float, typer.Option(min=0.05, help="overload: how long")] = Sizes.minutes,
+    times: Annotated[float, typer.Option(min=1.0, help="overload: of the measured capacity")] = Sizes.times,
     queued_pairs: Annotated[int, typer.Option(help="overload: the server's bound")] = Sizes.queued_pairs,
     clients: Annotated[int, typer.Option(min=1, help="kill, stop: at the same time")] = Sizes.clients,
     body_seconds: Annotated[float, typer.Option(min=0.1, help="slow: the server's limit")] = Sizes.body_seconds,
@@ -996,7 +999,18 @@ def main(
     if unknown := set(only or ()) - set(EXPERIMENTS):
         raise BadInput(f"--only {min(unknown)}: choose among {', '.join(EXPERIMENTS)}")
     sizes = Sizes(
-        documents, requests, cases, minutes, queued_pairs, clients, body_seconds, slow, vanishing, swaps, compared
+        documents,
+        requests,
+        cases,
+        minutes,
+        times,
+        queued_pairs,
+        clients,
+        body_seconds,
+        slow,
+        vanishing,
+        swaps,
+        compared,
     )
     with tempfile.TemporaryDirectory() as folder:
         chosen = model or (DEMO if DEMO.is_dir() else make_model(Settings("nano"), Path(folder)))
