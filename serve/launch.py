@@ -70,7 +70,7 @@ def serve_model(
 
     Raises:
         BadInput: the checkpoint, an adapter, a file or a setting is refused, or the port is taken.
-        EngineDied: the engine stopped by itself.
+        EngineDied: the engine, or the server, stopped by itself.
     """
     checkpoint = Checkpoint.open(model)
     _check(checkpoint, options)
@@ -89,10 +89,10 @@ def serve_model(
 
     cli_env_setup()
     lifecycle = Lifecycle(options.drain_seconds)
+    ours = engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()) | _lora(options)
     parser = make_arg_parser(FlexibleArgumentParser(prog="gen-rerank serve MODEL --"))
     parser.set_defaults(
-        **engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()),
-        **_lora(options),
+        **ours,
         host=host,
         port=port,
         served_model_name=[options.name or model],
@@ -100,7 +100,7 @@ def serve_model(
         disable_uvicorn_access_log=True,  # every request has a line in our log
     )
     arguments = parser.parse_args(list(vllm))
-    _check_vllm(arguments, engine_arguments(checkpoint, dtype=choices.dtype) | _lora(options))
+    _check_vllm(arguments, ours)
     validate_parsed_serve_args(arguments)
     vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
     say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
@@ -117,6 +117,8 @@ def serve_model(
         raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if lifecycle.started:
+            raise EngineDied(f"the server stopped by itself ({reason})") from error
         raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({reason})") from error
     if lifecycle.engine_died:
         raise EngineDied("the engine stopped by itself; its last words are above")
