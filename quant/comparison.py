@@ -1,0 +1,300 @@
+"""The result of a comparison: what `gen-rerank compare` measured, as values that are written to `comparison.json` and read back.
+
+Figures only: how they are measured is `drift`'s, `identity`'s and `cost`'s, what they mean for a shop is `gates`', and how they
+look is `report`'s. A figure that this machine could not measure is absent, and a sentence stands in its place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gen_rerank.errors import BadInput
+from gen_rerank.metrics import Interval
+
+Engine = Literal["vllm", "transformers"]
+
+
+class Record(BaseModel):
+    """A frozen value of the result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Histogram(Record):
+    """How often values fall between edges: `counts[i]` of them in [edges[i], edges[i + 1]), the ends hold what lies beyond."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class Drift(Record):
+    """How far a system's answers are from the reference's, on the same pairs. No gold label is needed.
+
+    Attributes:
+        mean_change: mean of |Δscore|, in units of relevance.
+        p99_change: 99th percentile of |Δscore|.
+        largest_change: largest |Δscore|.
+        jensen_shannon: mean Jensen–Shannon divergence of the two distributions, in bits, from 0 to 1.
+        p99_jensen_shannon: its 99th percentile.
+        kendall_tau: Kendall's tau-b of the two orders, mean over queries with two candidates or more.
+        top5_kept: share of the reference's first five products that stay among the first five, mean over queries.
+        top5_changed: share of the queries whose first five products are another set.
+        tier_flips: share of the pairs whose tier is another one.
+        flips: how many pairs went from one tier to another, by `"exact>close"`.
+        saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, which the reference's has not.
+        changes: histogram of the signed Δscore.
+    """
+
+    mean_change: float
+    p99_change: float
+    largest_change: float
+    jensen_shannon: float
+    p99_jensen_shannon: float
+    kendall_tau: float
+    top5_kept: float
+    top5_changed: float
+    tier_flips: float
+    flips: dict[str, int]
+    saturated: float
+    changes: Histogram
+
+
+class SliceChange(Record):
+    """One tag: its queries, the paired difference of nDCG@5, and the mean |Δscore| of its pairs."""
+
+    queries: int
+    ndcg5: Interval
+    mean_change: float
+
+
+class WorstPair(Record):
+    """A pair whose score changed most, readable."""
+
+    query_id: str
+    query: str
+    tags: tuple[str, ...]
+    product_id: str
+    title: str
+    relevance: float
+    reference_score: float
+    candidate_score: float
+    reference_distribution: tuple[float, ...]
+    candidate_distribution: tuple[float, ...]
+
+
+class Quality(Record):
+    """What a system is worth on the split, by the names of `gen_rerank.metrics`: nDCG@5, nDCG@10, RPS, MSE, ECE(10 bins)."""
+
+    measures: dict[str, Interval]
+
+
+class Check(Record):
+    """One thing that a quantized checkpoint must share with the one it was made from.
+
+    Attributes:
+        name: `base`, `tokenizer`, `template`, `readout` or `layers`.
+        held: whether it is shared.
+        finding: one sentence: what is the same, or what differs and where.
+    """
+
+    name: str
+    held: bool
+    finding: str
+
+
+class LayerError(Record):
+    """How far a layer's decoded weights are from the reference's: ‖W' − W‖ / ‖W‖, and the factor a that makes a·W nearest to W'."""
+
+    layer: str
+    relative_error: float
+    scale: float
+
+
+class Visit(Record):
+    """One start of an engine on a checkpoint, in a process of its own.
+
+    Attributes:
+        start_seconds: until the first score, from the start of the process.
+        resident_bytes: of the process and those below it, after scoring; shared pages are counted once.
+        pairs_per_second: over all pairs, each query's candidates together.
+        p50_seconds: median time of one query with `candidates` candidates, alone.
+        p95_seconds: its 95th percentile.
+    """
+
+    start_seconds: float
+    resident_bytes: int
+    pairs_per_second: float
+    p50_seconds: float
+    p95_seconds: float
+
+
+class Cost(Record):
+    """What a system costs with one engine.
+
+    Attributes:
+        engine: what scored.
+        dtype: of the activations.
+        visits: one a start, alternating with the other systems; empty where nothing could be measured.
+        unmeasured: why there are none; empty otherwise.
+        served_change: largest |Δscore| between this engine and plain transformers on the same checkpoint; None where
+            this engine is transformers or nothing was measured.
+    """
+
+    engine: Engine
+    dtype: str
+    visits: tuple[Visit, ...] = ()
+    unmeasured: str = ""
+    served_change: float | None = None
+
+    def median(self, field: str) -> float:
+        """Return the median of a field of the visits, of which there must be some."""
+        assert self.visits, self.unmeasured
+        return float(median(getattr(visit, field) for visit in self.visits))
+
+
+class Verdict(Record):
+    """What a gate says of a candidate.
+
+    Attributes:
+        gate: its name, as in the file of gates.
+        passed: None where the figure could not be measured; such a gate does not pass.
+        measured: the figure, as people read it.
+        limit: what was asked, as people read it.
+        meaning: one sentence: what the gate guards against, or, where it failed, what is wrong and where.
+    """
+
+    gate: str
+    passed: bool | None
+    measured: str
+    limit: str
+    meaning: str
+
+
+class System(Record):
+    """The reference or a candidate.
+
+    Attributes:
+        name: unique in the comparison.
+        folder: as it was given.
+        scheme: of the quantization, from the checkpoint's card; `none` for a checkpoint in full precision, `nf4` or
+            `int8 (bitsandbytes)` for a load-time row.
+        realigned: whether phase 2 was run on the quantized backbone.
+        disk_bytes: of the weights.
+        quality: None where it could not be scored.
+        cost: one an engine.
+    """
+
+    name: str
+    folder: str
+    scheme: str
+    realigned: bool
+    disk_bytes: int
+    quality: Quality | None
+    cost: tuple[Cost, ...] = ()
+
+    def cost_of(self, engine: Engine) -> Cost | None:
+        """Return what it costs with an engine, if that was asked."""
+        return next((cost for cost in self.cost if cost.engine == engine), None)
+
+
+class Candidate(System):
+    """A system beside the reference.
+
+    Attributes:
+        refused: why it could not be scored; empty otherwise.
+        checks: of identity; empty for load-time rows, which are the reference's own files.
+        layers: the layers with the largest errors, largest first.
+        delta: candidate − reference, paired over queries, by measure.
+        drift: from the reference.
+        slices: by tag.
+        worst: the pairs whose scores changed most, most changed first.
+        verdicts: one a gate.
+    """
+
+    refused: str = ""
+    checks: tuple[Check, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+    delta: dict[str, Interval] = {}
+    drift: Drift | None = None
+    slices: dict[str, SliceChange] = {}
+    worst: tuple[WorstPair, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def failures(self) -> tuple[Verdict, ...]:
+        """The gates that did not pass."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+
+class Comparison(Record):
+    """One run of `gen-rerank compare`.
+
+    Attributes:
+        date: in ISO form.
+        version: of gen_rerank.
+        commit: of its source, where known.
+        machine: in words.
+        data: the folder as it was given.
+        fingerprint: of the split's data.
+        split: which.
+        queries: of the split.
+        pairs: judged in it.
+        floors: the quality of `random` and `bm25` on the same split.
+        thresholds: the scores at which the tiers begin, by tier.
+        thresholds_source: where they come from.
+        candidates_per_query: the candidates of a query when latency is measured.
+        reference: what all candidates are compared with.
+        floor: the drift of the reference from itself, in another order and other batches.
+        candidates: in the order given.
+    """
+
+    date: str
+    version: str
+    commit: str | None
+    machine: str
+    data: str
+    fingerprint: str
+    split: str
+    queries: int
+    pairs: int
+    floors: dict[str, Quality]
+    thresholds: dict[str, float]
+    thresholds_source: str
+    candidates_per_query: int
+    reference: System
+    floor: Drift
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every candidate passed every gate."""
+        return all(candidate.passed for candidate in self.candidates)
+
+    def save(self, path: str | Path) -> None:
+        """Write `comparison.json`."""
+        Path(path).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            BadInput: there is no such file, or it is no comparison.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise BadInput(f"{path}: not a comparison; {where}: {first['msg']}") from error
