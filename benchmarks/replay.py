@@ -265,8 +265,8 @@ def measure_encoder(preset: str, folder: Path, settings: Settings) -> Encoder:
     Raises:
         BadInput: there is no such preset.
     """
+    from gen_rerank.scorers.plan import EngineChoices, plan
     from gen_rerank.scorers.vllm import VllmScorer
-    from serve.machine import EngineChoices, plan
 
     parameters = make_encoder(preset, folder, settings)
     checkpoint = Checkpoint.open(folder)

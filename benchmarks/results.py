@@ -16,8 +16,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +29,7 @@ import typer
 import yaml
 from rich.console import Console
 from rich.markdown import Markdown
+from steps import HERE, Steps
 
 from gen_rerank.checkpoint import Checkpoint, read_tokenizer
 from gen_rerank.errors import BadInput
@@ -48,9 +47,6 @@ from gen_rerank.evaluation import (
 from gen_rerank.metrics import MEASURES, Doubles, Interval
 from gen_rerank.prompt import Prompt, PromptSpec
 from gen_rerank.records import Dataset, Split
-
-HERE = Path(os.path.relpath(Path(__file__).parent))  # as short as a user types it
-PROGRAMS = {"gen-rerank": ("-m", "gen_rerank"), "catalogs.py": (str(HERE / "catalogs.py"),)}
 
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
 NANO, ADAPTED = "nano", "nano + adapter"
@@ -122,53 +118,9 @@ class Untouched:
             )
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Commands that are run once: what was done, and its time, is kept in `folder/steps.json`."""
-
-    folder: Path
-    console: Console
-
-    def run(self, name: str, output: Path, *command: str | Path) -> None:
-        """Run a command with `--out output`, unless it is done.
-
-        Raises:
-            BadInput: the command stopped, or the step was done with another command before.
-        """
-        words = shlex.join([*map(str, command), "--out", str(output)])
-        done = self.done().get(name)
-        if done is not None and done["command"] != words:
-            raise BadInput(f"{self.folder} holds results of other settings; remove it or choose another --out")
-        if done is not None and (output.exists() or done["refused"]):
-            self.console.print(f"[dim]kept {output}[/dim]", soft_wrap=True)
-            return
-        self.console.print(f"[bold]$ {words}[/bold]", soft_wrap=True)
-        if output.is_dir():  # left by a step that was killed before it was written down
-            shutil.rmtree(output)
-        program, *arguments = shlex.split(words)
-        start = time.perf_counter()
-        found = subprocess.run(
-            [sys.executable, "-W", "ignore", *PROGRAMS[program], *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        seconds = time.perf_counter() - start
-        sentence = "".join(found.stderr.strip().splitlines()[-1:]).removeprefix("error: ") if found.returncode else ""
-        if found.returncode and REFUSAL not in sentence:
-            raise BadInput(f"the step {name} stopped with exit code {found.returncode}: {sentence}")
-        self.record(name, words, seconds, sentence)
-
-    def record(self, name: str, command: str, seconds: float, refused: str = "") -> None:
-        """Write down a step that is done."""
-        entry = {"command": command, "seconds": round(seconds, 1), "refused": refused}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "steps.json").write_text(json.dumps({**self.done(), name: entry}, indent=1), encoding="utf-8")
-
-    def done(self) -> dict[str, dict[str, Any]]:
-        """Return each step's command, seconds and, of an adapter without gain, why it was refused."""
-        file = self.folder / "steps.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+def without_gain(code: int, sentence: str) -> bool:
+    """Say whether the training of an adapter ended as it does without a gain on validation queries."""
+    return code == 2 and REFUSAL in sentence
 
 
 @dataclass(frozen=True)
@@ -227,7 +179,7 @@ class Benchmark:
         steps.run("train_encoder", encoder, "gen-rerank", "train", "encoder", "--base", "minilm", "--config", recipe, "--data", data)  # fmt: skip
         steps.run("encoder", files[CROSS_ENCODER], "gen-rerank", "score", encoder, data)
         recipe = self._recipe(shop.adapter, "adapter")
-        steps.run("train_adapter", adapter, "gen-rerank", "train", "adapter", "--base", self.model, "--config", recipe, "--catalog", data)  # fmt: skip
+        steps.run("train_adapter", adapter, "gen-rerank", "train", "adapter", "--base", self.model, "--config", recipe, "--catalog", data, may_stop=without_gain)  # fmt: skip
         refused = steps.done()["train_adapter"]["refused"]
         if refused:
             self.console.print(f"[yellow]{refused}[/yellow]", soft_wrap=True)

@@ -103,7 +103,7 @@ class Settings:
         query_tokens: of each query.
         requests: the most of a row.
         seconds: after these a row gets no further request, once it has had two.
-        compiled: whether vLLM compiles the model; None leaves it to `serve.machine`.
+        compiled: whether vLLM compiles the model; None leaves it to `gen_rerank.scorers.plan`.
     """
 
     shape: Shape
@@ -452,7 +452,7 @@ def engine_rows(step: Step, settings: Settings, model: Path, names: tuple[str, .
 
 def engine_plan(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
     """Return the engine arguments with which the server would open a checkpoint here."""
-    from serve.machine import EngineChoices, plan
+    from gen_rerank.scorers.plan import EngineChoices, plan
 
     return plan(checkpoint, EngineChoices(compiled=settings.compiled)).arguments()
 

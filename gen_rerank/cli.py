@@ -66,6 +66,15 @@ gen-rerank serve runs/model -- --tensor-parallel-size 2 --gpu-memory-utilization
 curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'
 """
 
+_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 runs/model-mxfp4 --data shop --out runs/compare
+
+gen-rerank compare runs/model --load-time nf4 --load-time int8 --data shop --out runs/compare
+
+gen-rerank compare --print-gates > gates.yaml
+
+gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare --gates gates.yaml --no-cost && ./ship.sh
+"""
+
 
 @app.command()
 def demo(
@@ -266,17 +275,125 @@ def evaluate(
 def quantize(
     model: Model,
     out: Out,
-    scheme: Annotated[str, typer.Option("--scheme", help="int8, fp8 or mxfp4.")] = "int8",
+    scheme: Annotated[
+        str,
+        typer.Option("--scheme", help="fp8, fp8-block, mxfp4, mxfp4a16, int8, int8-smoothquant, w4a16-gptq or nvfp4."),
+    ] = "int8",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="A data set whose training queries set the scales; some schemes need it. Test queries are never used.",
+        ),
+    ] = None,
+    calibration_pairs: Annotated[
+        int, typer.Option("--calibration-pairs", min=1, help="How many of its pairs, over all labels and slices.")
+    ] = 512,
+    realign: Annotated[
+        Path | None,
+        typer.Option("--realign", help="A data set: align the readout of the quantized model on it (train scalar)."),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", help="The recipe of --realign.")] = "nano",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
 ) -> None:
     """Write a smaller checkpoint through llm-compressor; the readout stays as it is.
 
-    Example: gen-rerank quantize runs/model --scheme int8 --out runs/model-int8
+    Which scheme for which machine: docs/quantization.md; what this machine can serve: gen-rerank doctor; what it costs
+    in quality: gen-rerank compare.
+
+    Example: gen-rerank quantize runs/model --scheme int8 --calibration shop --realign shop --out runs/model-int8
     """
+    from gen_rerank.commands import quantize_and_realign
     from quant.quantize import quantize as run
 
-    checkpoint = run(model, scheme, out, overwrite=overwrite)
-    console.print(f"{checkpoint.folder}: {scheme}, opened and scored")
+    def quantized(folder: Path, *, overwrite: bool = False) -> Checkpoint:
+        return run(
+            model,
+            scheme,
+            folder,
+            calibration,
+            calibration_pairs=calibration_pairs,
+            overwrite=overwrite,
+            console=console,
+        )
+
+    if realign is None:
+        checkpoint = quantized(out, overwrite=overwrite)
+    else:
+        _train_log()
+        from train.phases import train_scalar as align
+        from train.recipe import Recipe
+
+        recipe = Recipe.load(config)
+        checkpoint = quantize_and_realign(
+            quantized,
+            lambda folder, into: align(recipe, folder, realign, into, console=console),
+            out,
+            overwrite=overwrite,
+        )
+    _say(f"{checkpoint.folder}: {scheme}{', re-aligned' if realign else ''}, opened and scored")
+
+
+@app.command(epilog=_COMPARE_EXAMPLES)
+def compare(
+    reference: Annotated[str, typer.Argument(help="The checkpoint in full precision.", show_default=False)],
+    candidates: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints that were made from it.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for report.html, report.md and comparison.json.")
+    ] = None,
+    gates: Annotated[
+        Path | None, typer.Option("--gates", help="A YAML file of limits; --print-gates prints one to start from.")
+    ] = None,
+    split: Split = "test",
+    load_time: Annotated[
+        list[str] | None,
+        typer.Option("--load-time", help="nf4 or int8: also the reference quantized by bitsandbytes while it loads."),
+    ] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Measure start-up, memory, throughput and latency too.")
+    ] = True,
+    visits: Annotated[int, typer.Option("--visits", min=1, help="How often each system's cost is measured.")] = 3,
+    skip_bad_rows: SkipBadRows = False,
+    print_gates: Annotated[bool, typer.Option("--print-gates", help="Print the default gates and stop.")] = False,
+) -> None:
+    """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
+
+    Quality is measured with transformers, where every scheme runs; cost with vLLM, where it has a kernel. The exit code is
+    0 when every gate of every candidate passes, 1 when one fails, and 2 when there was nothing to compare.
+    """
+    from quant.compare import Plan
+    from quant.compare import compare as run
+    from quant.gates import Gates
+    from quant.report import tables
+
+    if print_gates:
+        _say(Gates().to_yaml())
+        return
+    if data is None or out is None:
+        raise BadInput("--data and --out are needed: what to compare on, and where the report goes")
+    plan = Plan(
+        reference=reference,
+        candidates=tuple(candidates or ()),
+        data=data,
+        out=out,
+        split=split,
+        gates=gates,
+        load_time=tuple(load_time or ()),
+        cost=cost,
+        visits=visits,
+        skip_bad_rows=skip_bad_rows,
+    )
+    comparison = run(plan, console)
+    for table in tables(comparison):
+        console.print(table)
+    _say(f"{out / 'report.html'}  {out / 'report.md'}  {out / 'comparison.json'}")
+    if not comparison.passed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog=_SERVE_EXAMPLES, context_settings={"allow_extra_args": True})
@@ -373,15 +490,23 @@ def serve(
     dtype: Annotated[
         str | None, typer.Option("--dtype", rich_help_panel=_ENGINE, help="bfloat16, float16 or float32.")
     ] = None,
+    dequantize: Annotated[
+        bool,
+        typer.Option(
+            "--dequantize",
+            rich_help_panel=_ENGINE,
+            help="Unpack quantized weights to bfloat16 first, for schemes that this machine has no kernel for.",
+        ),
+    ] = False,
 ) -> None:
     """Serve a checkpoint to the clients people have, on vLLM's own API server.
 
     Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
     /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
     """
+    from gen_rerank.scorers.plan import EngineChoices
     from gen_rerank.scorers.vllm import dtype_of
     from serve.launch import EngineDied, serve_model
-    from serve.machine import EngineChoices
     from serve.options import ServeOptions, named_adapter
 
     options = ServeOptions(
@@ -408,11 +533,31 @@ def serve(
         batch_prompts=batch_prompts,
         compiled=compiled,
         dtype=dtype_of(dtype),
+        dequantize=dequantize,
     )
     try:
         serve_model(model, host=host, port=port, options=options, choices=choices, say=_say, vllm=context.args)
     except EngineDied as error:
         _stop(str(error), 1)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path | None, typer.Option("--out", help="Write what was found as JSON.")] = None,
+) -> None:
+    """Say what this machine can train, quantize and serve, and why not; of each scheme vLLM itself is asked.
+
+    It takes about half a minute: vLLM builds a small layer of each scheme, and its answer is compared with plain torch.
+
+    Example: gen-rerank doctor --out doctor.json
+    """
+    from serve.doctor import examine, tables
+
+    found = examine(console)
+    for table in tables(found):
+        console.print(table)
+    if out is not None:
+        out.write_text(found.to_json() + "\n", encoding="utf-8")
 
 
 @app.command("add-key")

@@ -47,6 +47,8 @@ class Drift(Record):
         flips: how many pairs went from one tier to another, by `"exact>close"`.
         saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, which the reference's has not.
         changes: histogram of the signed Δscore.
+        spread: standard deviation of all scores, as a share of the reference's.
+        stuck: share of the pairs whose score is 0, 0.5 or 1, to within 0.001.
     """
 
     mean_change: float
@@ -61,6 +63,8 @@ class Drift(Record):
     flips: dict[str, int]
     saturated: float
     changes: Histogram
+    spread: float = 1.0
+    stuck: float = 0.0
 
 
 class SliceChange(Record):
@@ -123,6 +127,8 @@ class Visit(Record):
         pairs_per_second: over all pairs, each query's candidates together.
         p50_seconds: median time of one query with `candidates` candidates, alone.
         p95_seconds: its 95th percentile.
+        queries: how many of them were timed, after the warm-up.
+        pairs: how many the throughput was measured on.
     """
 
     start_seconds: float
@@ -130,6 +136,8 @@ class Visit(Record):
     pairs_per_second: float
     p50_seconds: float
     p95_seconds: float
+    queries: int = 0
+    pairs: int = 0
 
 
 class Cost(Record):
@@ -139,9 +147,10 @@ class Cost(Record):
         engine: what scored.
         dtype: of the activations.
         visits: one a start, alternating with the other systems; empty where nothing could be measured.
-        unmeasured: why there are none; empty otherwise.
+        unmeasured: why there are none, or fewer than were asked for; empty otherwise.
         served_change: largest |Δscore| between this engine and plain transformers on the same checkpoint; None where
             this engine is transformers or nothing was measured.
+        served_pairs: how many pairs that was measured on.
     """
 
     engine: Engine
@@ -149,6 +158,7 @@ class Cost(Record):
     visits: tuple[Visit, ...] = ()
     unmeasured: str = ""
     served_change: float | None = None
+    served_pairs: int = 0
 
     def median(self, field: str) -> float:
         """Return the median of a field of the visits, of which there must be some."""

@@ -1,4 +1,4 @@
-"""Quantize a decoder checkpoint: one folder in, one smaller folder out, checked before anybody can serve it.
+"""Quantize a checkpoint: one folder in, one smaller folder out, checked before anybody can serve it.
 
 llm-compressor does the arithmetic. This module decides what is left alone (embeddings, norms, readout), keeps the tokenizer
 byte for byte, extends the card's provenance, and proves on the written files that the rest is untouched and the
@@ -7,36 +7,52 @@ scores have not collapsed. How much quality the scheme costs is measured by the 
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import io
+import logging
 import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from rich.console import Console
+from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM
+from torch.utils.data import DataLoader
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoint import Checkpoint, read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Dataset, Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
-from quant.schemes import Scheme, scheme_named
+from quant.calibration import CalibrationSet
+from quant.calibration import calibration_pairs as draw_pairs
+from quant.schemes import SCHEMES, Scheme, Step, scheme_named
 
-# Whatever reads the last hidden state; `score` is the head of a sequence classifier.
-READOUT_LAYERS = ("lm_head", "score")
+# Whatever reads the last hidden state or the pooled one: the parts of a layer's name by which it is known.
+READOUT_PARTS = frozenset({"lm_head", "score", "classifier", "head", "pooler"})
+
+# Where a decoder's output matrix is stored, unless it is the embedding.
+_LM_HEAD = "lm_head.weight"
 
 # What is not quantized is written in bfloat16, whatever the parent has: vLLM serves bfloat16, so the scores that are
 # measured are the scores that are served, and a float32 embedding would be most of a small checkpoint's size.
 _REST = torch.bfloat16
+
+NOWHERE = Console(quiet=True)
+
+# How far the product of a smoothed norm and an int8 layer that reads it may be from the parent's: several times what rounding
+# to 8 bits costs, and far less than a norm that is divided twice, or a layer that is not multiplied.
+_SMOOTHED_ERROR = 0.1
 
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
@@ -52,25 +68,39 @@ _STUCK_AT = (0.0, 0.5, 1.0)
 
 
 def quantize(
-    model: str | Path, scheme: str, out: str | Path, calibration: Dataset | None = None, *, overwrite: bool = False
+    model: str | Path,
+    scheme: str,
+    out: str | Path,
+    calibration: Dataset | str | Path | None = None,
+    *,
+    calibration_pairs: int = 512,
+    seed: int = 0,
+    overwrite: bool = False,
+    console: Console = NOWHERE,
 ) -> Checkpoint:
     """Write a quantized copy of a checkpoint and return it, opened.
 
     Nothing appears at `out` before the copy is complete and checked: its embeddings, norms and readout are bit for bit the
-    parent's (cast to bfloat16), and on a few pairs its scores are finite and still differ.
+    parent's (cast to bfloat16), and on a few pairs its scores are finite and still differ. Where a scheme moves scale
+    out of norms, their product with the layers that read them is checked instead.
 
     Args:
-        model: the parent: a folder or hub name of a decoder checkpoint.
+        model: the parent: a folder or hub name of a checkpoint.
         scheme: a name from `quant.schemes`.
         out: the folder to write.
-        calibration: some of its pairs become the ones on which the scores are checked; by default a few of our own. No
-            scheme of today needs data to set its scales.
+        calibration: a data set, or its folder. Schemes that need it set their scales on its pairs, never on those of test
+            queries; for all schemes a few of them become the pairs on which the scores are checked (without, a few
+            of our own).
+        calibration_pairs: the most pairs to set scales on.
+        seed: of their draw.
         overwrite: replace `out` where it exists.
+        console: where to say what is being done.
 
     Raises:
-        BadInput: an unknown scheme, a folder that is no checkpoint or one that is already quantized or an encoder,
-            a layer whose size the scheme cannot group, or an `out` that exists.
-        RuntimeError: the written checkpoint is not the parent with quantized layers, or its scores collapsed.
+        BadInput: an unknown scheme, a folder that is no checkpoint, one that is already quantized, an encoder that the
+            scheme is not for, a layer whose size it cannot group, too little calibration data or none where it is needed, an
+            `out` that exists, a full disk; a written checkpoint that is not the parent with quantized layers, or whose
+            scores collapsed.
 
     Example:
         >>> quantize("runs/demo/model", "int8", "runs/demo/int8").folder  # doctest: +SKIP
@@ -78,24 +108,53 @@ def quantize(
     """
     chosen = scheme_named(scheme)
     parent = Checkpoint.open(model)
-    _check_parent(parent)
+    _check_parent(parent, chosen)
     target = Path(out)
     _check_out(target, parent.folder, overwrite)
-    pairs = _check_pairs(calibration)
-    expected = TransformersScorer(parent).score(pairs)
-    with _appearing(target) as folder:
-        _write_weights(parent, chosen, folder)
-        _write_rest(parent, chosen, folder)
-        _check_untouched(parent, folder)
-        _check_scores(chosen, expected, TransformersScorer(Checkpoint.open(folder)), pairs)
+    data = Dataset.load(calibration) if isinstance(calibration, str | Path) else calibration
+    examples = _examples(parent, chosen, data, calibration_pairs, seed)
+    pairs = _check_pairs(data, seed)
+    expected = _open(parent).score(pairs)
+    with _full_disk_in_words(target), _appearing(target) as folder:
+        recipe = _write_weights(parent, chosen, examples, folder, console)
+        _write_rest(parent, chosen, recipe, examples, folder)
+        _say(console, f"checking the written weights and the scores of {len(pairs)} pairs")
+        _check_untouched(parent, chosen, folder)
+        _check_scores(chosen, expected, _open(Checkpoint.open(folder)), pairs)
     return Checkpoint.open(target)
 
 
-def _check_parent(parent: Checkpoint) -> None:
+def _open(checkpoint: Checkpoint) -> TransformersScorer:
+    """Open a checkpoint without the progress bars of compressed-tensors."""
+    with redirect_stderr(io.StringIO()):
+        return TransformersScorer(checkpoint)
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_parent(parent: Checkpoint, scheme: Scheme) -> None:
     if "quantization_config" in parent.config:
         raise BadInput(f"{parent.folder}: already quantized; quantize the checkpoint that it was made from")
-    if parent.card.readout.kind == "classifier":
-        raise BadInput(f"{parent.folder}: an encoder; only decoders (readout bins or yes_no) are quantized")
+    if parent.card.readout.kind == "classifier" and not scheme.encoders:
+        others = ", ".join(other.name for other in SCHEMES if other.encoders)
+        raise BadInput(f"{parent.folder}: an encoder, and {scheme.name} is for decoders; choose one of {others}")
+    family = parent.config.get("model_type")
+    if scheme.smooths and family != "qwen3":
+        raise BadInput(
+            f"{parent.folder}: {scheme.name} knows which layers read which norm in Qwen3 decoders only, and this is "
+            f"a {family}; choose int8"
+        )
+
+
+def _examples(parent: Checkpoint, scheme: Scheme, data: Dataset | None, limit: int, seed: int) -> CalibrationSet | None:
+    """Return what the scheme sets its scales on, or None where it needs nothing."""
+    if not scheme.needs_calibration:
+        return None
+    if data is None:
+        raise BadInput(f"{scheme.name} sets its scales on example pairs; name a data set with --calibration")
+    return CalibrationSet.draw(data, parent.prompt, limit, seed)
 
 
 def _check_out(out: Path, parent: Path, overwrite: bool) -> None:
@@ -131,46 +190,107 @@ def _appearing(out: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _write_weights(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
-    """Write `config.json` and the weights, with every linear layer but the readout quantized."""
-    # In float32, so that a weight is rounded once: bfloat16 would round the scaled weight before it is rounded to the grid.
-    model = AutoModelForCausalLM.from_pretrained(parent.folder, dtype=torch.float32)
-    layers = _quantized_layers(model, scheme)
-    with _quiet_libraries():
-        from llmcompressor import oneshot, reset_session
-        from llmcompressor.modifiers.quantization import QuantizationModifier
+@contextmanager
+def _full_disk_in_words(out: Path) -> Iterator[None]:
+    """Say in words that the disk is full; safetensors wraps the system's error in one of its own."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        wrapped = isinstance(error, SafetensorError) and f"(os error {errno.ENOSPC})" in str(error)
+        if not wrapped and getattr(error, "errno", None) != errno.ENOSPC:
+            raise
+        raise BadInput(
+            f"{out}: the disk is full; free some space or choose a folder elsewhere, nothing was written"
+        ) from error
 
-        recipe = QuantizationModifier(targets="Linear", scheme=scheme.preset, ignore=list(READOUT_LAYERS))
+
+def _write_weights(
+    parent: Checkpoint, scheme: Scheme, examples: CalibrationSet | None, folder: Path, console: Console
+) -> tuple[Step, ...]:
+    """Write `config.json` and the weights, with every linear layer but the readout quantized, and return the recipe."""
+    kind = parent.card.readout.kind
+    auto_class = AutoModelForSequenceClassification if kind == "classifier" else AutoModelForCausalLM
+    # In float32, so that a weight is rounded once: bfloat16 would round the scaled weight before it is rounded to the grid.
+    model: PreTrainedModel = auto_class.from_pretrained(parent.folder, dtype=torch.float32)
+    layers, left = _linear_layers(model)
+    group = _group(scheme, layers)
+    if group != scheme.groups[0]:
+        _say(console, f"{scheme.name}: groups of {group}, because {scheme.groups[0]} does not divide every layer")
+    recipe = scheme.recipe(left, group)
+    if examples is None:
+        _say(console, f"quantizing {len(layers)} layers with {scheme.name}")
+    else:
+        _say(
+            console,
+            f"quantizing {len(layers)} layers with {scheme.name}, calibrated on {len(examples.pairs):,} pairs "
+            f"({examples.tokens:,} tokens)",
+        )
+    with console.status("quantizing"), _quiet_libraries():
+        from llmcompressor import oneshot, reset_session
+
+        modifiers = _modifiers(recipe)
         try:
-            oneshot(model=model, recipe=recipe)
+            # Several progress bars for each layer go to the standard error. Only now: what is imported may keep hold of it.
+            with redirect_stderr(io.StringIO()):
+                oneshot(model=model, recipe=modifiers, dataset=_batches(examples))
             for name, parameter in model.named_parameters():
                 owner, _, leaf = name.rpartition(".")
                 if owner not in layers or leaf == "bias":
                     parameter.data = parameter.data.to(_REST)
             model.config.dtype = _REST
-            model.save_pretrained(folder, save_compressed=True)
+            with redirect_stderr(io.StringIO()):
+                model.save_pretrained(folder, save_compressed=True)
         finally:
             reset_session()  # it holds the model
+    return recipe
 
 
-def _quantized_layers(model: nn.Module, scheme: Scheme) -> set[str]:
-    """Return the names of the layers that the scheme quantizes.
+def _modifiers(recipe: Sequence[Step]) -> list[Any]:
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    known = {kind.__name__: kind for kind in (GPTQModifier, QuantizationModifier, SmoothQuantModifier)}
+    return [known[step.modifier](**step.arguments) for step in recipe]
+
+
+def _batches(examples: CalibrationSet | None) -> DataLoader[dict[str, torch.Tensor]] | None:
+    """Return the prompts one by one, whole: a padded token would count in the scales, and a cut suffix hide the readout."""
+    if examples is None:
+        return None
+    prompts = [torch.tensor([ids]) for ids in examples.token_ids]
+    rows: Any = [{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in prompts]  # a list is a data set
+    return DataLoader(rows, batch_size=None)
+
+
+def _linear_layers(model: nn.Module) -> tuple[dict[str, nn.Linear], list[str]]:
+    """Return the linear layers to quantize, by name, and the names of those that read the model out."""
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return {name: layer for name, layer in linear.items() if not _reads_out(name)}, [*filter(_reads_out, linear)]
+
+
+def _reads_out(layer: str) -> bool:
+    return not READOUT_PARTS.isdisjoint(layer.split("."))
+
+
+def _group(scheme: Scheme, layers: dict[str, nn.Linear]) -> int:
+    """Return the first group of the scheme that divides the input size of every layer.
 
     Raises:
-        BadInput: the input size of one is no multiple of the scheme's group.
+        BadInput: none does, or a layer has an output size that the scheme cannot take.
     """
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name not in READOUT_LAYERS
-    }
     for name, layer in layers.items():
-        if layer.in_features % scheme.group:
-            raise BadInput(
-                f"{scheme.name} needs layers whose input size is a multiple of {scheme.group}, but {name} has "
-                f"{layer.in_features}; choose another scheme"
-            )
-    return set(layers)
+        for size, kind, divisor in (
+            (layer.in_features, "input", min(scheme.groups)),
+            (layer.out_features, "output", scheme.outputs),
+        ):
+            if size % divisor:
+                raise BadInput(
+                    f"{scheme.name} needs layers whose {kind} size is a multiple of {divisor}, but {name} has "
+                    f"{size}; choose another scheme"
+                )
+    # Every group is a multiple of the smallest one, which divides.
+    return next(group for group in scheme.groups if all(layer.in_features % group == 0 for layer in layers.values()))
 
 
 @contextmanager
@@ -190,14 +310,21 @@ def _quiet_libraries() -> Iterator[None]:
     os.environ.update(switches)
     from loguru import logger
 
+    try:
+        logger.level("METRIC")
+    except ValueError:  # GPTQ logs at a level of its own, which llm-compressor defines only where its log is on
+        logger.level("METRIC", no=38)
     packages = ("llmcompressor", "compressed_tensors")
     for package in packages:
         logger.disable(package)
+    logged_from = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # torch.fx, by which layers are taken one after the other, warns about itself
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Attempting to save a model with offloaded modules")
             yield
     finally:
+        logging.disable(logged_from)
         for package in packages:
             logger.enable(package)
         for name, value in before.items():
@@ -207,16 +334,27 @@ def _quiet_libraries() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _write_rest(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
+def _write_rest(
+    parent: Checkpoint, scheme: Scheme, recipe: Sequence[Step], examples: CalibrationSet | None, folder: Path
+) -> None:
     """Write the tokenizer, byte for byte, and the card with its new provenance."""
     for name in _TOKENIZER_FILES:
         if (parent.folder / name).is_file():
             shutil.copyfile(parent.folder / name, folder / name)
+    drawn = examples and {
+        "fingerprint": examples.fingerprint,
+        "pairs": len(examples.pairs),
+        "tokens": examples.tokens,
+        "seed": examples.seed,
+    }
     made = {
         "scheme": scheme.name,
+        "preset": scheme.preset,
+        "recipe": [asdict(step) for step in recipe],
         "llmcompressor": version("llmcompressor"),
+        "calibration": drawn,
         "parent": str(parent.folder),
-        "parent_fingerprint": _fingerprint(parent.folder),
+        "parent_fingerprint": parent.fingerprint,
     }
     provenance = parent.card.provenance.model_copy(update={"quantization": made})
     parent.card.model_copy(update={"provenance": provenance}).save(folder)
@@ -224,35 +362,49 @@ def _write_rest(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
         file.chmod(0o644)
 
 
-def _fingerprint(folder: Path) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 over the weights, all shards in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()[:16]
-
-
-def _check_untouched(parent: Checkpoint, folder: Path) -> None:
+def _check_untouched(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
     """Compare the written weights with the parent's: only linear layers may differ, and those must be quantized.
 
+    Norms that the scheme smooths may differ too, as far as the layers that read them make up for it.
+
     Raises:
-        RuntimeError: a tensor is lost or differs, or nothing was quantized.
+        BadInput: a tensor is lost or differs, nothing was quantized, or tied matrices are no longer one.
     """
     before, after = _tensors(parent.folder), _tensors(folder)
-    quantized = {f"{name.removesuffix('_scale')}" for name in after if name.endswith(".weight_scale")}
-    if not quantized or any(name.rpartition(".")[0] in READOUT_LAYERS for name in quantized):
-        raise RuntimeError(
-            f"{parent.folder}: llm-compressor quantized the readout, or nothing at all; nothing was written"
+    quantized = {name.removesuffix("_scale") for name in after if name.endswith(".weight_scale")}
+    if not quantized or any(_reads_out(name) for name in quantized):
+        raise BadInput(f"{parent.folder}: {scheme.name} quantized the readout, or nothing at all; nothing was written")
+    smoothed = {name for name in before for norm, _ in scheme.smooths if name.endswith(f".{norm}.weight")}
+    tied = bool(parent.config.get("tie_word_embeddings"))
+    if bool(read_json(folder / "config.json").get("tie_word_embeddings")) != tied or (tied and _LM_HEAD in after):
+        raise BadInput(
+            f"{parent.folder}: {scheme.name} split the matrix that embeddings and readout share; nothing was written"
         )
-    for name in before.keys() - quantized:
-        if name not in after and name == "lm_head.weight" and parent.config.get("tie_word_embeddings"):
+    for name in before.keys() - quantized - smoothed:
+        if tied and name == _LM_HEAD:
             continue  # some parents store the shared matrix twice
         if name not in after or not torch.equal(_read(before, name).to(_REST), _read(after, name)):
-            raise RuntimeError(
-                f"{parent.folder}: {name} did not come through quantization unchanged; nothing was written"
+            raise BadInput(f"{parent.folder}: {name} did not come through {scheme.name} unchanged; nothing was written")
+    for norm, layer in _smoothed_products(scheme, smoothed, before):
+        was = _read(before, layer).float() * _read(before, norm).float()
+        scale = _read(after, f"{layer}_scale").float()
+        product = _read(after, layer).float() * scale * _read(after, norm).float()
+        error = float((product - was).norm() / was.norm())
+        if not error < _SMOOTHED_ERROR:
+            raise BadInput(
+                f"{parent.folder}: {scheme.name} changed the product of {norm} and {layer} by {error:.0%}; "
+                "nothing was written"
             )
+
+
+def _smoothed_products(scheme: Scheme, smoothed: Iterable[str], tensors: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each smoothed norm with each layer that reads it: those below the same decoder layer, by the scheme's names."""
+    for name, readers in scheme.smooths:
+        for norm in smoothed:
+            if norm.endswith(f".{name}.weight"):
+                above = norm.removesuffix(f"{name}.weight")
+                ends = tuple(f".{reader}.weight" for reader in readers)
+                yield from ((norm, layer) for layer in tensors if layer.startswith(above) and layer.endswith(ends))
 
 
 def _tensors(folder: Path) -> dict[str, Path]:
@@ -270,36 +422,36 @@ def _read(tensors: dict[str, Path], name: str) -> torch.Tensor:
         return tensor
 
 
-def _check_pairs(calibration: Dataset | None) -> list[Pair]:
-    """Return the pairs on which parent and copy are compared: evenly spread over the data, or our own."""
-    if calibration is None:
-        queries = ("oak desk", "waterproof hiking boots", "usb-c charger 65w")
-        titles = ("Oak writing desk", "Leather hiking boots", "65 W USB-C charger", "Linen blanket")
-        return [Pair(query, Product(product_id=title, title=title)) for query in queries for title in titles]
-    chosen = np.unique(np.linspace(0, len(calibration.judgments) - 1, _CHECKED_PAIRS).astype(int))
-    return [calibration.pair(calibration.judgments[i]) for i in chosen]
+def _check_pairs(data: Dataset | None, seed: int) -> list[Pair]:
+    """Return the pairs on which parent and copy are compared: a few of the calibration data, or our own."""
+    if data is not None:
+        return draw_pairs(data, _CHECKED_PAIRS, seed)
+    queries = ("oak desk", "waterproof hiking boots", "usb-c charger 65w")
+    titles = ("Oak writing desk", "Leather hiking boots", "65 W USB-C charger", "Linen blanket")
+    return [Pair(query, Product(product_id=title, title=title)) for query in queries for title in titles]
 
 
 def _check_scores(scheme: Scheme, expected: Distribution, scorer: Any, pairs: Sequence[Pair]) -> None:
     """Score the copy and compare.
 
     Raises:
-        RuntimeError: scores that are not finite, that are all the same where the parent's differ, or that are stuck at 0,
+        BadInput: scores that are not finite, that are all the same where the parent's differ, or that are stuck at 0,
             0.5 and 1 where the parent's are not.
     """
     try:
         scores = scorer.score(pairs).mean
     except BadInput as error:
-        raise RuntimeError(
-            f"the {scheme.name} checkpoint gives no finite scores ({error}); nothing was written"
+        raise BadInput(
+            f"the {scheme.name} checkpoint gives no finite scores ({error}); nothing was written, choose another scheme"
         ) from error
     parent = expected.mean
     if np.ptp(parent) > _CONSTANT_SPREAD and np.ptp(scores) < _COLLAPSED_SPREAD * np.ptp(parent):
-        raise RuntimeError(
+        raise BadInput(
             f"the {scheme.name} checkpoint gives every pair the score {scores[0]:.3g}, where the parent's go from "
-            f"{parent.min():.3g} to {parent.max():.3g}; nothing was written"
+            f"{parent.min():.3g} to {parent.max():.3g}; nothing was written, choose another scheme"
         )
     if np.isin(scores, _STUCK_AT).all() and not np.isin(parent, _STUCK_AT).all():
-        raise RuntimeError(
-            f"the {scheme.name} checkpoint's scores are stuck at {sorted(set(scores.tolist()))}; nothing was written"
+        raise BadInput(
+            f"the {scheme.name} checkpoint's scores are stuck at {sorted(set(scores.tolist()))}; nothing was written, "
+            "choose another scheme"
         )

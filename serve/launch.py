@@ -1,6 +1,6 @@
 """Starting and stopping the server: in this process (`serve_model`) or as a child of it (`start_server`).
 
-`serve_model` checks everything that is cheap to check, lets `machine` choose the engine's settings and runs vLLM's own API server with
+`serve_model` checks everything that is cheap to check, lets `gen_rerank.scorers.plan` choose the engine's settings and runs vLLM's own API server with
 our plugin; it is called from Python because the `vllm serve` command does not exist in the CPU build. `start_server` is
 for a demonstration or a test: it waits until the server is ready and is sure to leave no process behind.
 """
@@ -8,6 +8,7 @@ for a demonstration or a test: it waits until the server is ready and is sure to
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,10 +27,11 @@ from prometheus_client import CollectorRegistry
 from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
+from gen_rerank.scorers.plan import EngineChoices, plan
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
 from serve.access import Keys
+from serve.doctor import why_not_served
 from serve.lifecycle import Lifecycle, end_now
-from serve.machine import EngineChoices, plan
 from serve.options import ServeOptions
 from serve.telemetry import Telemetry
 
@@ -45,6 +47,9 @@ _SEND_SECONDS = 5
 _EXIT_SECONDS = 60
 _POLL_SECONDS = 0.5
 _LOG_LINES = 15
+_SCRATCH = "gen_rerank_"
+# Goes on without a parent, so that it outlives ours, and removes the folder once nobody can write to it any more.
+_REMOVER = "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); shutil.rmtree(sys.argv[1], True)"
 
 
 def serve_model(
@@ -64,7 +69,7 @@ def serve_model(
         host: the address to listen on.
         port: the port to listen on.
         options: how clients are treated.
-        choices: the engine's settings that a person chose.
+        choices: the engine's settings that a person chose, and whether packed weights are unpacked for it.
         say: is given lines for the person who starts the server.
         vllm: further arguments of vLLM's API server, as its command line takes them; they win over ours.
 
@@ -78,32 +83,45 @@ def serve_model(
     for switch in _BACK_DOORS:
         os.environ.pop(switch, None)
     os.environ["VLLM_PLUGINS"] = _with_our_plugin(os.environ.get("VLLM_PLUGINS"))
-    planned = plan(checkpoint, choices)
-    for name, choice in planned.lines():
-        say(f"{name:<12} {choice.value}" + (f" ({choice.reason})" if choice.reason else ""))
-    import uvloop
-    from vllm.entrypoints.launchers.api_server.entry import run_server_worker, setup_server
+    lifecycle = Lifecycle(options.drain_seconds)
+    with _weights(checkpoint, choices, say) as weights:
+        planned = plan(weights, choices)
+        for name, choice in planned.lines():
+            say(f"{name:<12} {choice.value}" + (f" ({choice.reason})" if choice.reason else ""))
+        _check_kernel(weights, choices)
+        ours = engine_arguments(weights, dtype=choices.dtype, **planned.arguments()) | _lora(options)
+        served = options.name or model
+        arguments = _arguments(ours, vllm, host=host, port=port, served_model_name=[served])
+        vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
+        say(f"starting the engine; then {served!r} answers on http://{host}:{port}, playground included")
+        _run(model, arguments, lifecycle)
+
+
+def _arguments(ours: dict[str, Any], vllm: Sequence[str], **server: Any) -> Namespace:
+    """Return vLLM's arguments: ours for the engine and the server, and a person's, which win."""
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     cli_env_setup()
-    lifecycle = Lifecycle(options.drain_seconds)
-    ours = engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments()) | _lora(options)
     parser = make_arg_parser(FlexibleArgumentParser(prog="gen-rerank serve MODEL --"))
     parser.set_defaults(
         **ours,
-        host=host,
-        port=port,
-        served_model_name=[options.name or model],
+        **server,
         shutdown_timeout=_ENGINE_SECONDS,
         disable_uvicorn_access_log=True,  # every request has a line in our log
     )
-    arguments = parser.parse_args(list(vllm))
+    arguments: Namespace = parser.parse_args(list(vllm))
     _check_vllm(arguments, ours)
     validate_parsed_serve_args(arguments)
-    vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
-    say(f"starting the engine; then {options.name or model!r} answers on http://{host}:{port}, playground included")
+    return arguments
+
+
+def _run(model: str, arguments: Namespace, lifecycle: Lifecycle) -> None:
+    """Run vLLM's server until it is told to stop; raises as `serve_model`."""
+    import uvloop
+    from vllm.entrypoints.launchers.api_server.entry import run_server_worker, setup_server
+
     # Until the server answers: the event loop's own handlers wait for the loop, which does not run while the engine starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -198,6 +216,62 @@ def free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _check_kernel(checkpoint: Checkpoint, choices: EngineChoices) -> None:
+    """Refuse a quantized checkpoint that vLLM has no kernel for before the engine starts, which takes long."""
+    if "quantization_config" not in checkpoint.config:
+        return
+    reason = why_not_served(checkpoint, choices.dtype)
+    if reason is not None:
+        from gen_rerank.dequantize import scheme_of
+
+        raise BadInput(
+            f"{checkpoint.folder}: vLLM cannot serve {scheme_of(checkpoint)} on this machine ({reason}); "
+            "--dequantize serves its weights in bfloat16"
+        )
+
+
+@contextmanager
+def _weights(checkpoint: Checkpoint, choices: EngineChoices, say: Callable[[str], None]) -> Iterator[Checkpoint]:
+    """Give the checkpoint whose files the engine opens: the one that is served, or its plain copy for as long as it runs."""
+    if not choices.dequantize:
+        yield checkpoint
+        return
+    from gen_rerank.dequantize import check_packed, dequantize, megabytes, rounds_activations, scheme_of
+
+    check_packed(checkpoint)
+    with _scratch_folder() as folder:
+        done = dequantize(checkpoint, folder)
+        say(
+            f"{'weights':<12} {scheme_of(checkpoint)}, unpacked in {done.seconds:.1f} s: {megabytes(done.packed_bytes)} are "
+            f"{megabytes(done.plain_bytes)} in bfloat16, on disk ({folder}) and in memory; no speed or memory is gained here"
+        )
+        if rounds_activations(checkpoint):
+            say(
+                f"{'activations':<12} not rounded, though {scheme_of(checkpoint)} rounds them: scores are those of its weights"
+            )
+        yield done.checkpoint
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Give an empty folder that is removed with the block, and with this process, however that ends.
+
+    The server can end in ways that leave Python no time (`end_now`, SIGKILL, the system for want of memory). So a process
+    that is no child of this one, and in no group of its, waits for a pipe that closes with it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-I", "-S", "-c", _REMOVER, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    ) as remover:
+        try:
+            remover.wait()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_vllm(arguments: Namespace, ours: dict[str, Any]) -> None:

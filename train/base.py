@@ -1,7 +1,8 @@
 """What training starts from: a model that has the eleven bin tokens.
 
 `open_base` opens the base that a recipe asks for: quantized or not, with fewer layers or all, its bin rows warm or not.
-`load_base` is its plain form: any causal language model as it is. `merge_into_plain` is the way back: a LoRA and its
+`load_base` is its plain form: any causal language model as it is. `open_checkpoint` opens what is already a reranker, quantized or
+not, as it scores. `merge_into_plain` is the way back: a LoRA and its
 base as one model without either library's modules. `new_base` makes a tiny Qwen3 from nothing, with a tokenizer of
 its own, that gradient descent can teach to match words within minutes. Which layers go is `prune`'s, what warm rows
 are `warm_start`'s; training itself is elsewhere.
@@ -10,7 +11,8 @@ are `warm_start`'s; training itself is elsewhere.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -38,8 +40,9 @@ from transformers import (
 )
 
 from gen_rerank.bins import BIN_TOKENS
-from gen_rerank.checkpoint import read_tokenizer, resolve_folder
+from gen_rerank.checkpoint import Checkpoint, read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput
+from gen_rerank.scorers.transformers import load_model
 from train.prune import keep_most_important
 from train.warm_start import start_between
 
@@ -204,6 +207,27 @@ def load_base(
     return model, tokenizer
 
 
+def open_checkpoint(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return the model of a checkpoint as it scores, to be kept frozen, and its tokenizer.
+
+    Args:
+        checkpoint: plain, or quantized; then the layers have decoded weights and round their input to the scheme's grid,
+            through which no gradient flows.
+        dtype: of the weights.
+
+    Raises:
+        BadInput: transformers cannot load it.
+
+    Example:
+        >>> model, tokenizer = open_checkpoint(Checkpoint.open("runs/model-mxfp4"))  # doctest: +SKIP
+    """
+    with _loading(checkpoint.folder):
+        model = load_model(AutoModelForCausalLM, checkpoint, dtype)
+    return model, _open_tokenizer(checkpoint.folder)
+
+
 def base_folder(name: str | Path) -> Path:
     """Return the local folder of a base: a folder, a packaged base or a hub name.
 
@@ -273,11 +297,8 @@ def _open_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 def _open_model(folder: Path, dtype: torch.dtype, quantization: Quantization | None) -> PreTrainedModel:
     if quantization is None:
-        try:
+        with _loading(folder):
             return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        except (ValueError, KeyError, OSError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BadInput(f"{folder}: transformers cannot load a causal language model from it ({reason})") from error
     # It says at every product of matrices that it casts to float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     try:
@@ -293,6 +314,20 @@ def _open_model(folder: Path, dtype: torch.dtype, quantization: Quantization | N
             # training that goes on after it would get no gradient through the layer.
             layer.support_avx512bf16_for_cpu = False
     return model
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    """Say in one sentence what transformers cannot load.
+
+    Raises:
+        BadInput: it could not.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{folder}: transformers cannot load a causal language model from it ({reason})") from error
 
 
 _QUANTIZATION: dict[Quantization, BitsAndBytesConfig] = {

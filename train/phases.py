@@ -1,13 +1,15 @@
 """The life of a training run: data in, checkpoint out, for each of the two phases.
 
 `train_distributional` renders and tokenizes all pairs, packs them into rows, trains, and writes a checkpoint.
-`train_scalar` opens that checkpoint, reads each pair's last hidden state once, trains the readout on them and writes another.
+`train_scalar` opens that checkpoint, or a quantized copy of it, reads each pair's last hidden state once, trains the readout
+on them and writes the same files again with another readout in them.
 The trainers know the losses, `examples` and `packing` the layout, `run` what surrounds every run, `gen_rerank` the prompt and the files.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,25 @@ import torch
 from accelerate import DistributedType, PartialState
 from peft import LoraConfig, PeftModel, get_peft_model
 from rich.console import Console
-from torch import nn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout
+from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Provenance, Readout
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
 from train import states
 from train.augment import Augment
-from train.base import lacks_bin_tokens, load_base, merge_into_plain, new_base, open_base
+from train.base import lacks_bin_tokens, merge_into_plain, new_base, open_base, open_checkpoint
 from train.estimate import recipe_plan
 from train.examples import features_dataset, rows_dataset, training_texts
+from train.fake_quantization import add_fake_quantization
 from train.noise import FittedNoise, fit_noise
 from train.packing import refuse_unpackable
 from train.recipe import Lora, Recipe, trainer_config
-from train.report import TrainingRun
+from train.report import TrainingRun, write_model_card, write_training_report
 from train.run import (
     DEFAULTS,
     QUIET,
@@ -39,6 +44,7 @@ from train.run import (
     announce_epoch,
     announce_result,
     provenance,
+    publishing,
     refuse_sharding,
     training_run,
     validation_report,
@@ -109,6 +115,8 @@ def train_distributional(
     if recipe.warm_start is not None and lacks_bin_tokens(base):
         # Those in the matrix may be rounded to bfloat16, which is coarser than what lies between two answers.
         model.bin_rows.weight.data = rows_between(model, tokenizer.backend_tokenizer, *recipe.warm_start)
+    if recipe.fake_quantization is not None:
+        add_fake_quantization(model, recipe.fake_quantization)
     trainer = distributional_trainer(
         model if recipe.lora is None else with_lora(model, recipe.lora, seed=config.seed, beside=("bin_rows",)),
         tokenizer,
@@ -119,8 +127,9 @@ def train_distributional(
         recipe.augment,
         token_ids=list(readout.token_ids),
     )
-    if recipe.lora is not None or recipe.weights != "float32" or config.muon_learning_rate is not None:
-        refuse_sharding(trainer, "FSDP trains all weights, in float32 and by AdamW")
+    plain = recipe.lora is None and recipe.weights == "float32" and recipe.fake_quantization is None
+    if not plain or config.muon_learning_rate is not None:
+        refuse_sharding(trainer, "FSDP trains all weights, in float32, as they are and by AdamW")
     sampler = budget_sampler(trainer.train_dataset, config)
     pairs = len(train.judgments) * recipe.augment.copies
     epoch = Epoch.of(sampler, pairs, config.max_steps, config.num_train_epochs)
@@ -129,7 +138,9 @@ def train_distributional(
     after = None
     if validation.judgments:
         trainer.evaluate()
-        after = validation_report(run.out.name, validation, trainer.validated)
+        # Measured as it was trained; the checkpoint itself is not rounded yet.
+        rounded = f" ({recipe.fake_quantization})" if recipe.fake_quantization else ""
+        after = validation_report(run.out.name + rounded, validation, trainer.validated)
     name = recipe.base or "new"
     card = Card(readout=readout, prompt=prompt.spec, provenance=provenance(name, run.dataset, given, trainer, fitted))
     report = training_run(
@@ -150,13 +161,27 @@ def train_scalar(
     skip_bad_rows: bool = False,
     console: Console = QUIET,
 ) -> Checkpoint:
-    """Run phase 2 on a checkpoint of phase 1 and write another; the backbone's weights are the same in both.
+    """Run phase 2 on a checkpoint and write another, whose files differ in the eleven rows, the card and the documents only.
+
+    On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its features
+    are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says. The thresholds
+    of the old card belong to other scores and are left out: `gen-rerank calibrate` finds new ones.
+
+    Args:
+        recipe: its `scalar` section and `augment` are read.
+        model: a checkpoint of phase 1 or 2, plain or quantized.
+        data: as in phase 1.
+        out: the checkpoint's folder.
+        resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
+        console: where the data and the result are shown.
 
     Raises:
         BadInput: as `train_distributional`, or `model` is not a checkpoint with the `bins` readout.
 
     Example:
         >>> train_scalar(Recipe.load("nano"), "runs/phase1", "shop", "runs/model")  # doctest: +SKIP
+        >>> train_scalar(Recipe.load("nano"), "runs/model-mxfp4", "shop", "runs/model-mxfp4-realigned")  # doctest: +SKIP
     """
     checkpoint = Checkpoint.open(model)
     if checkpoint.card.readout.kind != "bins":
@@ -175,7 +200,8 @@ def train_scalar(
     given = recipe.model_dump(mode="json", exclude_none=True)
     state = run.begin({"recipe": given, "model": checkpoint.fingerprint}, resume=resume)
     # As the checkpoint is stored, where that is fast; the readout is float32 in any case.
-    backbone, tokenizer = load_base(checkpoint.folder, dtype=torch.float32 if config.use_cpu else torch.bfloat16)
+    backbone, tokenizer = open_checkpoint(checkpoint, torch.float32 if config.use_cpu else torch.bfloat16)
+    files = _matrix_files(checkpoint, backbone)
     token_ids = list(checkpoint.card.readout.token_ids)
     features: dict[str, Any] = {}
     for name, part, augment in (("train", run.train, recipe.augment), ("validation", validation, None)):
@@ -199,25 +225,28 @@ def train_scalar(
     if validation.judgments:
         before = validation_report(checkpoint.folder.name, validation, trainer.validation_logits()[0])
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    readout = backbone.readout
+    with torch.no_grad():  # measured as they are written
+        readout.rows.copy_(readout.rows.to(_stored_dtype(checkpoint, files)))
     if validation.judgments:
         trainer.evaluate()
         after = validation_report(run.out.name, validation, trainer.validated)
-    readout = backbone.readout
-    with torch.no_grad():
-        matrix = backbone.get_output_embeddings().weight
-        matrix[token_ids] = readout.rows.to(matrix.dtype)
-    temperature = float(readout.log_temperature.detach().exp())
-    del backbone.readout
     base = checkpoint.card.provenance.base or checkpoint.folder.name
     card = checkpoint.card.model_copy(
         update={
-            "calibration": Calibration(temperature=temperature),
-            "provenance": provenance(base, run.dataset, given, trainer),
+            "calibration": Calibration(temperature=float(readout.log_temperature.detach().exp())),
+            "provenance": _aligned(checkpoint, provenance(base, run.dataset, given, trainer)),
         }
     )
     report = training_run("scalar", run, base, given, trainer, before=before, after=after)
     announce_result(console, report)
-    return _finish(trainer, tokenizer, card, run, report)
+    with publishing(run.out) as folder:
+        _copy_with_rows(checkpoint, files, readout.rows.detach().cpu(), folder)
+        card.save(folder)
+        write_training_report(folder, report)
+        write_model_card(folder, report, card)
+    states.remove(run.folder)
+    return Checkpoint.open(run.out)
 
 
 def phase1_defaults(lora: Lora | None, validated: bool) -> dict[str, Any]:
@@ -303,6 +332,63 @@ def _new_base(recipe: Recipe, texts: list[str], folder: Path, seed: int) -> Path
     """Return a new base in the run's own folder; a resumed run finds the one that it began with."""
     folder = folder / "base"
     return folder if folder.is_dir() else new_base(texts, recipe.shape, folder, seed=seed)
+
+
+def _matrix_files(checkpoint: Checkpoint, model: PreTrainedModel) -> dict[str, list[str]]:
+    """Return the files of weights that hold the output matrix, with its names there: a tied one has two, either or both stored."""
+    matrix = model.get_output_embeddings().weight
+    names = [name for name, one in model.named_parameters(remove_duplicate=False) if one is matrix]
+    files = {}
+    for file in sorted(checkpoint.folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as stored:
+            if held := [name for name in names if name in stored.keys()]:  # noqa: SIM118 - not a mapping
+                files[file.name] = held
+    if not files:
+        raise BadInput(
+            f"{checkpoint.folder}: no file of weights holds {' or '.join(names)}, where the readout's rows are"
+        )
+    return files
+
+
+def _stored_dtype(checkpoint: Checkpoint, files: dict[str, list[str]]) -> torch.dtype:
+    """Return the dtype in which the output matrix is stored."""
+    file, names = next(iter(files.items()))
+    with safe_open(checkpoint.folder / file, framework="pt") as stored:
+        dtype: torch.dtype = stored.get_tensor(names[0]).dtype
+        return dtype
+
+
+def _copy_with_rows(checkpoint: Checkpoint, files: dict[str, list[str]], rows: Tensor, folder: Path) -> None:
+    """Copy a checkpoint with other rows `[11, hidden]` in its output matrix; each other tensor and file stays as it is, to the byte.
+
+    The model in memory is never saved: of a quantized checkpoint it has decoded weights.
+    """
+    shutil.copytree(
+        checkpoint.folder,
+        folder,
+        copy_function=shutil.copyfile,
+        ignore=shutil.ignore_patterns(*files),
+        dirs_exist_ok=True,
+    )
+    for file, names in files.items():
+        with safe_open(checkpoint.folder / file, framework="pt") as stored:
+            metadata = stored.metadata()
+        tensors = load_file(checkpoint.folder / file)
+        for name in names:
+            tensors[name][list(checkpoint.card.readout.token_ids)] = rows.to(tensors[name].dtype)
+        save_file(tensors, folder / file, metadata)
+
+
+def _aligned(checkpoint: Checkpoint, made: Provenance) -> Provenance:
+    """Return where a checkpoint with a new readout comes from; a quantized one still says how it was trained and quantized."""
+    if "quantization_config" not in checkpoint.config:
+        return made
+    parent = checkpoint.card.provenance
+    quantization = {
+        **(parent.model_extra or {}).get("quantization", {}),
+        "realigned": {"data": made.data, "recipe": made.recipe},
+    }
+    return parent.model_copy(update={"metrics": made.metrics, "commit": made.commit, "quantization": quantization})
 
 
 def _finish(

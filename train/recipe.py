@@ -23,6 +23,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompt import FIELDS, PromptSpec
 from train.augment import Augment
 from train.base import NanoShape, Quantization
+from train.fake_quantization import FakeQuantization
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -111,6 +112,8 @@ class Recipe(RecipeFile):
             bfloat16.
         weights: what all weights are kept in while they are trained. With `bfloat16` the optimizer has a float32
             copy, because steps smaller than a bfloat16's rounding would be lost. A LoRA's are always float32.
+        fake_quantization: the scheme that the model computes as in phase 1 (quantization-aware training), so that its weights
+            learn to be rounded; the checkpoint is a plain one, for `gen-rerank quantize`. None trains as in full precision.
         augment: how training pairs are varied; as they are by default. Validation is never varied.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
@@ -136,6 +139,7 @@ class Recipe(RecipeFile):
     lora: Lora | None = None
     quantize_base: Quantization | None = None
     weights: Literal["float32", "bfloat16"] = "float32"
+    fake_quantization: FakeQuantization | None = None
     augment: Augment = Augment()
     distributional: dict[str, Any] = {}
     scalar: dict[str, Any] = {}
@@ -157,6 +161,11 @@ class Recipe(RecipeFile):
         if self.weights == "bfloat16" and self.lora is not None:
             raise ValueError(
                 "weights: bfloat16 is for training all weights; a LoRA's are float32: remove one of the two"
+            )
+        if self.fake_quantization is not None and self.lora is not None:
+            raise ValueError(
+                "fake_quantization is for training all weights: a LoRA is merged into its base before they are quantized; "
+                "remove one of the two"
             )
         if self.warm_start is not None and self.warm_start[0] == self.warm_start[1]:
             raise ValueError("warm_start needs two different tokens, [no, yes]")

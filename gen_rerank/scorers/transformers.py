@@ -9,12 +9,13 @@ mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.adapter import Adapter
@@ -104,7 +105,7 @@ class _Encoder:
 def _open_decoder(
     checkpoint: Checkpoint, adapter: Adapter | None, dtype: torch.dtype, device: torch.device
 ) -> _Decoder:
-    model = _load(AutoModelForCausalLM, checkpoint, dtype)
+    model = load_model(AutoModelForCausalLM, checkpoint, dtype)
     rows = model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach()
     if adapter is not None:
         from peft import PeftModel
@@ -115,24 +116,52 @@ def _open_decoder(
 
 
 def _open_encoder(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> _Encoder:
-    return _Encoder(_load(AutoModelForSequenceClassification, checkpoint, dtype).to(device).eval())
+    return _Encoder(load_model(AutoModelForSequenceClassification, checkpoint, dtype).to(device).eval())
 
 
-def _load(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
-    """Return the model, with the weights of a quantized one decompressed once.
+def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+    """Return the model of a checkpoint as every score of this backend reads it, the weights of a quantized one decompressed once.
 
     Left compressed, they would be decompressed by the first call of the model's `forward`, which a scorer never makes: it
     calls the decoder inside. Decompressed, a layer has exactly the weights that the file encodes, and still rounds its
     input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as low-precision kernels do.
+
+    Args:
+        auto_class: of transformers, such as `AutoModelForCausalLM`.
+        checkpoint: plain, or quantized by compressed-tensors.
+        dtype: of the weights.
+
+    Example:
+        >>> load_model(AutoModelForCausalLM, Checkpoint.open("runs/demo/model-int8"), torch.float32)  # doctest: +SKIP
     """
     config = AutoConfig.from_pretrained(checkpoint.folder)
     stored = checkpoint.config.get("quantization_config", {})
     compressed = stored.get("quant_method") == "compressed-tensors"
     if compressed:
         config.quantization_config = {**stored, "dequantize": True}
-    model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
+    with _packed_layers_left_alone() if compressed else nullcontext():
+        model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
     # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.
     return model.to(dtype) if compressed else model
+
+
+@contextmanager
+def _packed_layers_left_alone() -> Iterator[None]:
+    """Keep transformers from giving first values to modules whose layers hold packed weights, which come from the file.
+
+    ModernBERT's initialization asks such a layer for a `weight`, and while a packed checkpoint is loaded it has none.
+    """
+    initialize = PreTrainedModel._initialize_weights
+
+    def initialize_others(model: PreTrainedModel, module: nn.Module, *rest: Any) -> None:
+        if not any("weight_packed" in child._parameters for child in module.children()):
+            initialize(model, module, *rest)
+
+    PreTrainedModel._initialize_weights = initialize_others
+    try:
+        yield
+    finally:
+        PreTrainedModel._initialize_weights = initialize
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

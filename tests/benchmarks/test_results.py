@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-results = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "results.py"))
-holm, paired_p = results["holm"], results["paired_p"]
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    results = importlib.import_module("results")
+holm, paired_p = results.holm, results.paired_p
 
 
 def test_holm_by_hand():

@@ -1,12 +1,15 @@
 """The command line as a user meets it: what goes wrong is one sentence and exit code 2, never a traceback."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
+from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.cli import app, main
 
 
@@ -103,6 +106,77 @@ def test_evaluate_prints_tables_and_writes_json(run, tiny_checkpoint, tiny_data,
     report = json.loads((tmp_path / "e.json").read_text())
     assert len(report["ranking"]["nDCG@5"]) == 3
     assert len((tmp_path / "s.jsonl").read_text().splitlines()) == report["pairs"]
+
+
+@pytest.fixture
+def comparing(run, tiny_checkpoint, tiny_data, tmp_path):
+    """Compare the tiny checkpoint with a copy of it that `harm` has changed."""
+
+    def call(harm=lambda folder: None, *more: object) -> tuple[int, str, str]:
+        copy = tmp_path / "copy"
+        shutil.copytree(tiny_checkpoint, copy)
+        harm(copy)
+        words = ("--data", tiny_data, "--out", tmp_path / "out", "--no-cost", *more)
+        return run("compare", tiny_checkpoint, copy, *words)
+
+    return call
+
+
+def test_compare_exits_0_when_every_gate_passes(comparing, tmp_path):
+    code, _, err = comparing()
+    assert code == 0, err
+    assert {"report.html", "report.md", "comparison.json"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
+
+def test_compare_exits_1_when_a_gate_fails_and_names_it(comparing):
+    def zero_a_row(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        weights["model.embed_tokens.weight"][Checkpoint.open(folder).card.readout.token_ids[3]] = 0
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    code, out, _ = comparing(zero_a_row)
+    assert code == 1
+    assert "readout" in out
+    assert "<|rel_3|>" in out
+
+
+def test_compare_exits_2_when_there_is_nothing_to_compare(run, comparing, tiny_checkpoint, tiny_data, tmp_path):
+    words = ("--data", tiny_data, "--out", tmp_path / "out", "--no-cost")
+    assert "nowhere" in complaint(run("compare", tiny_checkpoint, tmp_path / "nowhere", *words))
+    assert "nowhere" in complaint(run("compare", tmp_path / "nowhere", tiny_checkpoint, *words))
+    assert "candidate" in complaint(run("compare", tiny_checkpoint, *words))
+    assert "--data" in complaint(run("compare", tiny_checkpoint, tiny_checkpoint))
+    (tmp_path / "gates.yaml").write_text("tier_flip: 0.5\n")
+    said = complaint(comparing(lambda _: None, "--gates", tmp_path / "gates.yaml"))
+    assert "tier_flip" in said
+    assert "tier_flips" in said
+    assert not (tmp_path / "out" / "comparison.json").exists()
+
+
+def test_the_printed_gates_can_be_used(run, comparing, tmp_path):
+    code, out, _ = run("compare", "whatever", "--print-gates")
+    assert code == 0
+    (tmp_path / "gates.yaml").write_text(out)
+    assert comparing(lambda _: None, "--gates", tmp_path / "gates.yaml")[0] == 0
+
+
+def test_quantize_realigns_and_leaves_nothing_else(run, tiny_checkpoint, tiny_data, tmp_path):
+    code, _, err = run("quantize", tiny_checkpoint, "--realign", tiny_data, "--out", tmp_path / "int8")
+    assert code == 0, err
+    made = Checkpoint.open(tmp_path / "int8").card.provenance
+    assert made.quantization["scheme"] == "int8"
+    assert "realigned" in made.quantization
+    assert [file.name for file in tmp_path.iterdir()] == ["int8"]
+    again = ("quantize", tiny_checkpoint, "--realign", tiny_data, "--out", tmp_path / "int8")
+    assert "already exists" in complaint(run(*again))
+    assert run(*again, "--overwrite")[0] == 0
+
+
+def test_every_scheme_is_in_the_help(run):
+    from quant.schemes import SCHEMES
+
+    _, out, _ = run("quantize", "--help")
+    assert all(scheme.name in out for scheme in SCHEMES)
 
 
 def _commands(group, path=()):

@@ -10,10 +10,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import torch
 
-from serve.launch import free_port
+from gen_rerank import BadInput, Pair
+from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.dequantize import dequantize
+from gen_rerank.reranker import as_product
+from gen_rerank.scorers.plan import EngineChoices
+from gen_rerank.scorers.transformers import TransformersScorer
+from quant.quantize import quantize
+from serve.launch import free_port, serve_model, start_server_process
 
 pytest.importorskip("vllm")
 
@@ -43,3 +52,86 @@ def test_a_server_that_is_starting_can_be_stopped(
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def mxfp4(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return quantize(tiny_checkpoint, "mxfp4", tmp_path_factory.mktemp("mxfp4") / "model")
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what `serve_model` sets."""
+    for name in ("VLLM_PLUGINS", "VLLM_CPU_OMP_THREADS_BIND"):
+        monkeypatch.setenv(name, os.environ.get(name, "0" if name.endswith("BIND") else ""))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU vLLM has a kernel")
+@pytest.mark.usefixtures("environment")
+def test_a_scheme_without_a_kernel_is_refused_before_the_engine_starts(mxfp4: Checkpoint) -> None:
+    said: list[str] = []
+    with pytest.raises(BadInput, match=r"vLLM cannot serve mxfp4 .*the MXFP4 linear layer\); --dequantize serves its"):
+        serve_model(str(mxfp4.folder), port=free_port(), say=said.append)
+    assert not any("starting the engine" in line for line in said)
+
+
+@pytest.mark.usefixtures("environment")
+def test_there_must_be_something_to_dequantize(tiny_checkpoint: Path) -> None:
+    with pytest.raises(BadInput, match="not quantized, so there is nothing to dequantize; leave --dequantize out"):
+        serve_model(str(tiny_checkpoint), port=free_port(), choices=EngineChoices(dequantize=True))
+
+
+def test_packed_weights_are_unpacked_and_the_folder_goes_with_the_server(
+    mxfp4: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = ["red desk", "blue sofa for every day", "lamp"]
+    plain = dequantize(mxfp4, tmp_path / "plain").checkpoint
+    expected = TransformersScorer(plain).score([Pair("red desk", as_product(text)) for text in documents]).mean
+    scratch, log = tmp_path / "scratch", tmp_path / "log"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    options = ("--dequantize", "--dtype", "float32", "--cache-gib", "0.5")
+    with start_server_process(mxfp4.folder, *options, log=log) as (url, server):
+        asked = {"model": str(mxfp4.folder), "query": "red desk", "documents": documents}
+        answer = httpx.post(f"{url}/v1/rerank", json=asked, timeout=120)
+        assert answer.status_code == 200, answer.text
+        rows = sorted(answer.json()["results"], key=lambda row: row["index"])
+        assert [row["relevance_score"] for row in rows] == pytest.approx(expected, abs=1e-4)
+        (card,) = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
+        assert card["root"] == str(mxfp4.folder)
+        assert "mxfp4, unpacked in" in log.read_text()
+        (unpacked,) = scratch.glob("gen_rerank_*/model.safetensors")
+        server.kill()  # it can clean up nothing itself
+        server.wait(30)
+        end = time.monotonic() + 30
+        while unpacked.parent.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not unpacked.parent.exists()
+
+
+_HOLDER = """
+import sys, time
+from serve.launch import _scratch_folder
+from serve.lifecycle import end_now
+with _scratch_folder() as folder:
+    (folder / "weights").write_text("packed")
+    print(folder, flush=True)
+    if sys.argv[1] == "end_now":
+        end_now("the engine stopped", code=1)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("way", ["end_now", "SIGTERM", "SIGINT"])
+def test_a_scratch_folder_goes_however_its_process_ends(way: str) -> None:
+    command = [sys.executable, "-c", _HOLDER, way]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as holder:
+        assert holder.stdout is not None
+        folder = Path(holder.stdout.readline().strip())
+        if way != "end_now":
+            os.killpg(holder.pid, signal.Signals[way])
+    assert holder.returncode != 0
+    end = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not folder.exists()

@@ -41,6 +41,7 @@ class EngineChoices:
         batch_prompts: the most prompts of one forward pass.
         compiled: whether the model is compiled at the start.
         dtype: of the weights and activations.
+        dequantize: whether the weights of a quantized checkpoint are unpacked before the engine starts.
     """
 
     threads: int | None = None
@@ -50,6 +51,7 @@ class EngineChoices:
     batch_prompts: int | None = None
     compiled: bool | None = None
     dtype: Dtype | None = None
+    dequantize: bool = False
 
 
 @dataclass(frozen=True)

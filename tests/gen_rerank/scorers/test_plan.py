@@ -11,7 +11,7 @@ import pytest
 
 from gen_rerank import BadInput
 from gen_rerank.checkpoint import Checkpoint
-from serve.machine import EngineChoices, plan
+from gen_rerank.scorers.plan import EngineChoices, plan
 
 pytest.importorskip("vllm")
 

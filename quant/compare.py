@@ -1,0 +1,431 @@
+"""One run of `gen-rerank compare`: open, look at the files, score, measure, judge, write.
+
+The order is that of cost: whatever can be refused is refused before anything is scored. Quality comes from plain
+transformers for every system, one model in memory at a time; what speed and memory cost is `cost`'s. A candidate that
+cannot be scored stays in the result, with its reason and failed gates: that is a finding, not an error.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gen_rerank import __version__
+from gen_rerank.bins import Distribution
+from gen_rerank.checkpoint import CARD, Card, Checkpoint, read_card, read_json, resolve_folder, source_commit
+from gen_rerank.commands import evaluate_floors, judged_split
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.metrics import paired
+from gen_rerank.public import yes_no_prompt
+from gen_rerank.records import Dataset
+from gen_rerank.scorers.transformers import TransformersScorer
+from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality, SliceChange, System
+from quant.cost import Subject, Workload, measure
+from quant.drift import TIERS, drift, worst_pairs
+from quant.gates import Gates
+from quant.identity import identity
+from quant.load_time import LoadTime, open_load_time
+from quant.report import write_report
+
+RESULT = "comparison.json"
+DEFAULT_THRESHOLDS = {"exact": 0.8, "close": 0.5}
+
+_MEASURES = ("nDCG@5", "nDCG@10", RPS, MSE, ECE)
+_CHUNK = 2048
+# Of the noise floor; a quarter of what a scorer takes otherwise, so that no batch is what it was.
+_FLOOR_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, on what.
+
+    Attributes:
+        reference: a folder or hub name.
+        candidates: folders or hub names.
+        data: a data set folder.
+        out: the folder for `comparison.json`, `report.html` and `report.md`.
+        split: on which.
+        gates: a file of limits; the defaults otherwise.
+        load_time: `nf4`, `int8`: the reference as bitsandbytes quantizes it while it is loaded.
+        cost: whether start-up, memory, throughput and latency are measured too.
+        visits: how often each.
+        candidates_per_query: whose latency is measured.
+        seed: of the floor's order and of the workload.
+        skip_bad_rows: leave bad rows of the data out.
+    """
+
+    reference: str
+    candidates: tuple[str, ...]
+    data: Path
+    out: Path
+    split: str = "test"
+    gates: Path | None = None
+    load_time: tuple[str, ...] = ()
+    cost: bool = True
+    visits: int = 3
+    candidates_per_query: int = 64
+    seed: int = 0
+    skip_bad_rows: bool = False
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A system that is compared: its unique name, its folder as given and on this machine, and how it is loaded."""
+
+    name: str
+    given: str
+    folder: Path
+    load_time: str | None = None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What a system answered, or why it did not."""
+
+    distribution: Distribution | None
+    evaluation: Evaluation | None = None
+    refused: str = ""
+
+
+def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  # noqa: B008 - says nothing
+    """Compare candidates with their reference, and write `comparison.json`, `report.html` and `report.md`.
+
+    Args:
+        plan: what is compared.
+        console: is shown progress.
+
+    Returns:
+        the result; that gates failed is part of it.
+
+    Raises:
+        BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
+            checkpoint or of another kind, or an `out` that cannot be written. It is found before anything is scored,
+            except for a reference that gives no finite scores.
+
+    Example:
+        >>> compare(Plan("runs/model", ("runs/model-int8",), Path("shop"), Path("runs/compare"))).passed  # doctest: +SKIP
+        True
+    """
+    gates = Gates.load(plan.gates)
+    dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
+    opened = Checkpoint.open(plan.reference)
+    reference, *entries = _entries(plan, opened)
+    workload = Workload.of(dataset, candidates=plan.candidates_per_query, seed=plan.seed) if plan.cost else None
+    _check_out(plan.out)
+    thresholds, source = _thresholds(opened)
+    with _bar(console) as progress:
+        expected, again = _score_reference(opened, dataset, reference, plan.seed, progress)
+        scored = {entry: _score_candidate(entry, opened, dataset, progress) for entry in entries}
+    evaluation = evaluate(reference.name, dataset, expected)
+    floor = _drift(dataset, expected, again, thresholds)
+    costs = {} if workload is None else _costs(reference, expected, scored, workload, plan.visits, console)
+    system = _system(reference, _quality(evaluation), costs.get(reference.name, ()))
+    candidates = []
+    for entry, found in scored.items():
+        measured = _candidate(entry, found, dataset, expected, evaluation, thresholds, costs.get(entry.name, ()))
+        if entry.load_time is None:
+            checks, layers = identity(plan.reference, entry.given)
+            measured = measured.model_copy(update={"checks": tuple(checks), "layers": tuple(layers)})
+        candidates.append(measured.model_copy(update={"verdicts": gates.judge(measured, system, floor)}))
+    comparison = Comparison(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        commit=source_commit(),
+        machine=_machine(),
+        data=str(plan.data),
+        fingerprint=dataset.fingerprint,
+        split=plan.split,
+        queries=evaluation.queries,
+        pairs=evaluation.pairs,
+        floors={floor.name: _quality(floor) for floor in evaluate_floors(dataset)},
+        thresholds=thresholds,
+        thresholds_source=source,
+        candidates_per_query=plan.candidates_per_query if workload is None else workload.candidates,
+        reference=system,
+        floor=floor,
+        candidates=tuple(candidates),
+    )
+    _save(comparison, plan.out)
+    write_report(comparison, plan.out)
+    return comparison
+
+
+def _entries(plan: Plan, reference: Checkpoint) -> list[_Entry]:
+    """Return the reference and what is compared with it, with unique names.
+
+    Raises:
+        BadInput: there is nothing to compare, a candidate is no checkpoint or of another kind, no such load-time row.
+    """
+    if not plan.candidates and not plan.load_time:
+        raise BadInput("nothing to compare with the reference; give a candidate folder, or --load-time nf4")
+    for kind in plan.load_time:
+        if kind not in get_args(LoadTime):
+            raise BadInput(f"there is no load-time row {kind!r}; choose one of {', '.join(get_args(LoadTime))}")
+    if plan.load_time and "quantization_config" in reference.config:
+        raise BadInput(f"{reference.folder}: already quantized; --load-time needs a reference in full precision")
+    folders = [reference.folder, *(_candidate_folder(name, reference) for name in plan.candidates)]
+    given = (plan.reference, *plan.candidates)
+    named = [_Entry(*fields) for fields in zip(_names(given), given, folders, strict=True)]
+    rows = [
+        _Entry(f"{kind} (bitsandbytes)", plan.reference, reference.folder, kind)
+        for kind in dict.fromkeys(plan.load_time)
+    ]
+    return [*named, *rows]
+
+
+def _candidate_folder(name: str, reference: Checkpoint) -> Path:
+    folder = resolve_folder(name)
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"{folder}: not a checkpoint, config.json is missing")
+    if not (folder / CARD).is_file():
+        if yes_no_prompt(name) is None:
+            raise BadInput(f"{folder}: not a gen_rerank checkpoint, {CARD} is missing")
+        return folder
+    try:
+        kind = read_card(folder, Card).readout.kind
+    except BadInput:
+        return folder  # a card that does not parse is a finding about this candidate
+    if "classifier" in (kind, reference.card.readout.kind) and kind != reference.card.readout.kind:
+        raise BadInput(
+            f"{folder}: its readout is {kind}, the reference's is {reference.card.readout.kind}; encoders are compared with "
+            "encoders and decoders with decoders"
+        )
+    return folder
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Return the shortest ends of paths that tell them apart; what is given twice is numbered.
+
+    Example:
+        >>> _names(["a/model", "b/model", "b/model"])
+        ['a/model', 'b/model', 'b/model (2)']
+    """
+    parts = [Path(name).resolve().parts for name in given]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(own[-depth:]) for own in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return numbered
+
+
+def _check_out(out: Path) -> None:
+    """Make the folder, and write and remove a file in it.
+
+    Raises:
+        BadInput: that cannot be done.
+    """
+    trial = out / f".{RESULT}.partial"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:
+    """Return where the tiers begin, and who says so."""
+    recorded = reference.card.calibration.thresholds
+    if all(tier in recorded for tier in TIERS):
+        return {tier: recorded[tier] for tier in TIERS}, "the reference's card"
+    return DEFAULT_THRESHOLDS, "defaults; the checkpoint has none"
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _score_reference(
+    checkpoint: Checkpoint, dataset: Dataset, entry: _Entry, seed: int, progress: Progress
+) -> tuple[Distribution, Distribution]:
+    """Return the reference's answers, and those it gives in another order and in other batches: the noise floor."""
+    scorer = TransformersScorer(checkpoint)
+    rows = np.arange(len(dataset.judgments))
+    expected = _score(scorer, dataset, rows, entry.name, progress)
+    scorer.batch_tokens = _FLOOR_BATCH_TOKENS
+    shuffled = np.random.default_rng(seed).permutation(rows)
+    again = _score(scorer, dataset, shuffled, f"{entry.name} again", progress)
+    return expected, again[np.argsort(shuffled)]
+
+
+def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, progress: Progress) -> _Scored:
+    gc.collect()  # the model before this one
+    try:
+        if entry.load_time is None:
+            scorer = TransformersScorer(Checkpoint.open(entry.given))
+        else:
+            scorer = open_load_time(reference, entry.load_time)
+        answered = _score(scorer, dataset, np.arange(len(dataset.judgments)), entry.name, progress)
+    except Exception as error:  # whatever a broken folder makes the libraries raise is a finding about this candidate
+        return _Scored(None, refused=_reason(entry, error))
+    return _Scored(answered, evaluate(entry.name, dataset, answered))
+
+
+def _reason(entry: _Entry, error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, BadInput) else f"{entry.folder}: cannot be loaded or scored ({text[:300]})"
+
+
+def _score(
+    scorer: TransformersScorer,
+    dataset: Dataset,
+    rows: np.ndarray[tuple[int], np.dtype[np.intp]],
+    name: str,
+    progress: Progress,
+) -> Distribution:
+    """Score judged pairs in the given order."""
+    task = progress.add_task(name, total=len(rows))
+    parts = []
+    for first in range(0, len(rows), _CHUNK):
+        chunk = rows[first : first + _CHUNK].tolist()
+        parts.append(scorer.score([dataset.pair(dataset.judgments[row]) for row in chunk]))
+        progress.advance(task, len(chunk))
+    return Distribution.concatenate(parts)
+
+
+def _costs(
+    reference: _Entry,
+    expected: Distribution,
+    scored: Mapping[_Entry, _Scored],
+    workload: Workload,
+    visits: int,
+    console: Console,
+) -> dict[str, tuple[Cost, ...]]:
+    """Return what each system costs that could be scored, by name."""
+    answers = {
+        reference: expected,
+        **{entry: found.distribution for entry, found in scored.items() if found.distribution is not None},
+    }
+    engines: tuple[Engine, ...] = get_args(Engine)
+    subjects = [
+        Subject(name=entry.name, folder=entry.folder, engine=engine, load_time=entry.load_time)
+        for entry in answers
+        for engine in engines
+        if entry.load_time is None or engine == "transformers"
+    ]
+    plain = {entry.folder: answer for entry, answer in answers.items() if entry.load_time is None}
+    measured = measure(subjects, workload, visits=visits, expected=plain, console=console)
+    return {
+        entry.name: tuple(cost for subject, cost in measured.items() if subject.name == entry.name) for entry in answers
+    }
+
+
+def _system(entry: _Entry, quality: Quality | None, cost: tuple[Cost, ...]) -> System:
+    if entry.load_time is not None:
+        scheme, realigned = entry.name, False
+    else:
+        scheme, realigned = _recorded_scheme(entry.folder)
+    disk = sum(path.stat().st_size for path in entry.folder.glob("*.safetensors"))
+    return System(
+        name=entry.name,
+        folder=entry.given,
+        scheme=scheme,
+        realigned=realigned,
+        disk_bytes=disk,
+        quality=quality,
+        cost=cost,
+    )
+
+
+def _recorded_scheme(folder: Path) -> tuple[str, bool]:
+    """Return the scheme and whether the readout was re-aligned, from the card, or from what the weights are stored as."""
+    try:
+        stored = read_json(folder / "config.json").get("quantization_config") or {}
+        extra = read_card(folder, Card).provenance.model_extra if (folder / CARD).is_file() else None
+    except BadInput:
+        return "unknown", False
+    made = (extra or {}).get("quantization") or {}
+    return str(made.get("scheme") or stored.get("format") or "none"), bool(made.get("realigned"))
+
+
+def _candidate(
+    entry: _Entry,
+    found: _Scored,
+    dataset: Dataset,
+    expected: Distribution,
+    reference: Evaluation,
+    thresholds: Mapping[str, float],
+    cost: tuple[Cost, ...],
+) -> Candidate:
+    """Return all that is measured of a candidate, but for its files."""
+    if found.distribution is None or found.evaluation is None:
+        return Candidate(**dict(_system(entry, None, cost)), refused=found.refused)
+    delta = difference(found.evaluation, reference)
+    return Candidate(
+        **dict(_system(entry, _quality(found.evaluation), cost)),
+        delta={name: interval for name, interval in delta.items() if name in _MEASURES},
+        drift=_drift(dataset, expected, found.distribution, thresholds),
+        slices=_slices(dataset, expected, found.distribution, reference, found.evaluation),
+        worst=worst_pairs(dataset, expected, found.distribution),
+    )
+
+
+def _quality(evaluation: Evaluation) -> Quality:
+    known = {**evaluation.ranking, **(evaluation.calibration or {})}
+    return Quality(measures={name: known[name] for name in _MEASURES if name in known})
+
+
+def _drift(dataset: Dataset, expected: Distribution, other: Distribution, thresholds: Mapping[str, float]) -> Drift:
+    queries, products = ([getattr(row, key) for row in dataset.judgments] for key in ("query_id", "product_id"))
+    return drift(queries, expected, other, thresholds, product_ids=products)
+
+
+def _slices(
+    dataset: Dataset, expected: Distribution, other: Distribution, reference: Evaluation, candidate: Evaluation
+) -> dict[str, SliceChange]:
+    """Return the change of each tag for whose queries nDCG@5 is defined, in alphabetical order."""
+    change = np.abs(other.mean.astype(np.float64) - expected.mean)
+    tags_of = [dataset.queries[row.query_id].tags for row in dataset.judgments]
+    before, after = reference.per_query["nDCG@5"], candidate.per_query["nDCG@5"]
+    found = {}
+    for tag in sorted({tag for tags in tags_of for tag in tags}):
+        queries = np.array([tag in dataset.queries[query_id].tags for query_id in reference.query_ids])
+        if np.isnan(before[queries]).all():
+            continue
+        pairs = np.array([tag in tags for tags in tags_of])
+        found[tag] = SliceChange(
+            queries=int(queries.sum()),
+            ndcg5=paired(after[queries], before[queries]),
+            mean_change=float(change[pairs].mean()),
+        )
+    return found
+
+
+def _machine() -> str:
+    """Return the processor, its cores, the memory and the GPU, in words."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else [])
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    words = [names[0] if names else platform.machine(), f"{os.cpu_count()} cores", f"{memory:.0f} GiB"]
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else ["no GPU"]
+    return ", ".join(words + gpu)
+
+
+def _save(comparison: Comparison, out: Path) -> None:
+    """Write `comparison.json` whole or not at all."""
+    partial = out / f".{RESULT}.partial"
+    comparison.save(partial)
+    partial.replace(out / RESULT)

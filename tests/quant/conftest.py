@@ -1,0 +1,81 @@
+"""What the tests of comparisons share: a checkpoint whose scores spread, its int8 copy, and how to plant a fault in one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gen_rerank import Dataset
+from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.scorers.transformers import TransformersScorer
+from quant.quantize import quantize
+
+Change = Callable[[dict[str, Tensor]], object]
+
+
+@pytest.fixture(scope="session")
+def single_thread() -> Iterator[None]:
+    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def spread_scores(tiny_shop: Dataset) -> Callable[[Path], Path]:
+    """Gives a tiny checkpoint bin rows (never an input) that read what differs most between pairs, so that scores spread."""
+
+    def spread(folder: Path) -> Path:
+        checkpoint = Checkpoint.open(folder)
+        scorer = TransformersScorer(checkpoint)
+        scorer.network.rows = torch.eye(64)
+        pairs = [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments]
+        hidden = scorer._logits(checkpoint.prompt.encode(pairs))
+        centre = hidden.mean(dim=0)
+        varies = torch.linalg.svd(hidden - centre).Vh[0]
+        varies -= (varies @ centre) / (centre @ centre) * centre
+        worth = torch.linspace(-0.5, 0.5, 11)[:, None]
+        rows = 6 * worth * varies / (hidden @ varies).std()
+        change_weights(folder, lambda weights: put_rows(weights, checkpoint.card.readout.token_ids, rows))
+        return folder
+
+    return spread
+
+
+@pytest.fixture(scope="session")
+def reference(
+    tiny_checkpoint: Path,
+    spread_scores: Callable[[Path], Path],
+    single_thread: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The tiny checkpoint with scores that spread. Do not write into it."""
+    return spread_scores(Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("reference") / "model")))
+
+
+@pytest.fixture(scope="session")
+def int8_copy(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference in int8. Do not write into it."""
+    return quantize(reference, "int8", tmp_path_factory.mktemp("int8") / "int8").folder
+
+
+def change_weights(folder: Path, change: Change) -> Path:
+    """Rewrite the tensors of a folder."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
+
+
+def put_rows(weights: dict[str, Tensor], ids: tuple[int, ...], rows: Tensor) -> None:
+    """Replace readout rows of a tied matrix."""
+    matrix = weights["model.embed_tokens.weight"]
+    matrix[list(ids)] = rows.to(matrix.dtype)

@@ -1,0 +1,174 @@
+"""Whole comparisons on the tiny checkpoint: what is written, what is refused before any work, what stays as a finding."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gen_rerank import BadInput, Dataset
+from gen_rerank.checkpoint import Calibration, Card, Readout, read_card
+from gen_rerank.evaluation import evaluate
+from gen_rerank.prompt import PromptSpec
+from gen_rerank.reranker import Reranker
+from quant import compare as module
+from quant.compare import Plan, _names, compare
+from quant.comparison import Comparison
+
+
+@pytest.fixture(scope="module")
+def run(
+    reference: Path, int8_copy: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Comparison, Path]:
+    folder = tmp_path_factory.mktemp("compare")
+    broken = Path(shutil.copytree(int8_copy, folder / "broken"))
+    (broken / "model.safetensors").write_bytes(b"not tensors")
+    candidates = (str(int8_copy), str(broken))
+    plan = Plan(str(reference), candidates, tiny_data, folder / "out", load_time=("nf4", "int8"), cost=False)
+    return compare(plan), folder / "out"
+
+
+def test_the_result_is_written_whole(run: tuple[Comparison, Path]) -> None:
+    comparison, out = run
+    assert Comparison.load(out / "comparison.json") == comparison
+    assert sorted(path.name for path in out.iterdir()) == ["comparison.json", "report.html", "report.md"]
+
+
+def test_what_was_compared(run: tuple[Comparison, Path], tiny_shop: Dataset, reference: Path) -> None:
+    comparison, _ = run
+    test = tiny_shop.of("test")
+    assert (comparison.queries, comparison.pairs) == (8, len(test.judgments))
+    assert comparison.fingerprint == test.fingerprint
+    assert comparison.thresholds == {"exact": 0.8, "close": 0.5}
+    assert comparison.thresholds_source == "defaults; the checkpoint has none"
+    assert set(comparison.floors) == {"random", "bm25"}
+    assert [candidate.name for candidate in comparison.candidates] == [
+        "int8", "broken", "nf4 (bitsandbytes)", "int8 (bitsandbytes)",
+    ]  # fmt: skip
+    assert (comparison.reference.scheme, comparison.candidates[0].scheme) == ("none", "int8")
+    assert comparison.reference.disk_bytes == (reference / "model.safetensors").stat().st_size
+
+
+def test_figures_are_those_of_an_evaluation(run: tuple[Comparison, Path], tiny_shop: Dataset, int8_copy: Path) -> None:
+    candidate = run[0].candidates[0]
+    test = tiny_shop.of("test")
+    scorer = Reranker.load(int8_copy).scorer
+    expected = evaluate("int8", test, scorer.score([test.pair(row) for row in test.judgments]))
+    assert candidate.quality.measures["nDCG@5"].mean == pytest.approx(expected.ranking["nDCG@5"].mean)
+    assert candidate.quality.measures["RPS"].mean == pytest.approx(expected.calibration["RPS"].mean, abs=1e-6)
+    assert set(candidate.delta) == {"nDCG@5", "nDCG@10", "RPS", "MSE"}
+    reference = run[0].reference.quality.measures["nDCG@5"].mean
+    assert candidate.delta["nDCG@5"].mean == pytest.approx(expected.ranking["nDCG@5"].mean - reference)
+    # Every query has the one tag, so the slice is the whole.
+    assert candidate.slices["colour"].queries == 8
+    assert candidate.slices["colour"].ndcg5.mean == pytest.approx(candidate.delta["nDCG@5"].mean)
+    assert candidate.slices["colour"].mean_change == pytest.approx(candidate.drift.mean_change)
+
+
+def test_the_floor_is_rounding(run: tuple[Comparison, Path]) -> None:
+    assert 0 <= run[0].floor.largest_change < 1e-4
+    assert run[0].floor.tier_flips == 0
+    assert run[0].candidates[0].drift.mean_change > 100 * run[0].floor.mean_change
+
+
+def test_a_candidate_that_does_not_load_is_a_finding(run: tuple[Comparison, Path]) -> None:
+    broken = run[0].candidates[1]
+    assert "cannot be loaded or scored" in broken.refused
+    assert not broken.passed
+    assert {verdict.gate for verdict in broken.failures} >= {"base", "readout", "layers", "scorable"}
+
+
+def test_load_time_rows_have_scores_of_their_own_and_no_files(run: tuple[Comparison, Path]) -> None:
+    nf4, int8 = run[0].candidates[2:]
+    for row in (nf4, int8):
+        assert row.refused == ""
+        assert row.checks == ()
+        assert (row.folder, row.disk_bytes) == (run[0].reference.folder, run[0].reference.disk_bytes)
+    assert nf4.drift.mean_change > int8.drift.mean_change > 10 * run[0].floor.mean_change
+
+
+def test_thresholds_of_the_card(reference: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(reference, tmp_path / "model"))
+    card = read_card(folder, Card)
+    recorded = Calibration(thresholds={"exact": 0.6, "close": 0.3})
+    card.model_copy(update={"calibration": recorded}).save(folder)
+    found = compare(Plan(str(folder), (str(folder),), tiny_data, tmp_path / "out", cost=False))
+    assert found.thresholds == {"exact": 0.6, "close": 0.3}
+    assert found.thresholds_source == "the reference's card"
+    assert [found.reference.name, found.candidates[0].name] == ["model", "model (2)"]
+    assert found.passed
+
+
+def test_names_tell_folders_apart() -> None:
+    assert _names(["x/model", "y/int8"]) == ["model", "int8"]
+    assert _names(["x/model", "y/model", "y/fp8"]) == ["x/model", "y/model", "y/fp8"]
+    assert _names(["x/model", "x/model"]) == ["model", "model (2)"]
+
+
+@pytest.fixture
+def refuse(
+    reference: Path, int8_copy: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Returns the sentence with which a plan is refused, and sees that nothing was scored before."""
+
+    def scored(*_: object) -> None:
+        raise AssertionError("scored before it was refused")
+
+    monkeypatch.setattr(module, "_score", scored)
+    plan = {
+        "reference": str(reference),
+        "candidates": (str(int8_copy),),
+        "data": tiny_data,
+        "out": tmp_path / "out",
+        "cost": False,
+    }
+
+    def refused(**changed: object) -> str:
+        with pytest.raises(BadInput) as error:
+            compare(Plan(**{**plan, **changed}))
+        return str(error.value)
+
+    return refused
+
+
+def test_what_cannot_be_compared_is_refused_before_any_work(
+    refuse: Callable[..., str], int8_copy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("here")
+    (tmp_path / "gates.yaml").write_text("tierflips: 1")
+    assert "no such folder" in refuse(candidates=(str(tmp_path / "none"),))
+    assert "config.json is missing" in refuse(candidates=(str(tmp_path / "empty"),))
+    assert "no such folder" in refuse(reference=str(tmp_path / "none"))
+    assert "no such folder" in refuse(data=tmp_path / "none")
+    assert "there is no split 'tst'" in refuse(split="tst")
+    assert "nothing to compare" in refuse(candidates=())
+    assert "there is no load-time row 'fp4'" in refuse(load_time=("fp4",))
+    assert "already quantized" in refuse(reference=str(int8_copy), load_time=("nf4",))
+    assert "cannot be written" in refuse(out=tmp_path / "file")
+    assert "the nearest is 'tier_flips'" in refuse(gates=tmp_path / "gates.yaml")
+
+
+def test_encoders_are_compared_with_encoders(refuse: Callable[..., str], reference: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(reference, tmp_path / "encoder"))
+    Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(folder)
+    assert "its readout is classifier, the reference's is bins" in refuse(candidates=(str(folder),))
+
+
+def test_an_interrupted_run_leaves_the_old_result(
+    reference: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "comparison.json").write_text("old")
+
+    def interrupted(self: Comparison, path: Path) -> None:
+        path.write_text("{half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Comparison, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(Plan(str(reference), (str(reference),), tiny_data, out, cost=False))
+    assert (out / "comparison.json").read_text() == "old"

@@ -1,0 +1,221 @@
+"""What identity makes of honest changes (training, smoothing, re-alignment), of broken files and of encoders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gen_rerank import Product
+from gen_rerank.checkpoint import Card, Readout, read_card
+from gen_rerank.prompt import PromptSpec
+from quant.comparison import Check
+from quant.identity import _grid, identity
+from train.encoder_base import EncoderShape, new_encoder
+
+from .conftest import change_weights, put_rows
+
+EMBEDDINGS = "model.embed_tokens.weight"
+BLOCK = "model.layers.1"
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    return lambda folder: Path(shutil.copytree(folder, tmp_path / "candidate"))
+
+
+def checks(reference: Path, candidate: Path) -> dict[str, Check]:
+    return {check.name: check for check in identity(reference, candidate)[0]}
+
+
+def failed(reference: Path, candidate: Path) -> list[str]:
+    return [name for name, check in checks(reference, candidate).items() if not check.held]
+
+
+def record(folder: Path, **provenance: object) -> None:
+    """Put something into the card's provenance."""
+    card = read_card(folder, Card)
+    card.model_copy(update={"provenance": card.provenance.model_copy(update=provenance)}).save(folder)
+
+
+def nudge(weights: dict[str, Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for tensor in weights.values():
+        tensor += 0.02 * tensor.std() * torch.randn(tensor.shape, generator=generator)
+
+
+def test_an_int8_copy_is_the_reference_but_for_its_layers(reference: Path, int8_copy: Path) -> None:
+    found, layers = identity(reference, int8_copy)
+    assert [check.name for check in found] == ["base", "tokenizer", "template", "readout", "layers"]
+    assert all(check.held for check in found)
+    assert len(layers) == 10, "of 14"
+    assert [row.relative_error for row in layers] == sorted((row.relative_error for row in layers), reverse=True)
+    for row in layers:
+        assert 0.001 < row.relative_error < 0.02
+        assert row.scale == pytest.approx(1, abs=0.01)
+    assert [check.held for check in identity(int8_copy, int8_copy)[0]] == [True] * 5, "a quantized reference"
+
+
+def test_a_copy_in_another_dtype_is_the_same(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    change_weights(folder, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
+    assert failed(reference, folder) == []
+
+
+def test_smoothing_cancels_but_half_of_it_does_not(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    factors = torch.linspace(0.5, 4.0, 64)
+    norm = f"{BLOCK}.post_attention_layernorm.weight"
+
+    def smooth(weights: dict[str, Tensor]) -> None:
+        weights[norm] /= factors
+        for name in ("gate_proj", "up_proj"):
+            weights[f"{BLOCK}.mlp.{name}.weight"] *= factors
+
+    change_weights(folder, smooth)
+    found, layers = identity(reference, folder)
+    assert all(check.held for check in found)
+    assert layers[0].relative_error < 1e-6
+    change_weights(folder, lambda weights: weights[norm].mul_(factors))
+    assert failed(reference, folder) == ["layers"]
+    assert f"{BLOCK}.mlp." in checks(reference, folder)["layers"].finding
+
+
+def test_training_is_a_finding_only_where_the_card_hides_it(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = change_weights(copy_of(reference), nudge)
+    hidden = checks(reference, folder)
+    assert not hidden["base"].held
+    assert "although the card records no training" in hidden["base"].finding
+    assert "the card records no training" in hidden["readout"].finding
+    assert hidden["layers"].held
+    record(folder, recipe={"fake_quantization": True})
+    told = checks(reference, folder)
+    assert failed(reference, folder) == []
+    assert "of the reference's base, trained differently" in told["base"].finding
+
+
+def test_one_changed_embedding_row_is_found(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = change_weights(copy_of(reference), lambda weights: weights[EMBEDDINGS][17].mul_(1.5))
+    assert failed(reference, folder) == ["base"]
+    assert f"{EMBEDDINGS} is not the reference's in 1 of " in checks(reference, folder)["base"].finding
+
+
+def test_realigned_rows_may_differ_but_not_lie_on_a_grid(
+    int8_copy: Path, reference: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    folder = copy_of(int8_copy)
+    ids = read_card(folder, Card).readout.token_ids
+    rows = torch.randn(11, 64, generator=torch.Generator().manual_seed(0))
+
+    def move(weights: dict[str, Tensor]) -> None:
+        old = weights[EMBEDDINGS][list(ids)].float()
+        put_rows(weights, ids, old + 0.05 * old.std() * rows)
+
+    change_weights(folder, move)
+    assert failed(reference, folder) == ["readout"]
+    made = read_card(folder, Card).provenance.model_extra["quantization"]
+    record(folder, quantization={**made, "realigned": {"data": "0" * 16}})
+    assert failed(reference, folder) == []
+
+    def round_to_4_bits(weights: dict[str, Tensor]) -> None:
+        scale = rows.abs().amax(dim=1, keepdim=True) / 7
+        put_rows(weights, ids, (rows / scale).round() * scale)
+
+    change_weights(folder, round_to_4_bits)
+    assert "lie on a grid of 4-bit integers" in checks(reference, folder)["readout"].finding
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_grids_are_told_from_numbers(dtype: torch.dtype) -> None:
+    for seed in range(10):
+        rows = torch.randn(11, 64, generator=torch.Generator().manual_seed(seed))
+        largest = rows.abs().amax(dim=1, keepdim=True)
+        assert _grid(rows.to(dtype)) is None
+        for name, step in (("8-bit integers", 127), ("4-bit integers", 7)):
+            assert _grid(((rows / largest * step).round() * largest / step).to(dtype)) == name
+        fp8 = (rows / largest * 448).to(torch.float8_e4m3fn).float() * largest / 448
+        assert _grid(fp8.to(dtype)) == "8-bit floats"
+
+
+def test_other_shapes_are_another_base(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    assert checks(reference, folder)["base"].finding == (
+        "made from another base: config.json says num_hidden_layers 3, the reference's says 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("max_length", 64, "max_length is 64, in the reference 128"),
+        ("budgets", {"title": 8}, "the budget of title is 8, in the reference 64"),
+        ("instruction", "Guess.", "instruction is 'Guess.'"),
+        ("sha256", "0" * 64, "sha256 is '000"),
+    ],
+)
+def test_each_field_of_the_prompt_counts(
+    field: str, value: object, says: str, reference: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    folder = copy_of(reference)
+    card = read_card(folder, Card)
+    card.model_copy(update={"prompt": card.prompt.model_copy(update={field: value})}).save(folder)
+    assert failed(reference, folder) == ["template"]
+    assert says in checks(reference, folder)["template"].finding
+
+
+def test_a_default_that_is_written_out_is_no_difference(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    card = read_card(folder, Card)
+    card.model_copy(update={"prompt": card.prompt.model_copy(update={"budgets": {"title": 64}})}).save(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(json.loads((folder / "tokenizer.json").read_text()), indent=7))
+    assert failed(reference, folder) == []
+
+
+def test_broken_files_fail_the_checks_that_need_them(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    (folder / "tokenizer.json").unlink()
+    (folder / "model.safetensors").write_bytes(b"not tensors")
+    found = checks(reference, folder)
+    assert [name for name, check in found.items() if check.held] == ["template"]
+    for name in ("base", "tokenizer", "readout", "layers"):
+        assert found[name].finding.startswith("could not be checked: ")
+    assert "tokenizer.json is missing" in found["tokenizer"].finding
+
+
+def test_more_than_two_permuted_rows(reference: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(reference)
+    ids = read_card(folder, Card).readout.token_ids
+    change_weights(folder, lambda weights: put_rows(weights, ids, weights[EMBEDDINGS][list(ids[1:] + ids[:1])]))
+    assert "11 rows of the readout are permuted: that of <|rel_0|> is the reference's of <|rel_1|>" in (
+        checks(reference, folder)["readout"].finding
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    texts = [Product(product_id="1", title=f"oak desk {i}").title for i in range(50)]
+    new_encoder(texts, EncoderShape(hidden=32, layers=2, mlp=32, heads=2, vocabulary=512), folder, max_length=64)
+    Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(folder)
+    return folder
+
+
+def test_an_encoder_is_read_at_its_head(encoder: Path, copy_of: Callable[[Path], Path]) -> None:
+    folder = copy_of(encoder)
+    assert failed(encoder, folder) == []
+    change_weights(folder, lambda weights: weights["classifier.weight"][3].zero_())
+    assert checks(encoder, folder)["readout"].finding == "the row of the label worth 0.3 is zero"
+    shutil.rmtree(folder)
+    folder = copy_of(encoder)
+    change_weights(folder, lambda weights: weights["head.dense.weight"].mul_(1.01))
+    assert failed(encoder, folder) == ["readout"]
+    assert checks(encoder, folder)["readout"].finding.startswith(
+        "head.dense.weight of the readout is not the reference's"
+    )

@@ -1,0 +1,63 @@
+"""bitsandbytes while loading: real runs on the CPU, compared with what the quantized weights decode to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+from gen_rerank import BadInput, Dataset, Pair
+from gen_rerank.checkpoint import Card, Checkpoint, Readout
+from gen_rerank.prompt import PromptSpec
+from gen_rerank.scorers.transformers import TransformersScorer
+from quant.load_time import open_load_time
+from train.encoder_base import EncoderShape, new_encoder
+
+
+@pytest.fixture(scope="module")
+def pairs(tiny_shop: Dataset) -> list[Pair]:
+    return [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments[:40]]
+
+
+@pytest.mark.parametrize(("kind", "least"), [("nf4", 0.8), ("int8", 0.98)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_stay_near(kind: str, least: float, dtype: torch.dtype, reference: Path, pairs: list[Pair]) -> None:
+    checkpoint = Checkpoint.open(reference)
+    before = TransformersScorer(checkpoint).score(pairs).mean
+    scorer = open_load_time(checkpoint, kind, dtype)
+    after = scorer.score(pairs).mean
+    assert not np.array_equal(before, after)
+    assert np.corrcoef(before, after)[0, 1] > least
+    quantized = Linear4bit if kind == "nf4" else Linear8bitLt
+    assert sum(isinstance(layer, quantized) for layer in scorer.network.backbone.modules()) == 14
+    assert scorer.network.rows.dtype == dtype, "the readout is not quantized"
+
+
+def test_nf4_in_float32_computes_with_the_decoded_weights(reference: Path, pairs: list[Pair]) -> None:
+    checkpoint = Checkpoint.open(reference)
+    packed, plain = open_load_time(checkpoint, "nf4", torch.float32), open_load_time(checkpoint, "nf4", torch.float32)
+    plain.network.backbone = plain.network.backbone.dequantize(dtype=torch.float32)
+    assert not any(isinstance(layer, Linear4bit) for layer in plain.network.backbone.modules())
+    assert np.allclose(packed.score(pairs).mean, plain.score(pairs).mean, atol=1e-5)
+
+
+def test_an_encoder_keeps_its_head(tiny_shop: Dataset, pairs: list[Pair], tmp_path: Path) -> None:
+    texts = [product.title for product in tiny_shop.products.values()]
+    new_encoder(texts, EncoderShape(hidden=64, layers=2, mlp=96, heads=2, vocabulary=512), tmp_path, max_length=64)
+    Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(tmp_path)
+    scorer = open_load_time(Checkpoint.open(tmp_path), "int8")
+    model = scorer.network.model
+    assert isinstance(model.model.layers[0].mlp.Wi, Linear8bitLt)
+    assert not isinstance(model.head.dense, Linear8bitLt)
+    assert not isinstance(model.classifier, Linear8bitLt)
+    assert len(scorer.score(pairs)) == len(pairs)
+
+
+def test_what_is_refused(reference: Path, int8_copy: Path) -> None:
+    with pytest.raises(BadInput, match="choose one of nf4, int8"):
+        open_load_time(Checkpoint.open(reference), "fp4")
+    with pytest.raises(BadInput, match="already quantized"):
+        open_load_time(Checkpoint.open(int8_copy), "nf4")

@@ -1,0 +1,163 @@
+"""Phase 2 on quantized checkpoints: only the readout moves, and what was measured is what the written folder scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from gen_rerank import BadInput, Dataset, Distribution
+from gen_rerank.checkpoint import CARD, Calibration, Checkpoint
+from gen_rerank.scorers.transformers import TransformersScorer
+from quant.quantize import quantize
+from train import phases
+from train.phases import train_scalar
+from train.recipe import Recipe
+from train.trainers import validation_metrics
+
+RECIPE = Recipe.model_validate(
+    {"scalar": {"learning_rate": 1e-2, "per_device_train_batch_size": 64, "num_train_epochs": 10, "disable_tqdm": True}}
+)
+WEIGHTS = "model.safetensors"
+DOCUMENTS = {"README.md", "training.html", "training.json"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def untied(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with an output matrix of its own."""
+    folder = tmp_path_factory.mktemp("untied") / "model"
+    shutil.copytree(tiny_checkpoint, folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * 2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["mxfp4", "int8", "untied mxfp4"])
+def pair(
+    request: pytest.FixtureRequest,
+    tiny_checkpoint: Path,
+    untied: Path,
+    tiny_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Checkpoint, Checkpoint]:
+    """A quantized checkpoint, which has thresholds, and the same after phase 2."""
+    folder = tmp_path_factory.mktemp("runs")
+    *kind, scheme = request.param.split()
+    quantized = quantize(untied if kind else tiny_checkpoint, scheme, folder / "quantized")
+    calibration = Calibration(temperature=1.5, thresholds={"exact": 0.6})
+    quantized.card.model_copy(update={"calibration": calibration}).save(quantized.folder)
+    realigned = train_scalar(RECIPE, quantized.folder, tiny_data, folder / "realigned")
+    return Checkpoint.open(quantized.folder), realigned
+
+
+def scores(checkpoint: Checkpoint, part: Dataset) -> Distribution:
+    return TransformersScorer(checkpoint).score([part.pair(row) for row in part.judgments])
+
+
+def test_only_the_eleven_rows_and_the_card_change(pair: tuple[Checkpoint, Checkpoint]) -> None:
+    before, after = pair
+    old, new = {p.name for p in before.folder.iterdir()}, {p.name for p in after.folder.iterdir()}
+    assert new == old | DOCUMENTS
+    for name in old - {WEIGHTS, CARD}:
+        assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes(), name
+    first, second = load_file(before.folder / WEIGHTS), load_file(after.folder / WEIGHTS)
+    assert list(first) == list(second)
+    matrix = "model.embed_tokens.weight" if before.config["tie_word_embeddings"] else "lm_head.weight"
+    ids = list(before.card.readout.token_ids)
+    others = [i for i in range(len(first[matrix])) if i not in ids]
+    for name, tensor in first.items():
+        assert tensor.dtype == second[name].dtype, name
+        kept = others if name == matrix else slice(None)
+        assert torch.equal(tensor[kept].view(torch.uint8), second[name][kept].view(torch.uint8)), name
+    assert (first[matrix][ids] != second[matrix][ids]).any(dim=1).all()
+    assert first[matrix].dtype is torch.bfloat16
+
+
+def test_the_written_folder_scores_what_training_measured(
+    pair: tuple[Checkpoint, Checkpoint], tiny_shop: Dataset
+) -> None:
+    validation = tiny_shop.of("validation")
+    measured = pair[1].card.provenance.metrics or {}
+    for name, value in validation_metrics(validation, scores(pair[1], validation)).items():
+        assert measured[f"validation_{name}"] == pytest.approx(value, abs=1e-4)
+    report = json.loads((pair[1].folder / "training.json").read_text())
+    assert report["before"]["name"] == "quantized"
+    before = float(np.mean(report["before"]["per_query"]["nDCG@5"]))
+    assert before == pytest.approx(validation_metrics(validation, scores(pair[0], validation))["ndcg@5"], abs=1e-4)
+
+
+def test_the_loss_falls(pair: tuple[Checkpoint, Checkpoint], tiny_shop: Dataset) -> None:
+    train = tiny_shop.of("train")
+    gold = [row.relevance for row in train.judgments]
+    before, after = (float(np.mean((scores(one, train).mean - gold) ** 2)) for one in pair)
+    assert after < before
+
+
+def test_the_card_keeps_how_it_was_quantized_and_says_that_it_was_realigned(
+    pair: tuple[Checkpoint, Checkpoint], tiny_data: Path
+) -> None:
+    before, after = (one.card for one in pair)
+    old, new = (card.provenance.model_dump()["quantization"] for card in (before, after))
+    realigned = new.pop("realigned")
+    assert new == old
+    assert realigned["data"] == Dataset.load(tiny_data).fingerprint
+    assert realigned["recipe"]["scalar"]["learning_rate"] == 1e-2
+    assert after.calibration.temperature != 1.5
+    assert after.calibration.thresholds == {}, "they belong to the scores from before"
+    assert after.provenance.base == before.provenance.base
+    assert (after.readout, after.prompt) == (before.readout, before.prompt)
+
+
+def test_a_resumed_run_ends_where_an_undisturbed_one_does(
+    pair: tuple[Checkpoint, Checkpoint], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "save_strategy": "steps", "save_steps": 11}})
+
+    def stop(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    # Stopped after training, as a killed process would be.
+    monkeypatch.setattr(phases, "training_run", stop)
+    with pytest.raises(InterruptedError):
+        train_scalar(recipe, pair[0].folder, tiny_data, tmp_path / "model")
+    monkeypatch.undo()
+    states = sorted((tmp_path / "model.training").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    assert len(states) > 1
+    for later in states[1:]:
+        shutil.rmtree(later)
+    resumed = train_scalar(recipe, pair[0].folder, tiny_data, tmp_path / "model", resume=True)
+    assert (resumed.folder / WEIGHTS).read_bytes() == (pair[1].folder / WEIGHTS).read_bytes()
+    assert resumed.card.calibration == pair[1].card.calibration
+
+
+def test_a_plain_checkpoint_keeps_its_dtype(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "num_train_epochs": 1}})
+    aligned = train_scalar(recipe, tiny_checkpoint, tiny_data, tmp_path / "model")
+    assert {tensor.dtype for tensor in load_file(aligned.folder / WEIGHTS).values()} == {torch.float32}
+    assert "quantization" not in aligned.card.provenance.model_dump()
+
+
+def test_files_that_hold_no_output_matrix_are_refused(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_checkpoint, folder)
+    (folder / WEIGHTS).write_bytes(b"no weights")
+    with pytest.raises(BadInput, match="cannot load"):
+        train_scalar(RECIPE, folder, tiny_data, tmp_path / "out")
