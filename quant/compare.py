@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,6 +33,7 @@ from gen_rerank.metrics import paired
 from gen_rerank.public import yes_no_prompt
 from gen_rerank.records import Dataset
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.scorers.vllm import default_dtype
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality, SliceChange, System
 from quant.cost import Subject, Workload, measure
 from quant.drift import TIERS, drift, worst_pairs
@@ -289,7 +291,7 @@ def _reason(entry: _Entry, error: Exception) -> str:
 def _score(
     scorer: TransformersScorer,
     dataset: Dataset,
-    rows: np.ndarray[tuple[int], np.dtype[np.intp]],
+    rows: npt.NDArray[np.intp],
     name: str,
     progress: Progress,
 ) -> Distribution:
@@ -317,8 +319,9 @@ def _costs(
         **{entry: found.distribution for entry, found in scored.items() if found.distribution is not None},
     }
     engines: tuple[Engine, ...] = get_args(Engine)
+    dtype = default_dtype(Checkpoint.open(reference.given))
     subjects = [
-        Subject(name=entry.name, folder=entry.folder, engine=engine, load_time=entry.load_time)
+        Subject(name=entry.name, folder=entry.folder, engine=engine, load_time=entry.load_time, dtype=dtype)
         for entry in answers
         for engine in engines
         if entry.load_time is None or engine == "transformers"

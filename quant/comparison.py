@@ -45,7 +45,8 @@ class Drift(Record):
         top5_changed: share of the queries whose first five products are another set.
         tier_flips: share of the pairs whose tier is another one.
         flips: how many pairs went from one tier to another, by `"exact>close"`.
-        saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, which the reference's has not.
+        saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, where the reference's has
+            0.01 or more elsewhere.
         changes: histogram of the signed Δscore.
         spread: standard deviation of all scores, as a share of the reference's.
         stuck: share of the pairs whose score is 0, 0.5 or 1, to within 0.001.

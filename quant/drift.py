@@ -26,8 +26,10 @@ IRRELEVANT = "irrelevant"
 
 # How many products a shopper sees first.
 _TOP = 5
-# A distribution with at least this much on one bin says nothing of how sure it is.
+# A distribution with at least this much on one bin says nothing of how sure it is; one with less than the other still
+# does.
 _SATURATED = 0.999
+_UNSURE = 0.99
 # Scores that are this near to one of these are there because something broke, when all of them are.
 _STUCK_AT = np.array([0.0, 0.5, 1.0])
 _STUCK_WITHIN = 0.001
@@ -83,7 +85,7 @@ def drift(
         top5_changed=float((kept < 1).mean()),
         tier_flips=sum(flips.values()) / len(before),
         flips=flips,
-        saturated=float((_saturated(other) & ~_saturated(reference)).mean()),
+        saturated=float(((_largest(other) >= _SATURATED) & (_largest(reference) <= _UNSURE)).mean()),
         changes=_histogram(change),
         spread=_spread(before, after),
         stuck=_stuck(after),
@@ -173,8 +175,8 @@ def _flips(before: Doubles, after: Doubles, thresholds: Mapping[str, float]) -> 
     return {f"{names[a]}>{names[b]}": count for (a, b), count in sorted(moves.items()) if a != b}
 
 
-def _saturated(distribution: Distribution) -> npt.NDArray[np.bool_]:
-    return distribution.probabilities.max(axis=1) >= _SATURATED
+def _largest(distribution: Distribution) -> Doubles:
+    return distribution.probabilities.max(axis=1).astype(np.float64)
 
 
 def _spread(before: Doubles, after: Doubles) -> float:

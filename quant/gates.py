@@ -1,7 +1,8 @@
 """Gates: the limits within which a quantized checkpoint may replace its reference, and the verdict on each.
 
-The defaults are those of a shop that would not notice the difference. `Gates().to_yaml()` is a file to start from; a line
-that is `null` switches its gate off. What is judged was measured before (`drift`, `identity`, `gen_rerank.evaluation`, `cost`).
+The defaults are those of a shop that would not notice the difference. `Gates().to_yaml()` is a file to start from; a
+line that is `null` switches its gate off. What is judged was measured before (`drift`, `identity`,
+`gen_rerank.evaluation`, `cost`).
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class Gates(_Limits):
         """Read a file of gates; what it does not name keeps its default, and None gives the defaults.
 
         Raises:
-            BadInput: no such file, not YAML, an unknown gate (the sentence names the nearest), or a value that is no limit.
+            BadInput: no such file, not YAML, an unknown gate (the sentence names the nearest), or a value that is no
+                limit.
         """
         if path is None:
             return cls()
@@ -132,8 +134,8 @@ class Gates(_Limits):
     def judge(self, candidate: Candidate, reference: System, floor: Drift) -> tuple[Verdict, ...]:
         """Return one verdict a gate that is on.
 
-        The gates on files are left out for a candidate without checks (a load-time row has no files of its own), and `served`
-        where vLLM did not score it.
+        The gates on files are left out for a candidate without checks (a load-time row has no files of its own), and
+        `served` where vLLM did not score it.
 
         Args:
             candidate: all measured, without verdicts.
@@ -178,9 +180,10 @@ class Gates(_Limits):
                 yield _verdict(
                     gate,
                     None if change is None else change.low >= least,
-                    f"{'' if change is None else f'{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]'}",
+                    "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                     f"lower end at least {least:+.4f}",
                     f"the ranking is as good as the reference's: paired difference of {measure} with its 95% interval",
+                    "" if change is None else f"{measure} may be {-change.low:.4f} lower than the reference's",
                 )
         if self.slice is not None:
             yield _slices(self.slice, candidate)
@@ -192,6 +195,7 @@ class Gates(_Limits):
                 "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                 f"upper end at most {self.rps:+.4f}",
                 "the distributions are as good: paired difference of the ranked probability score with its 95% interval",
+                "" if change is None else f"the ranked probability score may be {change.high:.4f} worse",
             )
         if self.ece is not None:
             grown = _ece(candidate, reference)
@@ -201,17 +205,19 @@ class Gates(_Limits):
                 "" if grown is None else f"{grown:+.4f}",
                 f"at most {self.ece:+.4f}",
                 "scores still mean what they say: the growth of the expected calibration error",
+                "" if grown is None else f"the expected calibration error grows by {grown:.4f}",
             )
 
     def _drift(self, candidate: Candidate, floor: Drift) -> Iterator[Verdict]:
-        for gate, at_most, meaning in _DRIFT_GATES:
+        for gate, at_most, guards, wrong in _DRIFT_GATES:
             limit = getattr(self, gate)
             if limit is None:
                 continue
             value = None if candidate.drift is None else float(getattr(candidate.drift, gate))
             passed = None if value is None else (value <= limit if at_most else value >= limit)
             measured = "" if value is None else f"{value:.4f} (floor {getattr(floor, gate):.4f})"
-            yield _verdict(gate, passed, measured, f"at {'most' if at_most else 'least'} {limit:.4f}", meaning)
+            limited = f"at {'most' if at_most else 'least'} {limit:.4f}"
+            yield _verdict(gate, passed, measured, limited, guards, "" if value is None else wrong.format(value))
 
     def _served(self, candidate: Candidate) -> Iterator[Verdict]:
         cost = candidate.cost_of("vllm")
@@ -222,25 +228,39 @@ class Gates(_Limits):
                 f"{cost.served_change:.4f}",
                 f"at most {self.served:.4f}",
                 "what vLLM serves is what was judged here: the largest |Δscore| between it and transformers",
+                f"vLLM serves other scores than were judged here: up to {cost.served_change:.4f} apart",
             )
 
 
-# Fields of `Drift`: the limit is the most or the least, and what the gate guards against.
+# Fields of `Drift`: whether the limit is the most, what the gate guards against, and what is wrong when it fails.
 _DRIFT_GATES = (
-    ("tier_flips", True, "a product keeps its tier: the share of pairs that changed it"),
+    ("tier_flips", True, "a product keeps its tier: the share of pairs that changed it", "{:.1%} of the pairs change their tier"),
     (
         "top5_kept",
         False,
         "shoppers see the same products first: the share of the first five that stays, mean over queries",
+        "only {:.1%} of the first five products stay among them",
     ),
-    ("kendall_tau", False, "candidates keep their order: Kendall's tau-b, mean over queries"),
-    ("mean_change", True, "scores stay where they were: the mean |Δscore|"),
-    ("p99_change", True, "few scores jump: the 99th percentile of |Δscore|"),
-    ("jensen_shannon", True, "distributions keep their shape: the mean Jensen–Shannon divergence, in bits"),
-)
+    (
+        "kendall_tau",
+        False,
+        "candidates keep their order: Kendall's tau-b, mean over queries",
+        "candidates change their order: Kendall's tau-b is {:.3f}",
+    ),
+    ("mean_change", True, "scores stay where they were: the mean |Δscore|", "scores move by {:.4f} on average"),
+    ("p99_change", True, "few scores jump: the 99th percentile of |Δscore|", "one score in a hundred moves by {:.3f} or more"),
+    (
+        "jensen_shannon",
+        True,
+        "distributions keep their shape: the mean Jensen–Shannon divergence, in bits",
+        "distributions change their shape: they diverge by {:.4f} bits on average",
+    ),
+)  # fmt: skip
 
 
-def _verdict(gate: str, passed: bool | None, measured: str, limit: str, meaning: str) -> Verdict:
+def _verdict(gate: str, passed: bool | None, measured: str, limit: str, guards: str, wrong: str) -> Verdict:
+    """Return a verdict that says what the gate guards against or, where it failed, what is wrong."""
+    meaning = wrong if passed is False else guards
     return Verdict(gate=gate, passed=passed, measured=measured or "not measured", limit=limit, meaning=meaning)
 
 
@@ -248,7 +268,7 @@ def _collapse(limits: Collapse, drift: Drift | None, floor: Drift) -> Verdict:
     limit = f"spread at least {limits.spread:.2f}, saturated at most {limits.saturated:.4f}, stuck at most {limits.stuck:.2f}"
     guards = "the distributions still tell products apart, and how sure they are"
     if drift is None:
-        return _verdict("collapsed", None, "", limit, guards)
+        return _verdict("collapsed", None, "", limit, guards, "")
     stuck = drift.stuck - floor.stuck
     faults = [
         (drift.spread < limits.spread, f"scores spread only {drift.spread:.1%} as far as the reference's"),
@@ -259,24 +279,26 @@ def _collapse(limits: Collapse, drift: Drift | None, floor: Drift) -> Verdict:
     measured = (
         f"spread {drift.spread:.2f}, saturated {drift.saturated:.4f} (floor {floor.saturated:.4f}), stuck {stuck:+.4f}"
     )
-    return _verdict("collapsed", not found, measured, limit, found or guards)
+    return _verdict("collapsed", not found, measured, limit, guards, found)
 
 
 def _slices(limits: Slices, candidate: Candidate) -> Verdict:
     limit = f"no slice of {limits.queries} queries or more loses more than {limits.loss:.4f} nDCG@5"
+    guards = "no kind of query pays for the rest"
     if candidate.drift is None:
-        return _verdict("slice", None, "", limit, "no kind of query pays for the rest")
+        return _verdict("slice", None, "", limit, guards, "")
     judged = {tag: row for tag, row in candidate.slices.items() if row.queries >= limits.queries}
     if not judged:
-        return _verdict("slice", True, "no slice is large enough", limit, f"no slice has {limits.queries} queries")
+        return _verdict("slice", True, "no slice is large enough", limit, guards, "")
     tag, worst = min(judged.items(), key=lambda item: item[1].ndcg5.mean)
-    passed = worst.ndcg5.mean >= -limits.loss
-    meaning = (
-        f"no kind of query pays for the rest; the worst of {len(judged)} slices is {tag!r}"
-        if passed
-        else f"queries tagged {tag!r} lose {-worst.ndcg5.mean:.4f} nDCG@5 on average"
+    return _verdict(
+        "slice",
+        worst.ndcg5.mean >= -limits.loss,
+        f"{worst.ndcg5.mean:+.4f} ({tag}, {worst.queries} queries)",
+        limit,
+        f"{guards}; the worst of {len(judged)} slices is {tag!r}",
+        f"queries tagged {tag!r} lose {-worst.ndcg5.mean:.4f} nDCG@5 on average",
     )
-    return _verdict("slice", passed, f"{worst.ndcg5.mean:+.4f} ({tag}, {worst.queries} queries)", limit, meaning)
 
 
 def _ece(candidate: Candidate, reference: System) -> float | None:

@@ -1,11 +1,11 @@
 """What a candidate must share with its reference, read from their files: base, tokenizer, template, readout, layers.
 
-Scores say that something is wrong, files say what: each check gives one sentence that names the place. No model is built,
-so a candidate that cannot be opened is still looked at. A check that cannot be made says why, and does not hold.
+Scores say that something is wrong, files say what: each check gives one sentence that names the place. No model is
+built, so a candidate that cannot be opened is still looked at. A check that cannot be made says why, and does not hold.
 
-How exact a check is follows from the candidate's card. One whose provenance is the reference's (but for the quantization)
-claims to be the same training, so whatever is not quantized must be the same to the last bit; one that was trained further,
-or re-aligned, must only be recognisable.
+How exact a check is follows from the candidate's card. One whose provenance is the reference's (but for the
+quantization) claims to be the same training, so whatever is not quantized must be the same to the last bit; one that
+was trained further, or re-aligned, must only be recognisable.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def identity(reference: str | Path, candidate: str | Path) -> tuple[list[Check],
         candidate: a folder or hub name that should have been made from it.
 
     Returns:
-        the checks `base`, `tokenizer`, `template`, `readout` and `layers`, and the ten largest errors of layers, largest
-        first.
+        the checks `base`, `tokenizer`, `template`, `readout` and `layers`, and the ten largest errors of layers,
+        largest first.
 
     Example:
         >>> checks, _ = identity("runs/demo/model", "runs/demo/model-int8")  # doctest: +SKIP
@@ -230,8 +230,8 @@ def _embedding_cosine(reference: _Side, candidate: _Side, module: str) -> float:
 def _changed_tensors(reference: _Side, candidate: _Side) -> dict[str, str]:
     """Return a clause for each tensor that quantization leaves alone and that is not the reference's.
 
-    Left out: readout rows and linear layers, which have checks of their own, and norms that are judged with the layers they
-    feed. A quantized embedding is not the reference's; that it is near was seen before.
+    Left out: readout rows and linear layers, which have checks of their own, and norms that are judged with the layers
+    they feed. A quantized embedding is not the reference's; that it is near was seen before.
     """
     judged = {*reference.linear(), *(name for name in reference.readout_modules if name not in reference.embeddings)}
     feeding = set(_FED_BY.values())
@@ -423,9 +423,9 @@ def _same_head(reference: _Side, candidate: _Side) -> None:
 def _grid(rows: Tensor) -> str | None:
     """Return the grid that all rows lie on, each scaled by its largest value, or None.
 
-    Quantized and decoded again, a row has few distinct ratios to its largest value: k / 127 for 8-bit integers. Rounding to
-    bfloat16 blurs them by a known amount, so each value that is near a grid point counts by how improbable that is
-    for a value that knows of no grid.
+    Quantized and decoded again, a row has few distinct ratios to its largest value: k / 127 for 8-bit integers.
+    Rounding to bfloat16 blurs them by a known amount, so each value that is near a grid point counts by how improbable
+    that is for a value that knows of no grid.
     """
     values = rows.double()
     ratios = (values / values.abs().amax(dim=1, keepdim=True)).abs()

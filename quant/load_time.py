@@ -1,7 +1,8 @@
 """Quantization while loading: a full-precision checkpoint that bitsandbytes turns into NF4 or int8 in memory.
 
-There is no second folder: disk and identity are the checkpoint's own, memory and scores are not. This is what people try
-first, so a comparison shows it beside the checkpoints that llm-compressor wrote. The readout stays in the dtype asked for.
+There is no second folder: disk and identity are the checkpoint's own, memory and scores are not. This is what people
+try first, so a comparison shows it beside the checkpoints that llm-compressor wrote. The readout stays in the dtype
+asked for.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class LoadTimeScorer(TransformersScorer):
 
     Args:
         checkpoint: in full precision.
-        kind: `nf4`: 4-bit NormalFloat with quantized scales (Dettmers et al. 2023, arXiv 2305.14314); `int8`: LLM.int8()
-            (Dettmers et al. 2022, arXiv 2208.07339).
+        kind: `nf4`: 4-bit NormalFloat with quantized scales (Dettmers et al. 2023, arXiv 2305.14314); `int8`:
+            LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339).
         dtype: of activations and of what is not quantized; float32 on a CPU and bfloat16 on a GPU unless given.
         batch_tokens: the most tokens, padding included, in one forward pass.
     """
@@ -88,7 +89,8 @@ def _load(auto_class: Any, checkpoint: Checkpoint, kind: LoadTime, dtype: torch.
     model = auto_class.from_pretrained(checkpoint.folder, dtype=dtype, quantization_config=settings).eval()
     for layer in model.modules():
         if isinstance(layer, Linear4bit):
-            # The packed kernel computes in bfloat16, so it is for those who asked for that; and it stops at other sizes.
+            # The packed kernel computes in bfloat16, so it is for those who asked for that; and it stops at other
+            # sizes.
             fits = dtype == torch.bfloat16 and layer.out_features % _PACKED_ROWS == 0
             layer.support_avx512bf16_for_cpu = layer.support_avx512bf16_for_cpu and fits
     return model

@@ -1,7 +1,7 @@
 """The weights of a model folder, read tensor by tensor and, where they are quantized, decoded.
 
-A model is never built: a candidate that transformers cannot load can still be looked at, and a large one is looked at layer
-by layer. compressed-tensors decodes; this module finds what belongs to a layer and which scheme it has.
+A model is never built: a candidate that transformers cannot load can still be looked at, and a large one is looked at
+layer by layer. compressed-tensors decodes; this module finds what belongs to a layer and which scheme it has.
 """
 
 from __future__ import annotations

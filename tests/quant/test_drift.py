@@ -84,6 +84,7 @@ def test_saturated_spread_and_stuck() -> None:
     before, after = np.std([0.2, 0.4, 0.6, 0.8]), np.std([0.0, 0.0, 1.0, 0.9])
     assert found.spread == pytest.approx(after / before)
     assert of_one_query(sure(0, 5), sure(0, 5)).saturated == 0.0, "as the reference"
+    assert of_one_query(two_point(0.998, 0.98), two_point(0.9995, 0.9995)).saturated == 0.5, "the first hardly moved"
     assert of_one_query(sure(5, 5), sure(4, 6)).spread == 1.0, "the reference has none"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
 from gen_rerank import BadInput, Dataset, Pair
@@ -38,9 +39,17 @@ def test_scores_stay_near(kind: str, least: float, dtype: torch.dtype, reference
 
 def test_nf4_in_float32_computes_with_the_decoded_weights(reference: Path, pairs: list[Pair]) -> None:
     checkpoint = Checkpoint.open(reference)
-    packed, plain = open_load_time(checkpoint, "nf4", torch.float32), open_load_time(checkpoint, "nf4", torch.float32)
-    plain.network.backbone = plain.network.backbone.dequantize(dtype=torch.float32)
-    assert not any(isinstance(layer, Linear4bit) for layer in plain.network.backbone.modules())
+    packed, plain = (
+        open_load_time(checkpoint, "nf4", torch.float32),
+        TransformersScorer(checkpoint, dtype=torch.float32),
+    )
+    decoded = 0
+    for name, layer in packed.network.backbone.named_modules():
+        if isinstance(layer, Linear4bit):
+            weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+            plain.network.backbone.get_submodule(name).weight.data = weight
+            decoded += 1
+    assert decoded == 14
     assert np.allclose(packed.score(pairs).mean, plain.score(pairs).mean, atol=1e-5)
 
 
