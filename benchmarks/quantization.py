@@ -34,7 +34,8 @@ from train.recipe import Recipe
 
 NDCG = "nDCG@5"
 REALIGNED = "-realigned"
-AWARE = "-aware"
+# Trained on with the scheme's rounding, and as long without it.
+AWARE, CONTROL = "-aware", "-longer"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Out = Annotated[Path, typer.Option(help="folder of data, models and comparisons")]
@@ -89,27 +90,31 @@ def quantized(steps: Steps, folder: Path, model: Path, data: Path, schemes: Sequ
     for scheme in schemes:
         plain, realigned = folder / scheme, folder / f"{scheme}{REALIGNED}"
         steps.run(scheme, plain, "gen-rerank", "quantize", model, "--scheme", scheme, "--calibration", data)
-        # What `gen-rerank quantize --realign` runs after the quantization.
-        steps.run(realigned.name, realigned, "gen-rerank", "train", "scalar", "--config", folder / "recipe.yaml", "--model", plain, "--data", data)  # fmt: skip
+        realign(steps, plain, realigned, data)
         made += [plain, realigned]
     return made
 
 
+def realign(steps: Steps, plain: Path, realigned: Path, data: Path) -> None:
+    """Do what `gen-rerank quantize --realign` does after the quantization."""
+    steps.run(realigned.name, realigned, "gen-rerank", "train", "scalar", "--config", "realign", "--model", plain, "--data", data)  # fmt: skip
+
+
 def aware(steps: Steps, folder: Path, data: Path, schemes: Sequence[str]) -> list[Path]:
-    """Train phase 1 on with each scheme's rounding, quantize and re-align, and return the folders."""
+    """Train a model's phase 1 on with a scheme's rounding and, as a control, without; quantize and re-align both."""
     made = []
     for scheme in schemes:
-        recipe = folder / f"recipe{AWARE}-{scheme}.yaml"
-        if not recipe.is_file():
-            preset = Recipe.load("nano-qat").model_copy(update={"fake_quantization": scheme})
-            content = preset.model_dump(mode="json", exclude_none=True)
-            recipe.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        trained, plain = folder / f"trained{AWARE}-{scheme}", folder / f"{scheme}{AWARE}"
-        realigned = folder / f"{scheme}{AWARE}{REALIGNED}"
-        steps.run(trained.name, trained, "gen-rerank", "train", "distributional", "--config", recipe, "--base", folder / "model", "--data", data)  # fmt: skip
-        steps.run(plain.name, plain, "gen-rerank", "quantize", trained, "--scheme", scheme, "--calibration", data)
-        steps.run(realigned.name, realigned, "gen-rerank", "train", "scalar", "--config", folder / "recipe.yaml", "--model", plain, "--data", data)  # fmt: skip
-        made += [plain, realigned]
+        for kind, rounding in ((AWARE, scheme), (CONTROL, None)):
+            recipe, trained = folder / f"recipe-{scheme}{kind}.yaml", folder / f"trained-{scheme}{kind}"
+            if not recipe.is_file():
+                preset = Recipe.load("nano-qat").model_copy(update={"fake_quantization": rounding})
+                content = preset.model_dump(mode="json", exclude_none=True)
+                recipe.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+            plain = folder / f"{scheme}{kind}"
+            steps.run(trained.name, trained, "gen-rerank", "train", "distributional", "--config", recipe, "--base", folder / "phase1", "--data", data)  # fmt: skip
+            steps.run(plain.name, plain, "gen-rerank", "quantize", trained, "--scheme", scheme, "--calibration", data)
+            realign(steps, plain, folder / f"{plain.name}{REALIGNED}", data)
+            made += [plain, folder / f"{plain.name}{REALIGNED}"]
     return made
 
 
@@ -235,7 +240,7 @@ def quality(
     seeds: Annotated[int, typer.Option(help="trainings", min=1)] = 3,
     scheme: Annotated[list[str] | None, typer.Option(help="which; repeat for several; all by default")] = None,
     aware_scheme: Annotated[list[str] | None, typer.Option(help="also by quantization-aware training")] = None,
-    only_train: Annotated[bool, typer.Option("--only-train", help="train the models and stop")] = False,
+    seed: Annotated[int | None, typer.Option(help="only this one, and no table: for several processes", min=0)] = None,
     document: Document = None,
 ) -> None:
     """Train, quantize, re-align and compare; print one table over the seeds."""
@@ -245,16 +250,14 @@ def quality(
     steps.run("data", data, "gen-rerank", "sample", "--seed", "0")
     schemes = scheme or [one.name for one in SCHEMES]
     comparisons = []
-    for seed in range(seeds):
-        folder = out / f"seed-{seed}"
+    for number in range(seeds) if seed is None else [seed]:
+        folder = out / f"seed-{number}"
         here = Steps(folder, console)
-        model = train(here, folder, data, seed)
-        if only_train:
-            continue
+        model = train(here, folder, data, number)
         candidates = quantized(here, folder, model, data, schemes) + aware(here, folder, data, aware_scheme or ())
         here.run("compare", folder / "compare", "gen-rerank", "compare", model, *candidates, "--data", data, "--no-cost", may_stop=a_gate_failed)  # fmt: skip
         comparisons.append(Comparison.load(folder / "compare" / "comparison.json"))
-    if comparisons:
+    if seed is None:
         show(quality_document(comparisons), document)
 
 

@@ -293,7 +293,7 @@ def quantize(
         Path | None,
         typer.Option("--realign", help="A data set: align the readout of the quantized model on it (train scalar)."),
     ] = None,
-    config: Annotated[str, typer.Option("--config", help="The recipe of --realign.")] = "nano",
+    config: Annotated[str, typer.Option("--config", help="The recipe of --realign.")] = "realign",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
 ) -> None:
     """Write a smaller checkpoint through llm-compressor; the readout stays as it is.
