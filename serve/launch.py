@@ -30,7 +30,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.scorers.plan import EngineChoices, plan
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
 from serve.access import Keys
-from serve.doctor import why_not_served
+from serve.kernels import why_not_served
 from serve.lifecycle import Lifecycle, end_now
 from serve.options import ServeOptions
 from serve.telemetry import Telemetry
