@@ -1,1 +1,1 @@
-"""Quantization: schemes through llm-compressor, checked before they are handed over."""
+"""Quantization: schemes through llm-compressor, and the comparison that says whether the result can be shipped."""
