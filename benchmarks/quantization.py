@@ -42,9 +42,9 @@ Out = Annotated[Path, typer.Option(help="folder of data, models and comparisons"
 Document = Annotated[Path | None, typer.Option(help="where to write the tables for a document")]
 
 
-def a_gate_failed(code: int, _: str) -> bool:
-    """Say whether `gen-rerank compare` ended as it does when a gate fails, which is a result."""
-    return code == 1
+def a_gate_failed(code: int, sentence: str) -> bool:
+    """Say whether `gen-rerank compare` ended as it does when a gate fails, which is a result and says nothing more."""
+    return code == 1 and not sentence
 
 
 @dataclass(frozen=True)

@@ -303,35 +303,34 @@ def quantize(
 
     Example: gen-rerank quantize runs/model --scheme int8 --calibration shop --realign shop --out runs/model-int8
     """
-    from gen_rerank.commands import quantize_and_realign
     from quant.quantize import quantize as run
 
-    def quantized(folder: Path, *, overwrite: bool = False) -> Checkpoint:
-        return run(
-            model,
-            scheme,
-            folder,
-            calibration,
-            calibration_pairs=calibration_pairs,
-            overwrite=overwrite,
-            console=console,
-        )
-
-    if realign is None:
-        checkpoint = quantized(out, overwrite=overwrite)
-    else:
+    align = None
+    if realign is not None:
         _train_log()
-        from train.phases import train_scalar as align
+        from train.phases import realignment
         from train.recipe import Recipe
 
-        recipe = Recipe.load(config)
-        checkpoint = quantize_and_realign(
-            quantized,
-            lambda folder, into: align(recipe, folder, realign, into, console=console),
-            out,
-            overwrite=overwrite,
-        )
+        align = realignment(Recipe.load(config), model, realign, console=console)
+    checkpoint = run(
+        model,
+        scheme,
+        out,
+        calibration,
+        calibration_pairs=calibration_pairs,
+        align=align,
+        overwrite=overwrite,
+        console=console,
+    )
     _say(f"{checkpoint.folder}: {scheme}{', re-aligned' if realign else ''}, opened and scored")
+
+
+def _print_gates(wanted: bool) -> None:
+    if wanted:
+        from quant.gates import Gates
+
+        _say(Gates().to_yaml().rstrip())
+        raise typer.Exit
 
 
 @app.command(epilog=_COMPARE_EXAMPLES)
@@ -358,8 +357,14 @@ def compare(
         bool, typer.Option("--cost/--no-cost", help="Measure start-up, memory, throughput and latency too.")
     ] = True,
     visits: Annotated[int, typer.Option("--visits", min=1, help="How often each system's cost is measured.")] = 3,
+    candidates_per_query: Annotated[
+        int, typer.Option("--candidates-per-query", min=1, help="Of the queries whose latency is measured.")
+    ] = 64,
     skip_bad_rows: SkipBadRows = False,
-    print_gates: Annotated[bool, typer.Option("--print-gates", help="Print the default gates and stop.")] = False,
+    print_gates: Annotated[
+        bool,
+        typer.Option("--print-gates", callback=_print_gates, is_eager=True, help="Print the default gates and stop."),
+    ] = False,
 ) -> None:
     """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
 
@@ -368,12 +373,8 @@ def compare(
     """
     from quant.compare import Plan
     from quant.compare import compare as run
-    from quant.gates import Gates
     from quant.report import tables
 
-    if print_gates:
-        _say(Gates().to_yaml())
-        return
     if data is None or out is None:
         raise BadInput("--data and --out are needed: what to compare on, and where the report goes")
     plan = Plan(
@@ -386,6 +387,7 @@ def compare(
         load_time=tuple(load_time or ()),
         cost=cost,
         visits=visits,
+        candidates_per_query=candidates_per_query,
         skip_bad_rows=skip_bad_rows,
     )
     comparison = run(plan, console)
@@ -553,11 +555,13 @@ def doctor(
     """
     from serve.doctor import examine, tables
 
+    if out is not None:
+        out.touch()  # before the work, so that a path that cannot be written is known now
     found = examine(console)
     for table in tables(found):
         console.print(table)
     if out is not None:
-        out.write_text(found.to_json() + "\n", encoding="utf-8")
+        out.write_text(found.to_json(), encoding="utf-8")
 
 
 @app.command("add-key")

@@ -1,19 +1,17 @@
-"""What commands do between parsing and printing: `score` and `evaluate` open, score, measure, write; `quantize` may align."""
+"""What the commands `score` and `evaluate` do between parsing and printing: open, score, measure, write."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
 from gen_rerank.records import BadRow, Dataset, Split
@@ -101,33 +99,6 @@ def evaluate_model(
 def evaluate_floors(dataset: Dataset) -> list[Evaluation]:
     """Return the evaluations of random order and of BM25."""
     return [evaluate("random", dataset, random_scores(dataset)), evaluate("bm25", dataset, bm25_scores(dataset))]
-
-
-def quantize_and_realign(
-    quantize: Callable[[Path], object], align: Callable[[Path, Path], Checkpoint], out: Path, *, overwrite: bool = False
-) -> Checkpoint:
-    """Quantize a checkpoint and align the readout of what came out; nothing appears at `out` before both are done.
-
-    Args:
-        quantize: writes the quantized checkpoint to a folder.
-        align: reads that folder and writes the aligned checkpoint to another.
-        out: where that one goes.
-        overwrite: replace `out` where it exists.
-
-    Raises:
-        BadInput: `out` is taken, or what the two raise.
-    """
-    if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
-        raise BadInput(f"{out}: already exists; choose another --out, or replace a folder with --overwrite")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        quantized, aligned = Path(folder) / "quantized", Path(folder) / out.name
-        quantize(quantized)
-        align(quantized, aligned)
-        if out.exists():
-            out.rename(Path(folder) / "replaced")
-        aligned.rename(out)
-    return Checkpoint.open(out)
 
 
 def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:

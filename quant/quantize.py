@@ -14,7 +14,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
 from importlib.metadata import version
@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint, read_json
+from gen_rerank.checkpoint import CARD, Checkpoint, read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Dataset, Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
@@ -49,6 +49,8 @@ _LM_HEAD = "lm_head.weight"
 _REST = torch.bfloat16
 
 NOWHERE = Console(quiet=True)
+
+Align = Callable[[Path, Path], object]
 
 # How far the product of a smoothed norm and an int8 layer that reads it may be from the parent's: several times what rounding
 # to 8 bits costs, and far less than a norm that is divided twice, or a layer that is not multiplied.
@@ -75,6 +77,7 @@ def quantize(
     *,
     calibration_pairs: int = 512,
     seed: int = 0,
+    align: Align | None = None,
     overwrite: bool = False,
     console: Console = NOWHERE,
 ) -> Checkpoint:
@@ -93,7 +96,9 @@ def quantize(
             of our own).
         calibration_pairs: the most pairs to set scales on.
         seed: of their draw.
-        overwrite: replace `out` where it exists.
+        align: is given the folder of the quantized checkpoint and that of the one to write: the same with another
+            readout (`train.phases.train_scalar`), which then is what appears.
+        overwrite: replace `out` where it is a checkpoint.
         console: where to say what is being done.
 
     Raises:
@@ -115,12 +120,17 @@ def quantize(
     examples = _examples(parent, chosen, data, calibration_pairs, seed)
     pairs = _check_pairs(data, seed)
     expected = _open(parent).score(pairs)
-    with _full_disk_in_words(target), _appearing(target) as folder:
+    with _full_disk_in_words(target), _appearing(target) as result:
+        folder = result if align is None else result.with_name("quantized")
+        folder.mkdir()
         recipe = _write_weights(parent, chosen, examples, folder, console)
-        _write_rest(parent, chosen, recipe, examples, folder)
+        _write_rest(str(model), parent, chosen, recipe, examples, folder)
         _say(console, f"checking the written weights and the scores of {len(pairs)} pairs")
         _check_untouched(parent, chosen, folder)
         _check_scores(chosen, expected, _open(Checkpoint.open(folder)), pairs)
+        if align is not None:
+            align(folder, result)
+            _check_scores(chosen, expected, _open(Checkpoint.open(result)), pairs)
     return Checkpoint.open(target)
 
 
@@ -165,29 +175,35 @@ def _check_out(out: Path, parent: Path, overwrite: bool) -> None:
         )
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: there is a file of this name")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise BadInput(f"{out}: the folder exists and is not empty; choose another or overwrite it")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise BadInput(f"{out}: the folder exists and is not empty; choose another or overwrite it")
+        if not (out / CARD).is_file():
+            raise BadInput(f"{out}: only a checkpoint is overwritten, and this folder holds something else")
 
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """Give an empty sibling of `out` that takes its name when the block ends well, and is removed when it does not."""
+    """Give the name of a folder to make, which takes the place of `out` when the block ends well.
+
+    It is to lie in a hidden one beside `out`, with room for more, that is removed in any case.
+    """
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    stem = f".{out.name}.{uuid.uuid4().hex[:8]}"
-    partial, replaced = out.with_name(f"{stem}.partial"), out.with_name(f"{stem}.replaced")
-    partial.mkdir()
+    workplace = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    result, replaced = workplace / out.name, workplace / "replaced"
+    workplace.mkdir()
     try:
-        yield partial
+        yield result
         if out.exists():
             out.rename(replaced)
-        partial.rename(out)
+        result.rename(out)
     except BaseException:
         if replaced.exists() and not out.exists():
             replaced.rename(out)
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        shutil.rmtree(workplace, ignore_errors=True)
 
 
 @contextmanager
@@ -335,7 +351,12 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 def _write_rest(
-    parent: Checkpoint, scheme: Scheme, recipe: Sequence[Step], examples: CalibrationSet | None, folder: Path
+    given: str,
+    parent: Checkpoint,
+    scheme: Scheme,
+    recipe: Sequence[Step],
+    examples: CalibrationSet | None,
+    folder: Path,
 ) -> None:
     """Write the tokenizer, byte for byte, and the card with its new provenance."""
     for name in _TOKENIZER_FILES:
@@ -353,7 +374,7 @@ def _write_rest(
         "recipe": [asdict(step) for step in recipe],
         "llmcompressor": version("llmcompressor"),
         "calibration": drawn,
-        "parent": str(parent.folder),
+        "parent": given,
         "parent_fingerprint": parent.fingerprint,
     }
     provenance = parent.card.provenance.model_copy(update={"quantization": made})

@@ -40,7 +40,7 @@ from transformers import (
 )
 
 from gen_rerank.bins import BIN_TOKENS
-from gen_rerank.checkpoint import Checkpoint, read_tokenizer, resolve_folder
+from gen_rerank.checkpoint import Checkpoint, read_json, read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import load_model
 from train.prune import keep_most_important
@@ -164,12 +164,16 @@ def open_base(
         texts: of the catalog, by which the layers' importance is measured; read only if the recipe has `keep_layers`.
 
     Raises:
-        BadInput: no such base, too few layers, no such yes or no token, or bitsandbytes cannot run here.
+        BadInput: no such base, a quantized one, too few layers, no such yes or no token, or bitsandbytes cannot run here.
 
     Example:
         >>> model, tokenizer = open_base(Recipe.load("0.6b"), "Qwen/Qwen3-Reranker-0.6B", [])  # doctest: +SKIP
     """
     folder = base_folder(name)
+    if read_json(folder / "config.json").get("quantization_config", {}).get("quant_method") == "compressed-tensors":
+        raise BadInput(
+            f"{name}: quantized, so that its layers do not learn; train the checkpoint that it was made from"
+        )
     tokenizer = _open_tokenizer(folder)
     dtype = torch.bfloat16 if recipe.lora else getattr(torch, recipe.weights)
     model = _open_model(folder, dtype, recipe.quantize_base)
@@ -223,9 +227,7 @@ def open_checkpoint(
     Example:
         >>> model, tokenizer = open_checkpoint(Checkpoint.open("runs/model-mxfp4"))  # doctest: +SKIP
     """
-    with _loading(checkpoint.folder):
-        model = load_model(AutoModelForCausalLM, checkpoint, dtype)
-    return model, _open_tokenizer(checkpoint.folder)
+    return load_model(AutoModelForCausalLM, checkpoint, dtype), _open_tokenizer(checkpoint.folder)
 
 
 def base_folder(name: str | Path) -> Path:

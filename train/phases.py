@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def train_scalar(
 
     On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its features
     are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says. The thresholds
-    of the old card belong to other scores and are left out: `gen-rerank calibrate` finds new ones.
+    of the old card belong to other scores and are left out.
 
     Args:
         recipe: its `scalar` section and `augment` are read.
@@ -183,11 +184,7 @@ def train_scalar(
         >>> train_scalar(Recipe.load("nano"), "runs/phase1", "shop", "runs/model")  # doctest: +SKIP
         >>> train_scalar(Recipe.load("nano"), "runs/model-mxfp4", "shop", "runs/model-mxfp4-realigned")  # doctest: +SKIP
     """
-    checkpoint = Checkpoint.open(model)
-    if checkpoint.card.readout.kind != "bins":
-        raise BadInput(
-            f"{model}: phase 2 needs the readout 'bins', this checkpoint has {checkpoint.card.readout.kind!r}"
-        )
+    checkpoint = _with_bins(model)
     run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
     validation = run.validation
     measured = {"eval_strategy": "steps", "eval_steps": 0.1} if validation.judgments else {}
@@ -247,6 +244,36 @@ def train_scalar(
         write_model_card(folder, report, card)
     states.remove(run.folder)
     return Checkpoint.open(run.out)
+
+
+def realignment(
+    recipe: Recipe, model: str | Path, data: str | Path, *, console: Console = QUIET
+) -> Callable[[Path, Path], Checkpoint]:
+    """Return `train_scalar` as what follows a quantization: a function of the quantized folder and of the one to write.
+
+    What would stop it is found now, and not after a quantization that may take long.
+
+    Args:
+        recipe: its `scalar` section and `augment` are read.
+        model: the checkpoint that will be quantized.
+        data: as in phase 1.
+        console: where the data and the result are shown.
+
+    Raises:
+        BadInput: `model` is not a checkpoint with the `bins` readout, bad data, or no training pairs.
+    """
+    _with_bins(model)
+    if not Dataset.load(data).of("train").judgments:
+        raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to align the readout on")
+    return lambda quantized, out: train_scalar(recipe, quantized, data, out, console=console)
+
+
+def _with_bins(model: str | Path) -> Checkpoint:
+    checkpoint = Checkpoint.open(model)
+    kind = checkpoint.card.readout.kind
+    if kind != "bins":
+        raise BadInput(f"{model}: phase 2 needs the readout 'bins', this checkpoint has {kind!r}")
+    return checkpoint
 
 
 def phase1_defaults(lora: Lora | None, validated: bool) -> dict[str, Any]:

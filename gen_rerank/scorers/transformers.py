@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair
 
 
@@ -131,6 +133,9 @@ def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> P
         checkpoint: plain, or quantized by compressed-tensors.
         dtype: of the weights.
 
+    Raises:
+        BadInput: the files hold no such model.
+
     Example:
         >>> load_model(AutoModelForCausalLM, Checkpoint.open("runs/demo/model-int8"), torch.float32)  # doctest: +SKIP
     """
@@ -139,8 +144,12 @@ def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> P
     compressed = stored.get("quant_method") == "compressed-tensors"
     if compressed:
         config.quantization_config = {**stored, "dequantize": True}
-    with _packed_layers_left_alone() if compressed else nullcontext():
-        model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
+    try:
+        with _packed_layers_left_alone() if compressed else nullcontext():
+            model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:  # a file cut short, other shapes …
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{checkpoint.folder}: the weights cannot be loaded ({reason})") from error
     # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.
     return model.to(dtype) if compressed else model
 

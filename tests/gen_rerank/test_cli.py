@@ -154,7 +154,7 @@ def test_compare_exits_2_when_there_is_nothing_to_compare(run, comparing, tiny_c
 
 
 def test_the_printed_gates_can_be_used(run, comparing, tmp_path):
-    code, out, _ = run("compare", "whatever", "--print-gates")
+    code, out, _ = run("compare", "--print-gates")
     assert code == 0
     (tmp_path / "gates.yaml").write_text(out)
     assert comparing(lambda _: None, "--gates", tmp_path / "gates.yaml")[0] == 0
@@ -168,8 +168,40 @@ def test_quantize_realigns_and_leaves_nothing_else(run, tiny_checkpoint, tiny_da
     assert "realigned" in made.quantization
     assert [file.name for file in tmp_path.iterdir()] == ["int8"]
     again = ("quantize", tiny_checkpoint, "--realign", tiny_data, "--out", tmp_path / "int8")
-    assert "already exists" in complaint(run(*again))
+    assert "not empty" in complaint(run(*again))
     assert run(*again, "--overwrite")[0] == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["int8"]
+
+
+@pytest.mark.parametrize("victim", ["parent", "data"])
+def test_overwriting_never_takes_the_parent_or_what_is_no_checkpoint(run, victim, tiny_checkpoint, tiny_data, tmp_path):
+    model, data = (shutil.copytree(each, tmp_path / each.name) for each in (tiny_checkpoint, tiny_data))
+    out = model if victim == "parent" else data
+    before = sorted(file.name for file in out.iterdir())
+    said = complaint(run("quantize", model, "--realign", data, "--out", out, "--overwrite"))
+    assert "cannot be" in said if victim == "parent" else "only a checkpoint is overwritten" in said
+    assert sorted(file.name for file in out.iterdir()) == before
+
+
+def test_what_stops_a_realignment_is_known_before_the_quantization(run, tiny_checkpoint, tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "shop")
+    queries = (tmp_path / "shop" / "queries.jsonl").read_text().replace('"train"', '"test"')
+    (tmp_path / "shop" / "queries.jsonl").write_text(queries)
+    words = ("quantize", tiny_checkpoint, "--realign", tmp_path / "shop", "--out", tmp_path / "int8")
+    code, out, err = run(*words)
+    assert code == 2
+    assert "nothing to align" in err
+    assert "quantizing" not in out
+
+
+def test_a_model_that_is_cut_short_is_one_sentence(run, tiny_checkpoint, tiny_data, tmp_path):
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    file = model / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert "cannot be loaded" in complaint(run("evaluate", model, tiny_data))
+    assert "cannot be loaded" in complaint(run("quantize", model, "--out", tmp_path / "int8"))
+    words = ("--data", tiny_data, "--out", tmp_path / "out", "--no-cost")
+    assert "cannot be loaded" in complaint(run("compare", model, tiny_checkpoint, *words))
 
 
 def test_every_scheme_is_in_the_help(run):

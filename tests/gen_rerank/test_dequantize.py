@@ -12,11 +12,19 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.checkpoint import CARD, Checkpoint, read_json
-from gen_rerank.dequantize import PackedLayer, dequantize, megabytes, packed_layers, rounds_activations, scheme_of
+from gen_rerank.dequantize import (
+    PackedLayer,
+    check_packed,
+    dequantize,
+    megabytes,
+    packed_layers,
+    rounds_activations,
+    scheme_of,
+)
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 
@@ -28,13 +36,27 @@ E2M1 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -
 
 
 @pytest.fixture(scope="module")
-def packed(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checkpoint]:
-    """Quantizes the tiny checkpoint, each scheme once."""
+def wide(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint 128 wide with other random weights: fp8-block takes no less."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("wide") / "model"))
+    config = AutoConfig.from_pretrained(folder)
+    config.update({"hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 256})
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(
+    tiny_checkpoint: Path, wide: Path, tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Checkpoint]:
+    """Quantizes the tiny checkpoint, or the wide one where it must be, each scheme once."""
     folder = tmp_path_factory.mktemp("packed")
 
     def make(scheme: str) -> Checkpoint:
         out = folder / scheme
-        return Checkpoint.open(out) if out.is_dir() else quantize(tiny_checkpoint, scheme, out)
+        parent = wide if scheme == "fp8-block" else tiny_checkpoint
+        return Checkpoint.open(out) if out.is_dir() else quantize(parent, scheme, out, tiny_shop, calibration_pairs=32)
 
     return make
 
@@ -45,18 +67,48 @@ def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     }
 
 
-def mxfp4(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+def fp4(parts: dict[str, torch.Tensor]) -> torch.Tensor:
     codes = parts[f"{LAYER}.weight_packed"].long()
-    values = E2M1[torch.stack((codes & 15, codes >> 4), dim=-1).flatten(1)]
+    return E2M1[torch.stack((codes & 15, codes >> 4), dim=-1).flatten(1)]
+
+
+def mxfp4(parts: dict[str, torch.Tensor]) -> torch.Tensor:
     scales = 2.0 ** (parts[f"{LAYER}.weight_scale"].float() - 127)
-    return values * scales.repeat_interleave(32, dim=1)
+    return fp4(parts) * scales.repeat_interleave(32, dim=1)
+
+
+def nvfp4(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    scales = parts[f"{LAYER}.weight_scale"].float() / parts[f"{LAYER}.weight_global_scale"].float()
+    return fp4(parts) * scales.repeat_interleave(16, dim=1)
+
+
+def int4(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    words, scales = parts[f"{LAYER}.weight_packed"], parts[f"{LAYER}.weight_scale"].float()
+    values = torch.stack([(words >> shift) & 15 for shift in range(0, 32, 4)], dim=-1).flatten(1) - 8.0
+    return values * scales.repeat_interleave(values.shape[1] // scales.shape[1], dim=1)
 
 
 def scaled(parts: dict[str, torch.Tensor]) -> torch.Tensor:
     return parts[f"{LAYER}.weight"].float() * parts[f"{LAYER}.weight_scale"].float()
 
 
-@pytest.mark.parametrize(("scheme", "decode"), [("mxfp4", mxfp4), ("int8", scaled), ("fp8", scaled)])
+def blocks(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    scales = parts[f"{LAYER}.weight_scale"].float().repeat_interleave(128, dim=0).repeat_interleave(128, dim=1)
+    return parts[f"{LAYER}.weight"].float() * scales
+
+
+@pytest.mark.parametrize(
+    ("scheme", "decode"),
+    [
+        ("mxfp4", mxfp4),
+        ("nvfp4", nvfp4),
+        ("w4a16-gptq", int4),
+        ("int8", scaled),
+        ("int8-smoothquant", scaled),
+        ("fp8", scaled),
+        ("fp8-block", blocks),
+    ],
+)
 def test_weights_are_what_the_codes_stand_for(
     packed: Callable[[str], Checkpoint],
     scheme: str,
@@ -112,7 +164,7 @@ def test_the_folder_is_plain(packed: Callable[[str], Checkpoint], tmp_path: Path
 
 
 def test_layers_are_known_without_reading_weights(packed: Callable[[str], Checkpoint]) -> None:
-    for scheme in ("mxfp4", "int8"):
+    for scheme in ("mxfp4", "nvfp4", "w4a16-gptq", "int8"):
         layers = packed_layers(packed(scheme))
         assert len(layers) == 2 * 7
         assert PackedLayer(LAYER, inputs=128, outputs=64) in layers
@@ -142,6 +194,18 @@ def test_what_is_not_packed_is_refused(tiny_checkpoint: Path, tmp_path: Path) ->
     with pytest.raises(BadInput, match="not quantized, so there is nothing to dequantize; leave --dequantize out"):
         dequantize(Checkpoint.open(tiny_checkpoint), tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_configuration_without_packed_weights_is_refused(
+    packed: Callable[[str], Checkpoint], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    shutil.copyfile(packed("int8").folder / "config.json", folder / "config.json")
+    checkpoint = Checkpoint.open(folder)
+    for use in (packed_layers, check_packed, lambda opened: dequantize(opened, tmp_path / "plain")):
+        with pytest.raises(BadInput, match=r"has a quantization_config, but no layer of the weights has scales"):
+            use(checkpoint)
+    assert not (tmp_path / "plain").exists()
 
 
 def test_another_librarys_packing_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 
 from gen_rerank import Product
-from gen_rerank.checkpoint import Card, Readout, read_card
+from gen_rerank.checkpoint import Calibration, Card, Readout, read_card
 from gen_rerank.prompt import PromptSpec
 from quant.comparison import Check
 from quant.identity import _grid, identity
+from quant.quantize import quantize
 from train.encoder_base import EncoderShape, new_encoder
+from train.phases import train_scalar
+from train.recipe import Recipe
 
 from .conftest import change_weights, put_rows
 
 EMBEDDINGS = "model.embed_tokens.weight"
 BLOCK = "model.layers.1"
+TIERS = {"exact": 0.8, "close": 0.5}
 
 
 @pytest.fixture
@@ -43,6 +47,12 @@ def record(folder: Path, **provenance: object) -> None:
     card.model_copy(update={"provenance": card.provenance.model_copy(update=provenance)}).save(folder)
 
 
+def calibrate(folder: Path, temperature: float = 1.0, thresholds: dict[str, float] = TIERS) -> Path:
+    card = read_card(folder, Card)
+    card.model_copy(update={"calibration": Calibration(temperature=temperature, thresholds=thresholds)}).save(folder)
+    return folder
+
+
 def nudge(weights: dict[str, Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
     for tensor in weights.values():
@@ -51,20 +61,34 @@ def nudge(weights: dict[str, Tensor]) -> None:
 
 def test_an_int8_copy_is_the_reference_but_for_its_layers(reference: Path, int8_copy: Path) -> None:
     found, layers = identity(reference, int8_copy)
-    assert [check.name for check in found] == ["base", "tokenizer", "template", "readout", "layers"]
+    assert [check.name for check in found] == ["base", "tokenizer", "template", "readout", "calibration", "layers"]
     assert all(check.held for check in found)
     assert len(layers) == 10, "of 14"
     assert [row.relative_error for row in layers] == sorted((row.relative_error for row in layers), reverse=True)
     for row in layers:
         assert 0.001 < row.relative_error < 0.02
         assert row.scale == pytest.approx(1, abs=0.01)
-    assert [check.held for check in identity(int8_copy, int8_copy)[0]] == [True] * 5, "a quantized reference"
+    assert [check.held for check in identity(int8_copy, int8_copy)[0]] == [True] * 6, "a quantized reference"
 
 
 def test_a_copy_in_another_dtype_is_the_same(reference: Path, copy_of: Callable[[Path], Path]) -> None:
     folder = copy_of(reference)
     change_weights(folder, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
     assert failed(reference, folder) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_copy_of_a_16_bit_parent_is_the_same(
+    dtype: torch.dtype, reference: Path, copy_of: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """Quantization writes bfloat16, which has fewer bits than float16 has, in as many bytes."""
+    parent = copy_of(reference)
+    change_weights(parent, lambda weights: weights.update({k: v.to(dtype) for k, v in weights.items()}))
+    copy = quantize(parent, "int8", tmp_path / "int8").folder
+    assert failed(parent, copy) == []
+    assert failed(copy, parent) == []
+    change_weights(copy, lambda weights: weights[EMBEDDINGS][17].mul_(1 + 2**-7))
+    assert failed(parent, copy) == ["base"]
 
 
 def test_smoothing_cancels_but_half_of_it_does_not(reference: Path, copy_of: Callable[[Path], Path]) -> None:
@@ -130,6 +154,75 @@ def test_realigned_rows_may_differ_but_not_lie_on_a_grid(
     assert "lie on a grid of 4-bit integers" in checks(reference, folder)["readout"].finding
 
 
+@pytest.fixture(scope="module")
+def realigned(int8_copy: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The int8 copy after phase 2, by the recipe that is for that."""
+    return train_scalar(
+        Recipe.load("realign"), int8_copy, tiny_data, tmp_path_factory.mktemp("realigned") / "model"
+    ).folder
+
+
+def test_realignment_excuses_the_readout_only(
+    realigned: Path, reference: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    found = checks(reference, realigned)
+    assert all(check.held for check in found.values())
+    assert "embeddings and norms are the reference's" in found["base"].finding
+    assert "finite, none is zero" in found["readout"].finding
+    assert [check.held for check in identity(realigned, realigned)[0]] == [True] * 6
+    folder = copy_of(realigned)
+
+    def change(weights: dict[str, Tensor]) -> None:
+        weights[EMBEDDINGS][17] *= 1.5
+        weights[f"{BLOCK}.self_attn.q_norm.weight"] *= 1.02
+
+    change_weights(folder, change)
+    assert failed(reference, folder) == ["base"]
+    finding = checks(reference, folder)["base"].finding
+    assert f"{EMBEDDINGS} is not the reference's in 1 of " in finding
+    assert "(and 1 more), although the card records no training" in finding
+
+
+@pytest.mark.parametrize(
+    ("temperature", "thresholds", "says"),
+    [
+        (0.01, TIERS, "the temperature is 0.01, in the reference 1"),
+        (1.0, {}, "the card has no thresholds (the reference's are exact 0.8, close 0.5): what it serves has no tiers"),
+        (1.0, {"exact": 0.8}, "the threshold of close is not set, in the reference 0.5"),
+        (2.0, {"exact": 0.7, "close": 0.5}, "the temperature is 2, in the reference 1, and the threshold of exact is 0.7, in the reference 0.8"),
+    ],
+)  # fmt: skip
+def test_a_copy_has_the_references_calibration(
+    temperature: float, thresholds: dict[str, float], says: str, reference: Path, tmp_path: Path
+) -> None:
+    before, after = (Path(shutil.copytree(reference, tmp_path / name)) for name in ("before", "after"))
+    calibrate(before)
+    calibrate(after, temperature, thresholds)
+    assert failed(before, after) == ["calibration"]
+    assert checks(before, after)["calibration"].finding == says
+    assert checks(before, before)["calibration"].finding == "the same: temperature 1, thresholds exact 0.8, close 0.5"
+
+
+def test_a_realigned_copy_has_a_temperature_of_its_own_but_needs_thresholds(
+    realigned: Path, reference: Path, tmp_path: Path
+) -> None:
+    before, after = (
+        Path(shutil.copytree(folder, tmp_path / name)) for name, folder in (("before", reference), ("after", realigned))
+    )
+    told = checks(before, after)["calibration"]
+    temperature = read_card(after, Card).calibration.temperature
+    assert temperature != 1
+    assert told.held
+    assert told.finding == (
+        f"its own, as the card records further training: the temperature is {temperature:g}, in the reference 1"
+    )
+    calibrate(before)
+    assert failed(before, after) == ["calibration"]
+    assert "what it serves has no tiers" in checks(before, after)["calibration"].finding
+    calibrate(after, temperature, {"exact": 0.7, "close": 0.4})
+    assert failed(before, after) == []
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_grids_are_told_from_numbers(dtype: torch.dtype) -> None:
     for seed in range(10):
@@ -183,7 +276,7 @@ def test_broken_files_fail_the_checks_that_need_them(reference: Path, copy_of: C
     (folder / "tokenizer.json").unlink()
     (folder / "model.safetensors").write_bytes(b"not tensors")
     found = checks(reference, folder)
-    assert [name for name, check in found.items() if check.held] == ["template"]
+    assert [name for name, check in found.items() if check.held] == ["template", "calibration"]
     for name in ("base", "tokenizer", "readout", "layers"):
         assert found[name].finding.startswith("could not be checked: ")
     assert "tokenizer.json is missing" in found["tokenizer"].finding

@@ -85,6 +85,14 @@ def saturated_scores(folder: Path) -> None:
     card.model_copy(update={"calibration": card.calibration.model_copy(update={"temperature": 0.01})}).save(folder)
 
 
+def saturating_rows(folder: Path) -> None:
+    def change(weights: dict[str, Tensor]) -> None:
+        ids = token_ids(folder)
+        put_rows(weights, ids, weights[EMBEDDINGS][list(ids)] * 100)
+
+    change_weights(folder, change)
+
+
 def wrong_template(folder: Path) -> None:
     card = read_card(folder, Card)
     spec = PromptSpec(template="query_first", sha256=template_sha256("query_first"), max_length=card.prompt.max_length)
@@ -141,6 +149,9 @@ PLANTED = [
     (swapped_rows, "readout", r"the rows of <\|rel_2\|> and <\|rel_7\|> are swapped"),
     (swapped_values, "readout", r"the value of <\|rel_2\|> is 0\.7 .* swapped with that of <\|rel_7\|>"),
     (saturated_scores, "collapsed", r"\d+\.\d% of the distributions collapsed onto one bin"),
+    (saturated_scores, "calibration", r"the temperature is 0\.01, in the reference 1"),
+    (saturating_rows, "collapsed", r"\d+\.\d% of the distributions collapsed onto one bin"),
+    (saturating_rows, "readout", r"differ from the reference's by 9,?\d+\.\d+%, and the card records no training"),
     (wrong_template, "template", "template is 'query_first', in the reference 'product_first'"),
     (tokenizer_with_another_vocabulary, "tokenizer", r"the token '.+' has the id \d+, in the reference \d+"),
     (tokenizer_with_other_merges, "tokenizer", r"merge 0 is .+, in the reference "),
@@ -214,10 +225,10 @@ def test_another_base_is_named(comparison: Comparison) -> None:
 
 
 def test_a_fault_fails_no_gate_on_files_that_is_not_its_own(comparison: Comparison) -> None:
-    own = {plant.__name__: gate for plant, gate, _ in reversed(PLANTED)}
-    for name, gate in own.items():
-        failed = {check.name for check in candidate(comparison, name).checks if not check.held}
-        assert failed == {gate} - {"collapsed"}, name
+    for plant, _, _ in PLANTED:
+        own = {gate for other, gate, _ in PLANTED if other is plant}
+        checks = {check.name: check.held for check in candidate(comparison, plant.__name__).checks}
+        assert {name for name, held in checks.items() if not held} == own & checks.keys(), plant.__name__
 
 
 def test_the_healthy_copy_passes(comparison: Comparison) -> None:
@@ -236,7 +247,7 @@ def test_the_reference_against_its_own_copy(comparison: Comparison, reference: P
     assert all(interval.mean == interval.low == interval.high == 0 for interval in copy.delta.values())
     verdicts = Gates().judge(copy, comparison.reference, comparison.floor)
     assert [verdict.gate for verdict in verdicts if not verdict.passed] == []
-    assert len(verdicts) == 18, "all but that of vLLM, which was not measured"
+    assert len(verdicts) == 19, "all but that of vLLM, which was not measured"
 
 
 def test_a_refused_candidate_says_why_and_passes_no_gate_on_scores(comparison: Comparison) -> None:

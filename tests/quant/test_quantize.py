@@ -262,6 +262,10 @@ def test_an_existing_folder_is_refused_unless_overwritten(parent: Path, tmp_path
     with pytest.raises(BadInput, match="not empty"):
         quantize(parent, "int8", out)
     assert (out / "precious.txt").read_text() == "mine"
+    with pytest.raises(BadInput, match="only a checkpoint is overwritten"):
+        quantize(parent, "int8", out, overwrite=True)
+    assert (out / "precious.txt").read_text() == "mine"
+    shutil.copytree(parent, out, dirs_exist_ok=True)
     assert quantize(parent, "int8", out, overwrite=True).folder == out
     assert not (out / "precious.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -361,6 +365,7 @@ def test_another_error_of_the_system_stays_itself(tmp_path: Path) -> None:
 def test_a_failing_overwrite_keeps_the_old_folder(tmp_path: Path) -> None:
     def write(out: Path, name: str, *, fail: bool) -> None:
         with module._appearing(out) as folder:
+            folder.mkdir()
             (folder / name).touch()
             if fail:
                 raise RuntimeError("boom")

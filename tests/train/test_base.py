@@ -121,3 +121,11 @@ def test_a_lora_on_a_quantized_base_trains_and_merges_into_a_plain_model(tiny_ch
     assert (again.get_output_embeddings().weight[ids] - untrained).abs().max() > 1e-3
     # The bfloat16 of the computation, and of the file, is all the difference.
     assert (merged.softmax(-1) - adapted.softmax(-1)).abs().max() < 0.02
+
+
+def test_a_quantized_base_is_refused(tiny_checkpoint, tmp_path):
+    from quant.quantize import quantize
+
+    quantize(tiny_checkpoint, "int8", tmp_path / "int8")
+    with pytest.raises(BadInput, match="train the checkpoint that it was made from"):
+        open_base(Recipe(), tmp_path / "int8", [])
