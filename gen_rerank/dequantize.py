@@ -1,6 +1,6 @@
 """Packed weights to plain ones: a quantized checkpoint becomes a bfloat16 Hugging Face folder that everything can open.
 
-The weights are decoded by compressed-tensors, layer by layer from the files; no model is built. The plain folder has the packed
+The weights are decoded layer by layer (`weights`); no model is built. The plain folder has the packed
 one's tokenizer and card and scores as the packed **weights** do under 16-bit activations, which is how vLLM's weight-only kernels
 (Marlin on Hopper GPUs) serve MXFP4 too. Schemes that also round what goes into a layer (fp8, int8, mxfp4, nvfp4) lose
 that rounding here, so their scores differ a little from those of a native kernel.
@@ -13,24 +13,22 @@ eight and is rounded once, by at most one part in 256: fp8, int8, nvfp4, and 4-b
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gen_rerank.checkpoint import CARD, Checkpoint
 from gen_rerank.errors import BadInput
+from gen_rerank.weights import Weights
 
 _METHOD = "compressed-tensors"
 _PLAIN = torch.bfloat16
-_SCALE = ".weight_scale"
 _INDEX = "model.safetensors.index.json"
 _MADE_ANEW = ("config.json", CARD, _INDEX)
 
@@ -72,7 +70,8 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
         folder: where the copy goes; made when it is not there.
 
     Raises:
-        BadInput: not quantized, or not by compressed-tensors; or too little disk space.
+        BadInput: not quantized, or not by compressed-tensors; a layer that `config.json` does not say how to decode; or
+            too little disk space.
 
     Example:
         >>> dequantize(Checkpoint.open("runs/mxfp4"), Path("runs/plain")).checkpoint.config["dtype"]  # doctest: +SKIP
@@ -80,16 +79,16 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
     """
     start = time.perf_counter()
     check_packed(checkpoint)
+    weights = _packed_weights(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    with _open_weights(checkpoint.folder) as weights:
-        size = weights.plain_bytes()
-        free = shutil.disk_usage(folder).free
-        if free < size:
-            raise BadInput(
-                f"{checkpoint.folder}: its plain weights take {megabytes(size)}, and {folder} has {megabytes(free)} left; "
-                "free some space, or set TMPDIR to a folder that has it"
-            )
-        _write_weights(weights, checkpoint.config["quantization_config"], folder)
+    size = _plain_bytes(weights)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise BadInput(
+            f"{checkpoint.folder}: its plain weights take {megabytes(size)}, and {folder} has {megabytes(free)} left; "
+            "free some space, or set TMPDIR to a folder that has it"
+        )
+    _write_weights(weights, folder)
     _write_rest(checkpoint, folder)
     written = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     packed = sum(file.stat().st_size for file in checkpoint.folder.glob("*.safetensors"))
@@ -110,17 +109,21 @@ def check_packed(checkpoint: Checkpoint) -> None:
         raise BadInput(f"{checkpoint.folder}: quantized by {method}; only {_METHOD} checkpoints can be dequantized")
     if stored.get("transform_config"):
         raise BadInput(f"{checkpoint.folder}: its weights are rotated (transform_config) and cannot be dequantized")
+    _packed_weights(checkpoint)
 
 
 def packed_layers(checkpoint: Checkpoint) -> list[PackedLayer]:
     """Return the quantized layers of a checkpoint, in the order of their names; reads no weights.
 
+    Raises:
+        BadInput: no layer is quantized, whatever the configuration says.
+
     Example:
         >>> packed_layers(Checkpoint.open("runs/demo/model-int8"))[0]  # doctest: +SKIP
         PackedLayer(name='model.layers.0.mlp.down_proj', inputs=384, outputs=128)
     """
-    with _open_weights(checkpoint.folder) as weights:
-        return [PackedLayer(name, *reversed(weights.shape(name))) for name in sorted(weights.layers)]
+    weights = _packed_weights(checkpoint)
+    return [PackedLayer(name, *reversed(weights.shape(name))) for name in sorted(weights.scaled)]
 
 
 def scheme_of(checkpoint: Checkpoint) -> str:
@@ -145,93 +148,45 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-class _Weights:
-    """The tensors of a folder's safetensors files, by name, wherever they lie."""
-
-    def __init__(self, files: dict[str, Any]) -> None:
-        self.files = files
-        self._home = {name: file for file, opened in files.items() for name in opened.keys()}  # noqa: SIM118
-        self.layers = {name.removesuffix(_SCALE) for name in self._home if name.endswith(_SCALE)}
-
-    def read(self, name: str) -> torch.Tensor:
-        """Return a tensor."""
-        tensor: torch.Tensor = self.files[self._home[name]].get_tensor(name)
-        return tensor
-
-    def parts(self, layer: str) -> dict[str, torch.Tensor]:
-        """Return what a quantized layer is stored as, by the names that compressed-tensors gives the parts."""
-        names = [name for name in self._home if name.rpartition(".")[0] == layer and not name.endswith(".bias")]
-        return {name.rpartition(".")[2]: self.read(name) for name in names}
-
-    def owner(self, name: str) -> str | None:
-        """Return the quantized layer that a tensor is a part of; None for a tensor that was left alone."""
-        layer, _, part = name.rpartition(".")
-        return layer if layer in self.layers and part != "bias" else None
-
-    def shape(self, layer: str) -> tuple[int, int]:
-        """Return the shape `[outputs, inputs]` of a quantized layer's plain weights."""
-        if f"{layer}.weight_shape" in self._home:
-            rows, columns = self.read(f"{layer}.weight_shape").tolist()
-        elif f"{layer}.weight_packed" in self._home:
-            rows, columns = self._stored_shape(f"{layer}.weight_packed")
-            columns *= 2  # two 4-bit floats in a byte
-        else:
-            rows, columns = self._stored_shape(f"{layer}.weight")
-        return rows, columns
-
-    def plain_bytes(self) -> int:
-        """Return the size of the plain weights."""
-        alone = [self.read(name).nbytes for name in self._home if self.owner(name) is None]
-        return sum(alone) + sum(rows * columns * _PLAIN.itemsize for rows, columns in map(self.shape, self.layers))
-
-    def _stored_shape(self, name: str) -> list[int]:
-        shape: list[int] = self.files[self._home[name]].get_slice(name).get_shape()
-        return shape
+def _packed_weights(checkpoint: Checkpoint) -> Weights:
+    weights = Weights.open(checkpoint.folder)
+    if not weights.scaled:
+        raise BadInput(
+            f"{checkpoint.folder}: config.json has a quantization_config, but no layer of the weights has scales; "
+            "if they are plain, remove it"
+        )
+    return weights
 
 
-@contextmanager
-def _open_weights(folder: Path) -> Iterator[_Weights]:
-    with ExitStack() as stack:
-        paths = sorted(folder.glob("*.safetensors"))
-        yield _Weights({path.name: stack.enter_context(safe_open(path, framework="pt")) for path in paths})
+def _is_part(weights: Weights, name: str) -> bool:
+    """Return whether a tensor is a part of a quantized weight, and was not left alone."""
+    module, _, leaf = name.rpartition(".")
+    return module in weights.scaled and leaf != "bias"
 
 
-def _write_weights(weights: _Weights, stored: dict[str, Any], folder: Path) -> None:
+def _plain_bytes(weights: Weights) -> int:
+    """Return the size of the plain weights."""
+    alone = sum(weights.tensor(name).nbytes for name in weights.files if not _is_part(weights, name))
+    return alone + sum(math.prod(weights.shape(module)) * _PLAIN.itemsize for module in weights.scaled)
+
+
+def _write_weights(weights: Weights, folder: Path) -> None:
     """Write one plain file for each packed one, and the index where there are several."""
-    from compressed_tensors.quantization import QuantizationConfig
-
-    config = QuantizationConfig.model_validate(stored)
     places: dict[str, str] = {}
-    for file, opened in weights.files.items():
+    paths = sorted(set(weights.files.values()))
+    for path in paths:
         plain = {}
-        for name in opened.keys():  # noqa: SIM118 - the library's own kind of file
-            layer = weights.owner(name)
-            if layer is None:
-                plain[name] = weights.read(name)
+        for name in (name for name, home in weights.files.items() if home == path):
+            module = name.rpartition(".")[0]
+            if not _is_part(weights, name):
+                plain[name] = weights.tensor(name)
             elif name.endswith((".weight", ".weight_packed")):  # the other parts go into it
-                plain[f"{layer}.weight"] = _decoded(layer, weights.parts(layer), config)
-        save_file(plain, folder / file, metadata={"format": "pt"})
-        places |= dict.fromkeys(plain, file)
-    if len(weights.files) > 1:
-        index = {"metadata": {"total_size": weights.plain_bytes()}, "weight_map": places}
+                plain[f"{module}.weight"] = weights.weight(module).to(_PLAIN).contiguous()
+        save_file(plain, folder / path.name, metadata={"format": "pt"})
+        places |= dict.fromkeys(plain, path.name)
+    if len(paths) > 1:
+        index = {"metadata": {"total_size": _plain_bytes(weights)}, "weight_map": places}
         (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def _decoded(layer: str, parts: dict[str, torch.Tensor], config: Any) -> torch.Tensor:
-    """Return the plain weights `[outputs, inputs]`, bfloat16, of one layer."""
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.compressors.format import infer_module_format
-    from compressed_tensors.config import CompressionFormat
-    from compressed_tensors.utils.match import match_name
-
-    schemes = config.config_groups.values()
-    named = [scheme for scheme in schemes if any(match_name(layer, target) for target in scheme.targets)]
-    # A target is a layer's name, a pattern of names, or the class of all the rest.
-    scheme = (named or [scheme for scheme in schemes if "Linear" in scheme.targets])[0]
-    kind = CompressionFormat(scheme.format or infer_module_format(torch.nn.Linear, scheme))
-    compressor: Any = BaseCompressor.get_value_from_registry(kind.value)
-    weight: torch.Tensor = compressor.decompress(parts, scheme)["weight"]
-    return weight.to(_PLAIN).contiguous()
 
 
 def _write_rest(checkpoint: Checkpoint, folder: Path) -> None:

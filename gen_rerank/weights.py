@@ -81,9 +81,7 @@ class Weights:
         Raises:
             BadInput: there is none of this name.
         """
-        if name not in self.files:
-            raise BadInput(f"{self.folder}: the weights have no {name}")
-        with safe_open(self.files[name], framework="pt") as file:
+        with self._file_of(name) as file:
             tensor: Tensor = file.get_tensor(name)
             return tensor
 
@@ -115,7 +113,7 @@ class Weights:
         """Return a module's weight, decoded, in float32.
 
         Raises:
-            BadInput: it is missing, or `config.json` does not say how it is encoded.
+            BadInput: it or a part of it is missing, or `config.json` does not say how it is encoded.
         """
         if self.stored_as(module) is None:
             return self.tensor(f"{module}.weight").float()
@@ -130,9 +128,58 @@ class Weights:
         local = {
             name.removeprefix(prefix): self.tensor(name) for name in self.files if name.rpartition(".")[0] == module
         }
-        decoded: Tensor = BaseCompressor.get_value_from_registry(form).decompress(local, scheme)["weight"]
+        try:
+            decoded: Tensor = BaseCompressor.get_value_from_registry(form).decompress(local, scheme)["weight"]
+        except KeyError as missing:
+            raise BadInput(
+                f"{self.folder}: config.json says that {module} is quantized as {form}, but the weights have no "
+                f"{module}.{missing.args[0]}"
+            ) from missing
         return decoded.float()
 
+    def _file_of(self, name: str) -> Any:
+        if name not in self.files:
+            raise BadInput(f"{self.folder}: the weights have no {name}")
+        return safe_open(self.files[name], framework="pt")
+
     def _dtype(self, name: str) -> torch.dtype:
-        with self._slice(name) as stored:
-            ...
+        with self._file_of(name) as file:
+            dtype: torch.dtype = file.get_slice(name)[:0].dtype  # none of its rows is read
+            return dtype
+
+    def _stored_shape(self, name: str) -> list[int]:
+        with self._file_of(name) as file:
+            shape: list[int] = file.get_slice(name).get_shape()
+            return shape
+
+    @cached_property
+    def _quantization(self) -> Any:
+        """The `quantization_config`, or None."""
+        stored = self.config.get("quantization_config")
+        if stored is None:
+            return None
+        from compressed_tensors.quantization import QuantizationConfig
+
+        try:
+            return QuantizationConfig.model_validate(stored)
+        except ValueError as error:
+            raise BadInput(f"{self.folder}/config.json: quantization_config is not compressed-tensors' own") from error
+
+    def _scheme(self, module: str) -> Any:
+        """Return the scheme of a linear layer of this name, or None."""
+        if self._quantization is None:
+            return None
+        from compressed_tensors.utils import match_targets
+
+        layer = nn.Linear(1, 1, device="meta")
+        if match_targets(module, layer, self._quantization.ignore):
+            return None
+        schemes = {target: scheme for scheme in self._quantization.config_groups.values() for target in scheme.targets}
+        # The most specific first: a name, a pattern of names, the class of all the rest.
+        targets = match_targets(module, layer, schemes)
+        return schemes[targets[0]] if targets else None
+
+    def _only_scheme(self) -> Any:
+        """Return the scheme of the model when it has one: a layer with scales that it names nowhere is encoded so."""
+        groups = [] if self._quantization is None else list(self._quantization.config_groups.values())
+        return groups[0] if len(groups) == 1 else None

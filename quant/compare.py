@@ -2,16 +2,20 @@
 
 The order is that of cost: whatever can be refused is refused before anything is scored. Quality comes from plain
 transformers for every system, one model in memory at a time; what speed and memory cost is `cost`'s. A candidate that
-cannot be scored stays in the result, with its reason and failed gates: that is a finding, not an error.
+cannot be scored stays in the result, with its reason and failed gates: that is a finding, not an error. What is known of the
+quality is written before the cost is measured, which takes longest and may be interrupted.
 """
 
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +44,7 @@ from quant.drift import TIERS, drift, worst_pairs
 from quant.gates import Gates
 from quant.identity import identity
 from quant.load_time import LoadTime, open_load_time
-from quant.report import write_report
+from quant.report import PAGE, TEXT, write_report
 
 RESULT = "comparison.json"
 DEFAULT_THRESHOLDS = {"exact": 0.8, "close": 0.5}
@@ -115,8 +119,8 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
 
     Raises:
         BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
-            checkpoint or of another kind, or an `out` that cannot be written. It is found before anything is scored,
-            except for a reference that gives no finite scores.
+            checkpoint or of another kind, a split in which no query defines nDCG, or an `out` that cannot be written. It
+            is found before anything is scored, except for a reference that gives no finite scores.
 
     Example:
         >>> compare(Plan("runs/model", ("runs/model-int8",), Path("shop"), Path("runs/compare"))).passed  # doctest: +SKIP
@@ -127,18 +131,19 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     opened = Checkpoint.open(plan.reference)
     reference, *entries = _entries(plan, opened)
     workload = Workload.of(dataset, candidates=plan.candidates_per_query, seed=plan.seed) if plan.cost else None
-    _check_out(plan.out)
+    floors = _floors(dataset, plan)
     thresholds, source = _thresholds(opened)
+    _check_out(plan.out)
+    _remove_old(plan.out)
     with _bar(console) as progress:
         expected, again = _score_reference(opened, dataset, reference, plan.seed, progress)
         scored = {entry: _score_candidate(entry, opened, dataset, progress) for entry in entries}
     evaluation = evaluate(reference.name, dataset, expected)
     floor = _drift(dataset, expected, again, thresholds)
-    costs = {} if workload is None else _costs(reference, expected, scored, workload, plan.visits, console)
-    system = _system(reference, _quality(evaluation), costs.get(reference.name, ()))
+    system = _system(reference, _quality(evaluation))
     candidates = []
     for entry, found in scored.items():
-        measured = _candidate(entry, found, dataset, expected, evaluation, thresholds, costs.get(entry.name, ()))
+        measured = _candidate(entry, found, dataset, expected, evaluation, thresholds)
         if entry.load_time is None:
             checks, layers = identity(plan.reference, entry.given)
             measured = measured.model_copy(update={"checks": tuple(checks), "layers": tuple(layers)})
@@ -153,7 +158,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
         split=plan.split,
         queries=evaluation.queries,
         pairs=evaluation.pairs,
-        floors={floor.name: _quality(floor) for floor in evaluate_floors(dataset)},
+        floors=floors,
         thresholds=thresholds,
         thresholds_source=source,
         candidates_per_query=plan.candidates_per_query if workload is None else workload.candidates,
@@ -161,8 +166,12 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
         floor=floor,
         candidates=tuple(candidates),
     )
-    _save(comparison, plan.out)
-    write_report(comparison, plan.out)
+    _write(comparison, plan.out)
+    if workload is not None:
+        _free()
+        costs = _costs(reference, expected, scored, workload, plan.visits, console)
+        comparison = _with_costs(comparison, costs, gates)
+        _write(comparison, plan.out)
     return comparison
 
 
@@ -244,6 +253,27 @@ def _check_out(out: Path) -> None:
         raise BadInput(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
 
 
+def _remove_old(out: Path) -> None:
+    """Remove what an earlier run wrote, so that its verdict is never taken for that of a run that failed."""
+    for name in (RESULT, PAGE, TEXT):
+        (out / name).unlink(missing_ok=True)
+
+
+def _floors(dataset: Dataset, plan: Plan) -> dict[str, Quality]:
+    """Return the quality of random order and of BM25.
+
+    Raises:
+        BadInput: no query of the split says what a better order is.
+    """
+    floors = {floor.name: _quality(floor) for floor in evaluate_floors(dataset)}
+    if not any("nDCG@5" in floor.measures for floor in floors.values()):
+        raise BadInput(
+            f"{plan.data}: nDCG is defined for no query of the split {plan.split!r}, so there is no ranking to compare; it "
+            "needs a query with a relevant product"
+        )
+    return floors
+
+
 def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:
     """Return where the tiers begin, and who says so."""
     recorded = reference.card.calibration.thresholds
@@ -253,7 +283,8 @@ def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:
 
 
 def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)  # a folder's
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
 
 
@@ -261,7 +292,8 @@ def _score_reference(
     checkpoint: Checkpoint, dataset: Dataset, entry: _Entry, seed: int, progress: Progress
 ) -> tuple[Distribution, Distribution]:
     """Return the reference's answers, and those it gives in another order and in other batches: the noise floor."""
-    scorer = TransformersScorer(checkpoint)
+    with _quiet_libraries():
+        scorer = TransformersScorer(checkpoint)
     rows = np.arange(len(dataset.judgments))
     expected = _score(scorer, dataset, rows, entry.name, progress)
     scorer.batch_tokens = _FLOOR_BATCH_TOKENS
@@ -271,16 +303,34 @@ def _score_reference(
 
 
 def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, progress: Progress) -> _Scored:
-    gc.collect()  # the model before this one
+    _free()
     try:
-        if entry.load_time is None:
-            scorer = TransformersScorer(Checkpoint.open(entry.given))
-        else:
-            scorer = open_load_time(reference, entry.load_time)
+        with _quiet_libraries():
+            if entry.load_time is None:
+                scorer = TransformersScorer(Checkpoint.open(entry.given))
+            else:
+                scorer = open_load_time(reference, entry.load_time)
         answered = _score(scorer, dataset, np.arange(len(dataset.judgments)), entry.name, progress)
     except Exception as error:  # whatever a broken folder makes the libraries raise is a finding about this candidate
         return _Scored(None, refused=_reason(entry, error))
     return _Scored(answered, evaluate(entry.name, dataset, answered))
+
+
+def _free() -> None:
+    """Give the memory of the model that was scored last back, also the GPU's, of which torch would keep it for itself."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the bars with which transformers and compressed-tensors open a checkpoint off the terminal; there is one of our own.
+
+    What would matter is an exception. bitsandbytes warns, when it is imported, that a CPU lacks kernels that nothing here needs.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with redirect_stderr(io.StringIO()):
+        yield
 
 
 def _reason(entry: _Entry, error: Exception) -> str:
@@ -333,7 +383,18 @@ def _costs(
     }
 
 
-def _system(entry: _Entry, quality: Quality | None, cost: tuple[Cost, ...]) -> System:
+def _with_costs(comparison: Comparison, costs: Mapping[str, tuple[Cost, ...]], gates: Gates) -> Comparison:
+    """Return the comparison with what each system costs, judged again: what vLLM serves is known now."""
+    reference = comparison.reference.model_copy(update={"cost": costs[comparison.reference.name]})
+    candidates = []
+    for one in comparison.candidates:
+        measured = one.model_copy(update={"cost": costs.get(one.name, ())})
+        verdicts = gates.judge(measured, reference, comparison.floor)
+        candidates.append(measured.model_copy(update={"verdicts": verdicts}))
+    return comparison.model_copy(update={"reference": reference, "candidates": tuple(candidates)})
+
+
+def _system(entry: _Entry, quality: Quality | None) -> System:
     if entry.load_time is not None:
         scheme, realigned = entry.name, False
     else:
@@ -346,7 +407,6 @@ def _system(entry: _Entry, quality: Quality | None, cost: tuple[Cost, ...]) -> S
         realigned=realigned,
         disk_bytes=disk,
         quality=quality,
-        cost=cost,
     )
 
 
@@ -368,15 +428,15 @@ def _candidate(
     expected: Distribution,
     reference: Evaluation,
     thresholds: Mapping[str, float],
-    cost: tuple[Cost, ...],
 ) -> Candidate:
-    """Return all that is measured of a candidate, but for its files."""
+    """Return all that is measured of a candidate, but for its files and its cost."""
     if found.distribution is None or found.evaluation is None:
-        return Candidate(**dict(_system(entry, None, cost)), refused=found.refused)
-    delta = difference(found.evaluation, reference)
+        return Candidate(**dict(_system(entry, None)), refused=found.refused)
+    delta = {name: change for name, change in difference(found.evaluation, reference).items() if name in _MEASURES}
     return Candidate(
-        **dict(_system(entry, _quality(found.evaluation), cost)),
-        delta={name: interval for name, interval in delta.items() if name in _MEASURES},
+        **dict(_system(entry, _quality(found.evaluation))),
+        delta=delta,
+        queries={name: int(_defined(found.evaluation, reference, name).sum()) for name in delta},
         drift=_drift(dataset, expected, found.distribution, thresholds),
         slices=_slices(dataset, expected, found.distribution, reference, found.evaluation),
         worst=worst_pairs(dataset, expected, found.distribution),
@@ -393,6 +453,11 @@ def _drift(dataset: Dataset, expected: Distribution, other: Distribution, thresh
     return drift(queries, expected, other, thresholds, product_ids=products)
 
 
+def _defined(a: Evaluation, b: Evaluation, measure: str) -> npt.NDArray[np.bool_]:
+    """Return for which queries the difference of a measure is defined, `[queries]`."""
+    return ~np.isnan(a.per_query[measure] - b.per_query[measure])
+
+
 def _slices(
     dataset: Dataset, expected: Distribution, other: Distribution, reference: Evaluation, candidate: Evaluation
 ) -> dict[str, SliceChange]:
@@ -400,10 +465,11 @@ def _slices(
     change = np.abs(other.mean.astype(np.float64) - expected.mean)
     tags_of = [dataset.queries[row.query_id].tags for row in dataset.judgments]
     before, after = reference.per_query["nDCG@5"], candidate.per_query["nDCG@5"]
+    defined = _defined(candidate, reference, "nDCG@5")
     found = {}
     for tag in sorted({tag for tags in tags_of for tag in tags}):
-        queries = np.array([tag in dataset.queries[query_id].tags for query_id in reference.query_ids])
-        if np.isnan(before[queries]).all():
+        queries = defined & [tag in dataset.queries[query_id].tags for query_id in reference.query_ids]
+        if not queries.any():
             continue
         pairs = np.array([tag in tags for tags in tags_of])
         found[tag] = SliceChange(
@@ -427,8 +493,9 @@ def _machine() -> str:
     return ", ".join(words + gpu)
 
 
-def _save(comparison: Comparison, out: Path) -> None:
-    """Write `comparison.json` whole or not at all."""
+def _write(comparison: Comparison, out: Path) -> None:
+    """Write the report, and `comparison.json` whole or not at all."""
     partial = out / f".{RESULT}.partial"
     comparison.save(partial)
     partial.replace(out / RESULT)
+    write_report(comparison, out)

@@ -101,7 +101,7 @@ class Check(Record):
     """One thing that a quantized checkpoint must share with the one it was made from.
 
     Attributes:
-        name: `base`, `tokenizer`, `template`, `readout` or `layers`.
+        name: `base`, `tokenizer`, `template`, `readout`, `calibration` or `layers`.
         held: whether it is shared.
         finding: one sentence: what is the same, or what differs and where.
     """
@@ -124,12 +124,15 @@ class Visit(Record):
 
     Attributes:
         start_seconds: until the first score, from the start of the process.
-        resident_bytes: of the process and those below it, after scoring; shared pages are counted once.
+        resident_bytes: memory of the host, and none of a GPU's, that the process and those below it hold after scoring;
+            shared pages are counted once. On a CPU vLLM takes its whole key-value cache at the start, so every visit
+            has the same one, of 8,192 tokens.
         pairs_per_second: over all pairs, each query's candidates together.
         p50_seconds: median time of one query with `candidates` candidates, alone.
         p95_seconds: its 95th percentile.
         queries: how many of them were timed, after the warm-up.
         pairs: how many the throughput was measured on.
+        cache_bytes: the part of `resident_bytes` that is vLLM's key-value cache; 0 where it is not in there.
     """
 
     start_seconds: float
@@ -139,6 +142,7 @@ class Visit(Record):
     p95_seconds: float
     queries: int = 0
     pairs: int = 0
+    cache_bytes: int = 0
 
 
 class Cost(Record):
@@ -220,6 +224,7 @@ class Candidate(System):
         checks: of identity; empty for load-time rows, which are the reference's own files.
         layers: the layers with the largest errors, largest first.
         delta: candidate − reference, paired over queries, by measure.
+        queries: for how many queries that difference is defined, by measure.
         drift: from the reference.
         slices: by tag.
         worst: the pairs whose scores changed most, most changed first.
@@ -230,6 +235,7 @@ class Candidate(System):
     checks: tuple[Check, ...] = ()
     layers: tuple[LayerError, ...] = ()
     delta: dict[str, Interval] = {}
+    queries: dict[str, int] = {}
     drift: Drift | None = None
     slices: dict[str, SliceChange] = {}
     worst: tuple[WorstPair, ...] = ()

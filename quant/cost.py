@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import read_json
@@ -196,7 +197,7 @@ def measure(
                 budget=budget,
                 started=time.monotonic(),
             )
-            with console.status(heading):
+            with console.status(escape(heading)):
                 outcome = _visit(order, Path(folder))
             console.print(f"{heading}: {_summary(outcome)}", markup=False, highlight=False)
             if outcome.size is None:

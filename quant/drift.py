@@ -30,7 +30,6 @@ _TOP = 5
 # does.
 _SATURATED = 0.999
 _UNSURE = 0.99
-# Scores that are this near to one of these are there because something broke, when all of them are.
 _STUCK_AT = np.array([0.0, 0.5, 1.0])
 _STUCK_WITHIN = 0.001
 # Of |Δscore| 0.005 each, with no change in the middle of one.
@@ -88,7 +87,7 @@ def drift(
         saturated=float(((_largest(other) >= _SATURATED) & (_largest(reference) <= _UNSURE)).mean()),
         changes=_histogram(change),
         spread=_spread(before, after),
-        stuck=_stuck(after),
+        stuck=float(stuck(after).mean()),
     )
 
 
@@ -125,6 +124,23 @@ def worst_pairs(
             )
         )
     return tuple(found)
+
+
+def stuck(scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which scores are 0, 0.5 or 1, to within 0.001: where they end up when something broke, if all of them do.
+
+    Args:
+        scores: `[n]`.
+
+    Returns:
+        `[n]`.
+
+    Example:
+        >>> stuck([0.0004, 0.3, 0.5]).tolist()
+        [True, False, True]
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return np.abs(values[:, None] - _STUCK_AT).min(axis=1) <= _STUCK_WITHIN
 
 
 def _scores(distribution: Distribution) -> Doubles:
@@ -182,10 +198,6 @@ def _largest(distribution: Distribution) -> Doubles:
 def _spread(before: Doubles, after: Doubles) -> float:
     """Return the standard deviation of the scores as a share of the reference's; 1 where the reference's have none."""
     return float(after.std() / before.std()) if before.std() > 0 else 1.0
-
-
-def _stuck(scores: Doubles) -> float:
-    return float((np.abs(scores[:, None] - _STUCK_AT).min(axis=1) <= _STUCK_WITHIN).mean())
 
 
 def _histogram(change: Doubles) -> Histogram:

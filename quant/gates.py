@@ -18,13 +18,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import ECE, RPS
+from gen_rerank.metrics import Interval
 from quant.comparison import Candidate, Drift, System, Verdict
 
 On = bool | None
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
-_IDENTITY = ("base", "tokenizer", "template", "readout", "layers")
+# With fewer queries the paired interval is narrow by luck: with one it has no width at all.
+_LEAST_QUERIES = 5
+
+# Schemes whose 4-bit activations vLLM's Marlin kernel, the one there is before Blackwell, leaves in 16 bits; and what to do.
+_UNROUNDED = {
+    "mxfp4": "compare mxfp4a16 instead, whose activations nobody rounds there",
+    "nvfp4": "judge it on a GPU whose kernel rounds them too",
+}
 
 
 class _Limits(BaseModel):
@@ -37,7 +45,7 @@ class Collapse(_Limits):
     Attributes:
         spread: the least standard deviation of the scores, as a share of the reference's.
         saturated: the largest share of pairs that put all mass on one bin where the reference does not.
-        stuck: the largest share of pairs with the score 0, 0.5 or 1, beyond the reference's share.
+        stuck: the largest share of pairs with the score 0, 0.5 or 1, of those beyond the reference's share.
     """
 
     spread: Share = 0.2
@@ -72,6 +80,7 @@ class Gates(_Limits):
     tokenizer: Annotated[On, Field(description="so is the content of tokenizer.json")] = True
     template: Annotated[On, Field(description="so are the prompt template, its budgets and its length")] = True
     readout: Annotated[On, Field(description="the rows that are read are right and in high precision")] = True
+    calibration: Annotated[On, Field(description="temperature and thresholds of the card are the reference's")] = True
     layers: Annotated[On, Field(description="each layer's decoded weights are near the reference's")] = True
     scorable: Annotated[On, Field(description="it opens, and gives finite scores")] = True
     collapsed: Annotated[
@@ -175,26 +184,28 @@ class Gates(_Limits):
 
     def _quality(self, candidate: Candidate, reference: System) -> Iterator[Verdict]:
         for gate, measure, least in (("ndcg@5", "nDCG@5", self.ndcg5), ("ndcg@10", "nDCG@10", self.ndcg10)):
-            change = candidate.delta.get(measure)
+            change = _difference(candidate, measure)
             if least is not None:
                 yield _verdict(
                     gate,
                     None if change is None else change.low >= least,
                     "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                     f"lower end at least {least:+.4f}",
-                    f"the ranking is as good as the reference's: paired difference of {measure} with its 95% interval",
+                    _too_few(candidate, measure)
+                    or f"the ranking is as good as the reference's: paired difference of {measure} with its 95% interval",
                     "" if change is None else f"{measure} may be {-change.low:.4f} lower than the reference's",
                 )
         if self.slice is not None:
             yield _slices(self.slice, candidate)
         if self.rps is not None:
-            change = candidate.delta.get(RPS)
+            change = _difference(candidate, RPS)
             yield _verdict(
                 "rps",
                 None if change is None else change.high <= self.rps,
                 "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                 f"upper end at most {self.rps:+.4f}",
-                "the distributions are as good: paired difference of the ranked probability score with its 95% interval",
+                _too_few(candidate, RPS)
+                or "the distributions are as good: paired difference of the ranked probability score with its 95% interval",
                 "" if change is None else f"the ranked probability score may be {change.high:.4f} worse",
             )
         if self.ece is not None:
@@ -228,7 +239,8 @@ class Gates(_Limits):
                 f"{cost.served_change:.4f}",
                 f"at most {self.served:.4f}",
                 "what vLLM serves is what was judged here: the largest |Δscore| between it and transformers",
-                f"vLLM serves other scores than were judged here: up to {cost.served_change:.4f} apart",
+                f"vLLM serves other scores than were judged here: up to {cost.served_change:.4f} apart"
+                + _unrounded(candidate.scheme),
             )
 
 
@@ -264,20 +276,50 @@ def _verdict(gate: str, passed: bool | None, measured: str, limit: str, guards: 
     return Verdict(gate=gate, passed=passed, measured=measured or "not measured", limit=limit, meaning=meaning)
 
 
+def _difference(candidate: Candidate, measure: str) -> Interval | None:
+    """Return the paired difference, None where it was not measured or on too few queries."""
+    return None if _too_few(candidate, measure) else candidate.delta.get(measure)
+
+
+def _too_few(candidate: Candidate, measure: str) -> str:
+    """Return why the difference of a measure decides nothing; empty where it does, or where nothing was scored."""
+    count = candidate.queries.get(measure, 0)
+    if candidate.drift is None or count >= _LEAST_QUERIES:
+        return ""
+    queries = "1 query" if count == 1 else f"{count} queries"
+    return f"too few queries to judge by: {measure} is defined for {queries}, and at least {_LEAST_QUERIES} are needed"
+
+
+def _unrounded(scheme: str) -> str:
+    """Return why vLLM's scores differ from transformers' where the scheme explains it."""
+    if scheme not in _UNROUNDED:
+        return ""
+    return (
+        f"; before Blackwell its kernel for {scheme} (Marlin) leaves activations in 16 bits, and transformers rounds them to 4: "
+        f"{_UNROUNDED[scheme]}"
+    )
+
+
 def _collapse(limits: Collapse, drift: Drift | None, floor: Drift) -> Verdict:
-    limit = f"spread at least {limits.spread:.2f}, saturated at most {limits.saturated:.4f}, stuck at most {limits.stuck:.2f}"
+    limit = f"spread at least {limits.spread:.2f}, saturated at most {limits.saturated:.4f}, stuck at most {limits.stuck:.2f} of the others"
     guards = "the distributions still tell products apart, and how sure they are"
     if drift is None:
         return _verdict("collapsed", None, "", limit, guards, "")
-    stuck = drift.stuck - floor.stuck
+    # Of those that are free in the reference; where none is, none can get stuck.
+    free = 1 - floor.stuck
+    stuck = (drift.stuck - floor.stuck) / free if free > 0 else 0.0
     faults = [
         (drift.spread < limits.spread, f"scores spread only {drift.spread:.1%} as far as the reference's"),
         (drift.saturated > limits.saturated, f"{drift.saturated:.1%} of the distributions collapsed onto one bin"),
-        (stuck > limits.stuck, f"{drift.stuck:.1%} of the scores are stuck at 0, 0.5 or 1"),
+        (
+            stuck > limits.stuck,
+            f"{drift.stuck:.1%} of the scores are stuck at 0, 0.5 or 1, {floor.stuck:.1%} of the reference's",
+        ),
     ]
     found = "; ".join(sentence for wrong, sentence in faults if wrong)
     measured = (
-        f"spread {drift.spread:.2f}, saturated {drift.saturated:.4f} (floor {floor.saturated:.4f}), stuck {stuck:+.4f}"
+        f"spread {drift.spread:.2f}, saturated {drift.saturated:.4f} (floor {floor.saturated:.4f}), "
+        f"stuck {drift.stuck:.4f} (floor {floor.stuck:.4f})"
     )
     return _verdict("collapsed", not found, measured, limit, guards, found)
 

@@ -1,4 +1,4 @@
-"""What a candidate must share with its reference, read from their files: base, tokenizer, template, readout, layers.
+"""What a candidate must share with its reference, read from their files: base, tokenizer, template, readout and more.
 
 Scores say that something is wrong, files say what: each check gives one sentence that names the place. No model is
 built, so a candidate that cannot be opened is still looked at. A check that cannot be made says why, and does not hold.
@@ -22,11 +22,20 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from gen_rerank.checkpoint import CARD, Card, Checkpoint, Readout, read_card, read_tokenizer, resolve_folder
+from gen_rerank.checkpoint import (
+    CARD,
+    Calibration,
+    Card,
+    Checkpoint,
+    Readout,
+    read_card,
+    read_tokenizer,
+    resolve_folder,
+)
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import FIELDS, PromptSpec, template_sha256
+from gen_rerank.weights import Weights
 from quant.comparison import Check, LayerError
-from quant.weights import Weights
 
 # What two models of one base cannot differ in.
 _SHAPE = (
@@ -101,8 +110,8 @@ class _Side:
 
     @property
     def training(self) -> dict[str, Any]:
-        """What the card records about the training."""
-        return self.card.provenance.model_dump(exclude={"quantization"})
+        """What the card records about the training, without the measures, which re-alignment takes anew."""
+        return self.card.provenance.model_dump(exclude={"quantization", "metrics", "commit"})
 
     @property
     def readout_modules(self) -> list[str]:
@@ -146,8 +155,8 @@ def identity(reference: str | Path, candidate: str | Path) -> tuple[list[Check],
         candidate: a folder or hub name that should have been made from it.
 
     Returns:
-        the checks `base`, `tokenizer`, `template`, `readout` and `layers`, and the ten largest errors of layers,
-        largest first.
+        the checks `base`, `tokenizer`, `template`, `readout`, `calibration` and `layers`, and the ten largest errors of
+        layers, largest first.
 
     Example:
         >>> checks, _ = identity("runs/demo/model", "runs/demo/model-int8")  # doctest: +SKIP
@@ -161,6 +170,7 @@ def identity(reference: str | Path, candidate: str | Path) -> tuple[list[Check],
         _check("tokenizer", lambda: _tokenizer(before, after)),
         _check("template", lambda: _template(before, after)),
         _check("readout", lambda: _readout(before, after)),
+        _check("calibration", lambda: _calibration(before, after)),
         _check("layers", lambda: _layers(before, after, errors)),
     ]
     errors.sort(key=lambda error: -error.relative_error)
@@ -179,6 +189,12 @@ def _check(name: str, find: Callable[[], str]) -> Check:
 def _same_training(reference: _Side, candidate: _Side) -> bool:
     """Return whether the candidate's card claims the reference's training and no more."""
     return candidate.training == reference.training
+
+
+def _same_alignment(reference: _Side, candidate: _Side) -> bool:
+    """Return whether the card claims, too, that the readout was not aligned again."""
+    ours, theirs = (side.quantization.get("realigned") for side in (reference, candidate))
+    return _same_training(reference, candidate) and ours == theirs
 
 
 def _base(reference: _Side, candidate: _Side) -> str:
@@ -244,7 +260,7 @@ def _changed_tensors(reference: _Side, candidate: _Side) -> dict[str, str]:
         if leaf != "bias" and (module in judged or module.rpartition(".")[2] in feeding or quantized):
             continue
         ours, theirs = _same_shape(name, reference.weights.tensor(name), candidate.weights.tensor(name))
-        unlike = (_as_precise(ours, theirs) != _as_precise(theirs, ours)).reshape(len(ours), -1).any(dim=1)
+        unlike = _unlike(ours, theirs).reshape(len(ours), -1).any(dim=1)
         if module in reference.readout_modules:
             unlike[list(reference.card.readout.token_ids)] = False
         if unlike.any():
@@ -320,9 +336,9 @@ def _readout(reference: _Side, candidate: _Side) -> str:
     ours, theirs = _rows(reference), _rows(candidate)
     _same_shape("the readout", ours, theirs)
     _sound_rows(names, ours, theirs)
-    exact = _same_training(reference, candidate) and not candidate.quantization.get("realigned")
+    exact = _same_alignment(reference, candidate)
     grid = _grid(theirs) if _grid(ours) is None else None
-    if exact and not torch.equal(_as_precise(ours, theirs), _as_precise(theirs, ours)):
+    if exact and _unlike(ours, theirs).any():
         apart = float((theirs.float() - ours.float()).norm() / ours.float().norm())
         reason = (
             f"lie on a grid of {grid}: they were quantized"
@@ -414,7 +430,7 @@ def _same_head(reference: _Side, candidate: _Side) -> None:
     read = set(reference.readout_modules) - set(reference.embeddings)
     for name in (name for name in reference.weights.files if name.rpartition(".")[0] in read - {"lm_head"}):
         ours, theirs = _same_shape(name, reference.weights.tensor(name), candidate.weights.tensor(name))
-        if not torch.equal(_as_precise(ours, theirs), _as_precise(theirs, ours)):
+        if _unlike(ours, theirs).any():
             raise _Fault(
                 f"{name} of the readout is not the reference's, although the card records no training that changed it"
             )
@@ -451,6 +467,32 @@ def _lies_on(ratios: Tensor, grid: Tensor) -> bool:
     chance = (2 * tolerance / (high - low)).clamp(max=1.0)
     near = (inner - point).abs() <= tolerance
     return bool(near.all()) and float(chance.log().sum()) < math.log(_CHANCE)
+
+
+def _calibration(reference: _Side, candidate: _Side) -> str:
+    ours, theirs = reference.card.calibration, candidate.card.calibration
+    tiers = ", ".join(f"{tier} {threshold:g}" for tier, threshold in ours.thresholds.items())
+    if ours.thresholds and not theirs.thresholds:
+        raise _Fault(f"the card has no thresholds (the reference's are {tiers}): what it serves has no tiers")
+    before, after = _settings(ours), _settings(theirs)
+    if before == after:
+        return f"the same: temperature {ours.temperature:g}, {f'thresholds {tiers}' if tiers else 'no thresholds'}"
+    changes = ", and ".join(
+        f"{name} is {after.get(name, 'not set')}, in the reference {before.get(name, 'not set')}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    )
+    if _same_alignment(reference, candidate):
+        raise _Fault(changes)
+    return f"its own, as the card records further training: {changes}"
+
+
+def _settings(calibration: Calibration) -> dict[str, str]:
+    """Return what a card says about calibration, as people read it: to six digits."""
+    return {
+        "the temperature": f"{calibration.temperature:g}",
+        **{f"the threshold of {tier}": f"{threshold:g}" for tier, threshold in calibration.thresholds.items()},
+    }
 
 
 def _layers(reference: _Side, candidate: _Side, errors: list[LayerError]) -> str:
@@ -499,6 +541,6 @@ def _same_shape(name: str, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor
     return ours, theirs
 
 
-def _as_precise(tensor: Tensor, other: Tensor) -> Tensor:
-    """Return `tensor` in the less precise dtype of the two: what is written in bfloat16 was rounded to it."""
-    return tensor.to(other.dtype) if other.dtype.itemsize < tensor.dtype.itemsize else tensor
+def _unlike(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return where neither value is the other one rounded to its own dtype: a copy in bfloat16 was rounded to it."""
+    return (ours.to(theirs.dtype) != theirs) & (theirs.to(ours.dtype) != ours)

@@ -191,15 +191,21 @@ def mark(passed: bool | None) -> str:
 
 
 def sentence(candidate: Candidate) -> str:
-    """Return the verdict in words: what the first gate that did not pass says, and the names of the others."""
+    """Return the verdict in words: what the first gate that did not pass says, the names of the others, why vLLM did not serve it."""
     if candidate.passed:
-        return f"{candidate.name}: ship it. All {len(candidate.verdicts)} gates pass."
+        return f"{candidate.name}: ship it. All {len(candidate.verdicts)} gates pass.{_not_served(candidate)}"
     if not candidate.failures:
         why = candidate.refused or "No gate was judged."
-        return f"{candidate.name}: do not ship. {why}"
+        return f"{candidate.name}: do not ship. {why}{_not_served(candidate)}"
     first, *others = candidate.failures
     also = f" Nor do these pass: {', '.join(verdict.gate for verdict in others)}." if others else ""
-    return f"{candidate.name}: do not ship. {first.gate}: {first.meaning.rstrip('.')}.{also}"
+    return f"{candidate.name}: do not ship. {first.gate}: {first.meaning.rstrip('.')}.{also}{_not_served(candidate)}"
+
+
+def _not_served(system: System) -> str:
+    """Return why no gate says anything of what vLLM would serve; empty where it served, or was not asked to."""
+    cost = system.cost_of("vllm")
+    return "" if cost is None or cost.visits else f" vLLM did not serve it here: {cost.unmeasured.rstrip('.')}."
 
 
 # The rows of the tables
@@ -344,7 +350,9 @@ def _visits(cost: Cost) -> str:
     """Return how many visits there were, and what the shortest of them scored where that is known."""
     text = "1 visit" if len(cost.visits) == 1 else f"{len(cost.visits)} visits"
     pairs, queries = (min(getattr(visit, name) for visit in cost.visits) for name in ("pairs", "queries"))
-    return f"{text}: {pairs:,} pairs, {queries:,} queries" if pairs and queries else text
+    scored = f": {pairs:,} pairs, {queries:,} queries" if pairs and queries else ""
+    cache = max(visit.cache_bytes for visit in cost.visits)
+    return text + scored + (f"; {size(cache)} of the memory is cache" if cache else "")
 
 
 def _served(table: CostTable, cost: Cost) -> CostCell:
@@ -640,6 +648,8 @@ def _shapes(comparison: Comparison) -> dict[str, object]:
         "meanings": {measure.name: measure.meaning for measure in MEASURES},
         "costs": cost_table(comparison),
         "cost_columns": list(COST_COLUMNS),
+        "cost_measured": any(system.cost for system in systems),
+        "same_cache": any(visit.cache_bytes for system in systems for cost in system.cost for visit in cost.visits),
         "gates": gate_rows(comparison),
         "paretos": pareto_plots(comparison),
         "changes": changes(comparison),

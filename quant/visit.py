@@ -35,10 +35,15 @@ from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair, Product
 from gen_rerank.scorers import Scorer
-from gen_rerank.scorers.vllm import Dtype
+from gen_rerank.scorers.vllm import Dtype, token_bytes
 from quant.comparison import Engine, Record, Visit
 
 WARM_UP, LATENCY, THROUGHPUT, SAMPLE = "warm_up.jsonl", "latency.jsonl", "throughput.jsonl", "sample.jsonl"
+
+# More than a forward pass takes on a CPU (2,048 unless a prompt is longer), so that none waits for room.
+CACHE_TOKENS = 8192
+# The engine's argument, of which the plan leaves a GPU's to vLLM.
+_CACHE = "kv_cache_memory_bytes"
 
 # Scored first in the warm-up, to learn whether the whole of it would take too long.
 _PROBE = 8
@@ -135,15 +140,15 @@ def visit(order: Order) -> Outcome:
         1204.3
     """
     try:
-        with _opened(order) as scorer:
-            return _measure(order, scorer)
+        with _opened(order) as (scorer, cache):
+            return _measure(order, scorer, cache)
     except BadInput as error:
         return Outcome(refused=str(error).removeprefix(f"{order.folder}: "))
 
 
 @contextmanager
-def _opened(order: Order) -> Iterator[Scorer]:
-    """Open the checkpoint; the libraries of the other engines are not imported."""
+def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
+    """Open the checkpoint; yield also the host's memory that is its cache. The libraries of the other engines are not imported."""
     checkpoint = Checkpoint.open(order.folder)
     if order.engine == "vllm":
         from gen_rerank.scorers.plan import EngineChoices, plan
@@ -151,8 +156,12 @@ def _opened(order: Order) -> Iterator[Scorer]:
 
         # As the server would run it, but for the cache, which would make some of the products known.
         settings = plan(checkpoint, EngineChoices(dtype=order.dtype)).arguments() | {"enable_prefix_caching": False}
+        cache = 0
+        # On a CPU; a GPU's cache is not in the host's memory, and an encoder has none.
+        if _CACHE in settings and checkpoint.card.readout.kind != "classifier":
+            settings[_CACHE] = cache = cache_bytes(checkpoint, order.dtype)
         with VllmScorer(checkpoint, dtype=order.dtype, **settings) as engine:
-            yield engine
+            yield engine, cache
         return
     import torch
 
@@ -160,14 +169,24 @@ def _opened(order: Order) -> Iterator[Scorer]:
     if order.load_time is None:
         from gen_rerank.scorers.transformers import TransformersScorer
 
-        yield TransformersScorer(checkpoint, dtype=dtype)
+        yield TransformersScorer(checkpoint, dtype=dtype), 0
     else:
         from quant.load_time import open_load_time
 
-        yield open_load_time(checkpoint, order.load_time, dtype)
+        yield open_load_time(checkpoint, order.load_time, dtype), 0
 
 
-def _measure(order: Order, scorer: Scorer) -> Outcome:
+def cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:
+    """Return the memory of the key-value cache of a visit: of 8,192 tokens, or of two prompts if they are longer.
+
+    The same for all copies of a checkpoint, however small their weights are. A server's is a share of the memory that is
+    free, larger the smaller the weights, and resident whether it is used or not.
+    """
+    tokens = max(CACHE_TOKENS, 2 * checkpoint.card.prompt.max_length)
+    return token_bytes(checkpoint, dtype) * tokens
+
+
+def _measure(order: Order, scorer: Scorer, cache: int) -> Outcome:
     (warm_up,) = _read(order.workload / WARM_UP, 1)
     scorer.score(warm_up[:1])
     start_seconds = time.monotonic() - order.started
@@ -185,6 +204,7 @@ def _measure(order: Order, scorer: Scorer) -> Outcome:
         p95_seconds=p95,
         queries=len(latencies),
         pairs=pairs,
+        cache_bytes=cache,
     )
     scores: tuple[float, ...] = ()
     if order.sample:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.checkpoint import Calibration, Card, Readout, read_card
@@ -14,8 +16,9 @@ from gen_rerank.evaluation import evaluate
 from gen_rerank.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
 from quant import compare as module
-from quant.compare import Plan, _names, compare
-from quant.comparison import Comparison
+from quant.compare import Plan, _names, _with_costs, compare
+from quant.comparison import Comparison, Cost
+from quant.gates import Gates
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_the_floor_is_rounding(run: tuple[Comparison, Path]) -> None:
 
 def test_a_candidate_that_does_not_load_is_a_finding(run: tuple[Comparison, Path]) -> None:
     broken = run[0].candidates[1]
-    assert "cannot be loaded or scored" in broken.refused
+    assert "cannot be loaded" in broken.refused
     assert not broken.passed
     assert {verdict.gate for verdict in broken.failures} >= {"base", "readout", "layers", "scorable"}
 
@@ -157,12 +160,19 @@ def test_encoders_are_compared_with_encoders(refuse: Callable[..., str], referen
     assert "its readout is classifier, the reference's is bins" in refuse(candidates=(str(folder),))
 
 
-def test_an_interrupted_run_leaves_the_old_result(
-    reference: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+RESULTS = ("comparison.json", "report.html", "report.md")
+
+
+def test_no_old_verdict_is_left_where_a_run_failed(
+    refuse: Callable[..., str], reference: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "comparison.json").write_text("old")
+    for name in RESULTS:
+        (out / name).write_text("old")
+    refuse(split="tst")
+    assert {(out / name).read_text() for name in RESULTS} == {"old"}, "that run never began"
+    monkeypatch.undo()
 
     def interrupted(self: Comparison, path: Path) -> None:
         path.write_text("{half")
@@ -171,4 +181,81 @@ def test_an_interrupted_run_leaves_the_old_result(
     monkeypatch.setattr(Comparison, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(Plan(str(reference), (str(reference),), tiny_data, out, cost=False))
-    assert (out / "comparison.json").read_text() == "old"
+    assert not any((out / name).exists() for name in RESULTS)
+
+
+def test_an_interrupt_while_costs_are_measured_leaves_the_quality(
+    reference: Path, int8_copy: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "measure", interrupted)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        compare(Plan(str(reference), (str(int8_copy),), tiny_data, out, candidates_per_query=16))
+    left = Comparison.load(out / "comparison.json")
+    assert left.candidates[0].delta
+    assert left.candidates[0].verdicts
+    assert "Costs were not measured" in (out / "report.html").read_text()
+    assert "Costs were not measured" in (out / "report.md").read_text()
+
+
+def test_costs_are_judged_too(run: tuple[Comparison, Path]) -> None:
+    comparison, _ = run
+    cost = Cost(engine="vllm", dtype="bfloat16", served_change=0.06)
+    found = _with_costs(comparison, {comparison.reference.name: (), "int8": (cost,)}, Gates())
+    (served,) = set(found.candidates[0].verdicts) - set(comparison.candidates[0].verdicts)
+    assert (served.gate, served.passed) == ("served", False)
+    assert found.candidates[0].cost == (cost,)
+    assert found.candidates[1:] == comparison.candidates[1:]
+
+
+@pytest.fixture(scope="module")
+def with_relevant(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Writes the shop with only so many test queries for which anything is relevant."""
+
+    def write(count: int) -> Path:
+        kept = {*list(tiny_shop.of("test").queries)[:count]}
+        judgments = [
+            row if row.query_id in kept else row.model_copy(update={"relevance": 0.0, "labels": (0.0,)})
+            for row in tiny_shop.judgments
+        ]
+        folder = tmp_path_factory.mktemp("few")
+        Dataset(tiny_shop.products, tiny_shop.queries, tuple(judgments)).save(folder)
+        return folder
+
+    return write
+
+
+def test_queries_are_counted_where_the_difference_is_defined(
+    with_relevant: Callable[[int], Path], reference: Path, int8_copy: Path, tmp_path: Path
+) -> None:
+    found = compare(Plan(str(reference), (str(int8_copy),), with_relevant(3), tmp_path / "out", cost=False))
+    candidate = found.candidates[0]
+    assert found.queries == 8
+    assert candidate.queries == {"nDCG@5": 3, "nDCG@10": 3, "RPS": 8, "MSE": 8}
+    assert candidate.slices["colour"].queries == 3
+    verdicts = {verdict.gate: verdict for verdict in candidate.verdicts}
+    assert verdicts["ndcg@5"].passed is verdicts["ndcg@10"].passed is None
+    assert "nDCG@5 is defined for 3 queries" in verdicts["ndcg@5"].meaning
+    assert verdicts["rps"].passed is not None
+
+
+def test_a_split_that_says_nothing_of_order_is_refused(
+    refuse: Callable[..., str], with_relevant: Callable[[int], Path]
+) -> None:
+    assert "nDCG is defined for no query of the split 'test'" in refuse(data=with_relevant(0))
+
+
+def test_names_are_no_markup_and_libraries_are_quiet(
+    reference: Path, int8_copy: Path, tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = Path(shutil.copytree(reference, tmp_path / "plain" / "v2]"))
+    copy = Path(shutil.copytree(int8_copy, tmp_path / "model[" / "v2]"))
+    screen = io.StringIO()
+    plan = Plan(str(plain), (str(copy),), tiny_data, tmp_path / "out", load_time=("nf4",), cost=False)
+    found = compare(plan, Console(file=screen, force_terminal=True, width=200))
+    assert found.candidates[0].name == "model[/v2]"
+    assert "model[/v2]" in screen.getvalue()
+    assert capfd.readouterr() == ("", "")

@@ -16,16 +16,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoint import Card, Checkpoint, read_card
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.comparison import Cost, Visit
 from quant.cost import Subject, Workload, _death, _explained, _with, measure
-from quant.visit import Budget, Order, Outcome, Size, _size, visit
+from quant.visit import Budget, Order, Outcome, Size, _size, cache_bytes, visit
 
 QUICK = Budget(seconds=0.3, least_queries=2)
 CANDIDATES = 16
@@ -166,6 +167,18 @@ def test_a_refusal_is_a_sentence_without_the_folder(tiny_checkpoint: Path, workl
     assert slow.refused.startswith("too slow to be measured here: a query with 16 candidates would take about ")
 
 
+def test_the_cache_is_of_the_shape_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    # Keys and values of 2 layers and 2 heads of 32, in 2 bytes each.
+    token = 2 * 2 * 64 * 2
+    assert cache_bytes(Checkpoint.open(tiny_checkpoint), "bfloat16") == 8192 * token
+    assert cache_bytes(Checkpoint.open(tiny_checkpoint), "float32") == 2 * 8192 * token
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "long"))
+    card = read_card(folder, Card)
+    long = card.prompt.model_copy(update={"max_length": 5000})
+    card.model_copy(update={"prompt": long}).save(folder)
+    assert cache_bytes(Checkpoint.open(folder), "bfloat16") == 10_000 * token
+
+
 def test_shared_memory_is_counted_once() -> None:
     """A forked child shares 200 MB with its parent: together they have little more than the parent alone."""
     program = (
@@ -260,11 +273,12 @@ def test_every_visit_is_in_the_result(costs: dict[str, Cost]) -> None:
     assert first.start_seconds > 0.5, "libraries were loaded"
     assert first.pairs == second.pairs >= CANDIDATES, "the first visit decides how much is scored"
     assert first.queries == second.queries >= 2
+    assert first.cache_bytes == second.cache_bytes == 0, "vLLM's only"
 
 
 def test_what_cannot_be_measured_says_why(costs: dict[str, Cost]) -> None:
     assert costs["broken"].visits == costs["compressed"].visits == ()
-    assert costs["broken"].unmeasured.startswith("the visit ended with exit code 1 (safetensors")
+    assert costs["broken"].unmeasured.startswith("the weights cannot be loaded (")
     assert "\n" not in costs["broken"].unmeasured
     assert costs["compressed"].unmeasured.startswith("transformers unpacks these weights")
 
@@ -286,9 +300,12 @@ def test_visits_alternate_and_are_told(costs: dict[str, Cost], said: io.StringIO
 
 def test_a_visit_that_hangs_is_stopped(tiny_checkpoint: Path, workload: Workload) -> None:
     before = set(psutil.Process().children(recursive=True))
-    subject = Subject("slow", tiny_checkpoint, "transformers")
-    cost = measure([subject], workload, visits=3, budget=Budget(timeout=0.4))[subject]
+    subject = Subject("slow[/v2]", tiny_checkpoint, "transformers")  # a name that is no markup
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=300)
+    cost = measure([subject], workload, visits=3, budget=Budget(timeout=0.4), console=console)[subject]
     assert cost.unmeasured == "the visit was not over after 0 s, and was stopped"
+    assert screen.getvalue().count("slow[/v2], transformers") >= 2
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
@@ -339,6 +356,8 @@ def test_vllm_is_visited(tiny_checkpoint: Path, split: Dataset, workload: Worklo
     assert cost.unmeasured == ""
     assert cost.median("pairs_per_second") > 1
     assert cost.median("resident_bytes") > 2**29, "the engine's processes are counted"
+    if not torch.cuda.is_available():
+        assert cost.visits[0].cache_bytes == cache_bytes(Checkpoint.open(tiny_checkpoint), "bfloat16")
     assert cost.served_pairs >= 8
     assert cost.served_change is not None
     assert 0 < cost.served_change < 0.05

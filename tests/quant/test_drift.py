@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gen_rerank import BadInput, Dataset, Distribution
-from quant.drift import drift, worst_pairs
+from quant.drift import drift, stuck, worst_pairs
 
 THRESHOLDS = {"exact": 0.8, "close": 0.5}
 
@@ -86,6 +86,13 @@ def test_saturated_spread_and_stuck() -> None:
     assert of_one_query(sure(0, 5), sure(0, 5)).saturated == 0.0, "as the reference"
     assert of_one_query(two_point(0.998, 0.98), two_point(0.9995, 0.9995)).saturated == 0.5, "the first hardly moved"
     assert of_one_query(sure(5, 5), sure(4, 6)).spread == 1.0, "the reference has none"
+
+
+def test_stuck_is_to_within_a_thousandth() -> None:
+    assert stuck([0.0, 0.0009, 0.0011, 0.4995, 0.5, 0.502, 0.9995, 1.0]).tolist() == [
+        True, True, False, True, True, False, True, True,
+    ]  # fmt: skip
+    assert stuck(np.array([0.3, 0.7], dtype=np.float32)).tolist() == [False, False]
 
 
 def test_histogram_holds_every_pair() -> None:

@@ -14,7 +14,7 @@ from quant.gates import Collapse, Gates, Slices
 
 ECE = "ECE(10 bins)"
 NAMES = [
-    "base", "tokenizer", "template", "readout", "layers", "scorable", "collapsed", "ndcg@5", "ndcg@10", "slice", "rps", "ece",
+    "base", "tokenizer", "template", "readout", "calibration", "layers", "scorable", "collapsed", "ndcg@5", "ndcg@10", "slice", "rps", "ece",
     "tier_flips", "top5_kept", "kendall_tau", "mean_change", "p99_change", "jensen_shannon", "served",
 ]  # fmt: skip
 
@@ -41,7 +41,8 @@ def a_candidate(**changed: object) -> Candidate:
         "name": "int8", "folder": "int8", "scheme": "int8", "realigned": False, "disk_bytes": 1,
         "quality": Quality(measures={ECE: flat(0.02)}),
         "delta": {"nDCG@5": flat(0.0), "nDCG@10": flat(0.0), "RPS": flat(0.0)},
-        "checks": tuple(Check(name=name, held=True, finding=f"{name} is fine") for name in NAMES[:5]),
+        "queries": {"nDCG@5": 5, "nDCG@10": 5, "RPS": 5},
+        "checks": tuple(Check(name=name, held=True, finding=f"{name} is fine") for name in NAMES[:6]),
         "drift": a_drift(),
         "slices": {"gift": SliceChange(queries=40, ndcg5=flat(0.0), mean_change=0.0)},
         "cost": (Cost(engine="vllm", dtype="bfloat16", served_change=0.0),),
@@ -98,10 +99,41 @@ def test_drift_stands_beside_the_floor() -> None:
     assert found["p99_change"].limit == "at most 0.1000"
 
 
-def test_stuck_and_saturated_count_beyond_the_reference() -> None:
-    stuck = a_candidate(drift=a_drift(stuck=1.0))
-    assert judged(stuck, floor=a_drift(stuck=0.9))["collapsed"].passed is True
-    assert "stuck at 0, 0.5 or 1" in judged(stuck)["collapsed"].meaning
+@pytest.mark.parametrize(
+    ("before", "after", "passed"),
+    [(0.0, 0.5, True), (0.0, 0.51, False), (0.8, 0.9, True), (0.8, 0.91, False), (0.9, 1.0, False), (1.0, 1.0, True)],
+)
+def test_stuck_counts_what_was_free_in_the_reference(before: float, after: float, passed: bool) -> None:
+    found = judged(a_candidate(drift=a_drift(stuck=after)), floor=a_drift(stuck=before))["collapsed"]
+    assert found.passed is passed
+    assert f"stuck {after:.4f} (floor {before:.4f})" in found.measured
+    said = f"{after:.1%} of the scores are stuck at 0, 0.5 or 1, {before:.1%} of the reference's"
+    assert (found.meaning == said) is not passed
+
+
+@pytest.mark.parametrize(("gate", "measure"), [("ndcg@5", "nDCG@5"), ("ndcg@10", "nDCG@10"), ("rps", "RPS")])
+def test_a_few_queries_decide_nothing(gate: str, measure: str) -> None:
+    for count, words in ((4, "4 queries"), (1, "1 query")):
+        found = judged(a_candidate(queries={"nDCG@5": 5, "nDCG@10": 5, "RPS": 5, measure: count}))
+        assert [name for name, verdict in found.items() if not verdict.passed] == [gate]
+        assert (found[gate].passed, found[gate].measured) == (None, "not measured")
+        assert (
+            found[gate].meaning
+            == f"too few queries to judge by: {measure} is defined for {words}, and at least 5 are needed"
+        )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "says"),
+    [("mxfp4", "(Marlin) leaves activations in 16 bits"), ("mxfp4", "compare mxfp4a16 instead"), ("nvfp4", "(Marlin)")],
+)
+def test_activations_that_vllm_does_not_round_are_named(scheme: str, says: str) -> None:
+    cost = (Cost(engine="vllm", dtype="bfloat16", served_change=0.36),)
+    found = judged(a_candidate(scheme=scheme, cost=cost))["served"]
+    assert found.passed is False
+    assert says in found.meaning
+    assert "Marlin" not in judged(a_candidate(scheme="fp8", cost=cost))["served"].meaning
+    assert "Marlin" not in judged(a_candidate(scheme=scheme))["served"].meaning
 
 
 def test_small_slices_do_not_decide() -> None:
@@ -121,13 +153,14 @@ def test_a_refused_candidate_passes_no_gate_on_scores() -> None:
     found = judged(a_candidate(refused="broken", quality=None, drift=None, delta={}, slices={}, cost=()))
     assert found["scorable"].meaning == "broken"
     assert "served" not in found
-    assert {found[name].passed for name in NAMES[6:-1]} == {None}
-    assert {found[name].measured for name in NAMES[6:-1]} == {"not measured"}
+    assert {found[name].passed for name in NAMES[7:-1]} == {None}
+    assert {found[name].measured for name in NAMES[7:-1]} == {"not measured"}
+    assert not any("too few" in found[name].meaning for name in found)
 
 
 def test_what_has_no_files_or_was_not_served_is_not_judged_on_it() -> None:
     found = judged(a_candidate(checks=(), cost=(Cost(engine="vllm", dtype="bfloat16", unmeasured="no kernel"),)))
-    assert list(found) == NAMES[5:-1]
+    assert list(found) == NAMES[6:-1]
     served = a_candidate(cost=(Cost(engine="vllm", dtype="bfloat16", served_change=0.06),))
     assert judged(served)["served"].passed is False
 

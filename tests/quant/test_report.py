@@ -309,10 +309,12 @@ def test_every_candidate_gate_and_reason_is_said(result, page, markdown):
 def test_the_verdicts_are_plain():
     int8, mxfp4, nvfp4, _ = comparison().candidates
     assert sentence(int8) == "int8: ship it. All 4 gates pass."
+    unserved = f" vLLM did not serve it here: {NO_KERNEL}."
     assert sentence(mxfp4.model_copy(update={"name": "mxfp4", "verdicts": mxfp4.verdicts[2:3]})) == (
-        "mxfp4: do not ship. tier_flips: 6.1% of pairs change tier, at most 1.0% is allowed."
+        f"mxfp4: do not ship. tier_flips: 6.1% of pairs change tier, at most 1.0% is allowed.{unserved}"
     )
-    assert sentence(mxfp4).endswith(
+    assert sentence(int8.model_copy(update={"cost": mxfp4.cost})) == f"int8: ship it. All 4 gates pass.{unserved}"
+    assert sentence(mxfp4.model_copy(update={"cost": ()})).endswith(
         "ndcg@5: the ranking loses up to 0.032 nDCG@5. Nor do these pass: tier_flips, served."
     )
     assert sentence(nvfp4.model_copy(update={"verdicts": ()})) == f"nvfp4: do not ship. {REFUSED}"
@@ -424,6 +426,34 @@ def test_visits_that_were_cut_short_say_so(result):
     ).rows[0]
     assert row.visits == "3 visits: 256 pairs, 8 queries"
     assert row.note == 1
+
+
+def test_a_run_without_costs_says_so_first(result, tmp_path, page, markdown):
+    said = "Costs were not measured"
+    assert said not in page.text
+    assert said not in markdown
+    systems = [one.model_copy(update={"cost": ()}) for one in rows_of(result)]
+    write_report(result.model_copy(update={"reference": systems[0], "candidates": tuple(systems[1:])}), tmp_path)
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert text.index(said) < text.index("Δ is candidate − reference")
+    text = (tmp_path / "report.md").read_text()
+    assert text.index(said) < text.index("## Quality")
+
+
+def test_whose_memory_and_which_dtype_is_said(result, tmp_path, page, markdown):
+    cached = tuple(visit.model_copy(update={"cache_bytes": 940_000_000}) for visit in visits(1200, 2 * 10**9))
+    reference = result.reference.model_copy(
+        update={"cost": (Cost(engine="vllm", dtype="bfloat16", visits=cached), result.reference.cost[1])}
+    )
+    write_report(result.model_copy(update={"reference": reference}), tmp_path)
+    said = "with a key-value cache of 8,192 tokens for every system"
+    for name, text in (("report.html", page.text), ("report.md", markdown)):
+        assert "resident memory of the host, of all processes" in text
+        assert "no measure of a GPU's memory" in text
+        assert "in float32 on a CPU and in bfloat16 on a GPU, also that of what is quantized while loading" in text
+        assert said not in text
+        assert said in (tmp_path / name).read_text()
+    assert "3 visits; 940 MB of the memory is cache" in Page((tmp_path / "report.html").read_text()).text
 
 
 def test_rows_of_a_markdown_table_have_one_number_of_cells(markdown):
