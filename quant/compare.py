@@ -2,8 +2,8 @@
 
 The order is that of cost: whatever can be refused is refused before anything is scored. Quality comes from plain
 transformers for every system, one model in memory at a time; what speed and memory cost is `cost`'s. A candidate that
-cannot be scored stays in the result, with its reason and failed gates: that is a finding, not an error. What is known of the
-quality is written before the cost is measured, which takes longest and may be interrupted.
+cannot be scored stays in the result, with its reason and failed gates: that is a finding, not an error. What is known
+of the quality is written before the cost is measured, which takes longest and may be interrupted.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
 
     Raises:
         BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
-            checkpoint or of another kind, a split in which no query defines nDCG, or an `out` that cannot be written. It
-            is found before anything is scored, except for a reference that gives no finite scores.
+            checkpoint or of another kind, a split in which no query defines nDCG, or an `out` that cannot be written.
+            It is found before anything is scored, except for a reference that gives no finite scores.
 
     Example:
         >>> compare(Plan("runs/model", ("runs/model-int8",), Path("shop"), Path("runs/compare"))).passed  # doctest: +SKIP
@@ -268,8 +268,8 @@ def _floors(dataset: Dataset, plan: Plan) -> dict[str, Quality]:
     floors = {floor.name: _quality(floor) for floor in evaluate_floors(dataset)}
     if not any("nDCG@5" in floor.measures for floor in floors.values()):
         raise BadInput(
-            f"{plan.data}: nDCG is defined for no query of the split {plan.split!r}, so there is no ranking to compare; it "
-            "needs a query with a relevant product"
+            f"{plan.data}: nDCG is defined for no query of the split {plan.split!r}, so there is no ranking to compare; "
+            "it needs a query with a relevant product"
         )
     return floors
 
@@ -317,16 +317,17 @@ def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, pro
 
 
 def _free() -> None:
-    """Give the memory of the model that was scored last back, also the GPU's, of which torch would keep it for itself."""
+    """Give back the memory of the model that was scored last; the GPU's torch would keep for itself."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep the bars with which transformers and compressed-tensors open a checkpoint off the terminal; there is one of our own.
+    """Keep off the terminal the bars with which libraries open a checkpoint, and their remarks.
 
-    What would matter is an exception. bitsandbytes warns, when it is imported, that a CPU lacks kernels that nothing here needs.
+    There is a bar of our own, and what would matter is an exception. bitsandbytes warns of kernels that a CPU lacks and
+    nothing here needs.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with redirect_stderr(io.StringIO()):

@@ -69,7 +69,7 @@ class Drift(Record):
 
 
 class SliceChange(Record):
-    """One tag: its queries, the paired difference of nDCG@5, and the mean |Δscore| of its pairs."""
+    """One tag: its queries with a defined nDCG@5, the paired difference of that, and the mean |Δscore| of its pairs."""
 
     queries: int
     ndcg5: Interval

@@ -28,7 +28,7 @@ Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 # With fewer queries the paired interval is narrow by luck: with one it has no width at all.
 _LEAST_QUERIES = 5
 
-# Schemes whose 4-bit activations vLLM's Marlin kernel, the one there is before Blackwell, leaves in 16 bits; and what to do.
+# Schemes whose 4-bit activations vLLM's Marlin kernel, the one before Blackwell, leaves in 16 bits; and what to do.
 _UNROUNDED = {
     "mxfp4": "compare mxfp4a16 instead, whose activations nobody rounds there",
     "nvfp4": "judge it on a GPU whose kernel rounds them too",
@@ -295,13 +295,16 @@ def _unrounded(scheme: str) -> str:
     if scheme not in _UNROUNDED:
         return ""
     return (
-        f"; before Blackwell its kernel for {scheme} (Marlin) leaves activations in 16 bits, and transformers rounds them to 4: "
-        f"{_UNROUNDED[scheme]}"
+        f"; before Blackwell its kernel for {scheme} (Marlin) leaves activations in 16 bits, and transformers rounds "
+        f"them to 4: {_UNROUNDED[scheme]}"
     )
 
 
 def _collapse(limits: Collapse, drift: Drift | None, floor: Drift) -> Verdict:
-    limit = f"spread at least {limits.spread:.2f}, saturated at most {limits.saturated:.4f}, stuck at most {limits.stuck:.2f} of the others"
+    limit = (
+        f"spread at least {limits.spread:.2f}, saturated at most {limits.saturated:.4f}, "
+        f"stuck at most {limits.stuck:.2f} of those that are not stuck in the reference"
+    )
     guards = "the distributions still tell products apart, and how sure they are"
     if drift is None:
         return _verdict("collapsed", None, "", limit, guards, "")

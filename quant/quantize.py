@@ -36,6 +36,7 @@ from gen_rerank.records import Dataset, Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.calibration import CalibrationSet
 from quant.calibration import calibration_pairs as draw_pairs
+from quant.drift import stuck
 from quant.schemes import SCHEMES, Scheme, Step, scheme_named
 
 # Whatever reads the last hidden state or the pooled one: the parts of a layer's name by which it is known.
@@ -66,7 +67,6 @@ _CHECKED_PAIRS = 32
 _COLLAPSED_SPREAD = 0.01
 # A parent whose own scores differ by less than this (it is constant) proves nothing.
 _CONSTANT_SPREAD = 1e-6
-_STUCK_AT = (0.0, 0.5, 1.0)
 
 
 def quantize(
@@ -471,8 +471,8 @@ def _check_scores(scheme: Scheme, expected: Distribution, scorer: Any, pairs: Se
             f"the {scheme.name} checkpoint gives every pair the score {scores[0]:.3g}, where the parent's go from "
             f"{parent.min():.3g} to {parent.max():.3g}; nothing was written, choose another scheme"
         )
-    if np.isin(scores, _STUCK_AT).all() and not np.isin(parent, _STUCK_AT).all():
+    if stuck(scores).all() and not stuck(parent).all():
         raise BadInput(
-            f"the {scheme.name} checkpoint's scores are stuck at {sorted(set(scores.tolist()))}; nothing was written, "
+            f"the {scheme.name} checkpoint's scores are stuck at {sorted(set(scores.round(3).tolist()))}; nothing was written, "
             "choose another scheme"
         )

@@ -191,7 +191,10 @@ def mark(passed: bool | None) -> str:
 
 
 def sentence(candidate: Candidate) -> str:
-    """Return the verdict in words: what the first gate that did not pass says, the names of the others, why vLLM did not serve it."""
+    """Return the verdict in words: what the first gate that did not pass says, the names of the others.
+
+    Where vLLM was asked to serve it and could not, the reason follows.
+    """
     if candidate.passed:
         return f"{candidate.name}: ship it. All {len(candidate.verdicts)} gates pass.{_not_served(candidate)}"
     if not candidate.failures:

@@ -148,7 +148,7 @@ def visit(order: Order) -> Outcome:
 
 @contextmanager
 def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
-    """Open the checkpoint; yield also the host's memory that is its cache. The libraries of the other engines are not imported."""
+    """Open the checkpoint, without the libraries of the other engines; yield also how much of the host's memory is cache."""
     checkpoint = Checkpoint.open(order.folder)
     if order.engine == "vllm":
         from gen_rerank.scorers.plan import EngineChoices, plan
@@ -179,8 +179,8 @@ def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
 def cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:
     """Return the memory of the key-value cache of a visit: of 8,192 tokens, or of two prompts if they are longer.
 
-    The same for all copies of a checkpoint, however small their weights are. A server's is a share of the memory that is
-    free, larger the smaller the weights, and resident whether it is used or not.
+    The same for all copies of a checkpoint, however small their weights are. A server's is a share of the memory that
+    is free, larger the smaller the weights, and resident whether it is used or not.
     """
     tokens = max(CACHE_TOKENS, 2 * checkpoint.card.prompt.max_length)
     return token_bytes(checkpoint, dtype) * tokens
