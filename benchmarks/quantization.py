@@ -101,7 +101,7 @@ def realign(steps: Steps, plain: Path, realigned: Path, data: Path) -> None:
 
 
 def aware(steps: Steps, folder: Path, data: Path, schemes: Sequence[str]) -> list[Path]:
-    """Train a model's phase 1 on with a scheme's rounding and, as a control, without; quantize and re-align both."""
+    """Train a model's phase 1 on with a scheme's rounding and, as a control, without; quantize both, re-align the first."""
     made = []
     for scheme in schemes:
         for kind, rounding in ((AWARE, scheme), (CONTROL, None)):
@@ -113,8 +113,10 @@ def aware(steps: Steps, folder: Path, data: Path, schemes: Sequence[str]) -> lis
             plain = folder / f"{scheme}{kind}"
             steps.run(trained.name, trained, "gen-rerank", "train", "distributional", "--config", recipe, "--base", folder / "phase1", "--data", data)  # fmt: skip
             steps.run(plain.name, plain, "gen-rerank", "quantize", trained, "--scheme", scheme, "--calibration", data)
-            realign(steps, plain, folder / f"{plain.name}{REALIGNED}", data)
-            made += [plain, folder / f"{plain.name}{REALIGNED}"]
+            made.append(plain)
+        realigned = folder / f"{scheme}{AWARE}{REALIGNED}"
+        realign(steps, folder / f"{scheme}{AWARE}", realigned, data)
+        made.append(realigned)
     return made
 
 
