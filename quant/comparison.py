@@ -153,7 +153,7 @@ class Cost(Record):
         dtype: of the activations.
         visits: one a start, alternating with the other systems; empty where nothing could be measured.
         unmeasured: why there are none, or fewer than were asked for; empty otherwise.
-        served_change: largest |Δscore| between this engine and plain transformers on the same checkpoint; None where
+        served_change: 99th percentile of |Δscore| between this engine and plain transformers on the same checkpoint; None where
             this engine is transformers or nothing was measured.
         served_pairs: how many pairs that was measured on.
     """

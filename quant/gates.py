@@ -105,7 +105,8 @@ class Gates(_Limits):
         Share | None, Field(description="largest mean divergence of the distributions, in bits")
     ] = 0.02
     served: Annotated[
-        Share | None, Field(description="largest |Δscore| between vLLM and transformers, where vLLM serves it")
+        Share | None,
+        Field(description="largest 99th percentile of |Δscore| between vLLM and transformers, where vLLM serves it"),
     ] = 0.05
 
     @classmethod
@@ -238,8 +239,8 @@ class Gates(_Limits):
                 cost.served_change <= self.served,
                 f"{cost.served_change:.4f}",
                 f"at most {self.served:.4f}",
-                "what vLLM serves is what was judged here: the largest |Δscore| between it and transformers",
-                f"vLLM serves other scores than were judged here: up to {cost.served_change:.4f} apart"
+                "what vLLM serves is what was judged here: the 99th percentile of |Δscore| between it and transformers",
+                f"vLLM serves other scores than were judged here: one in a hundred is {cost.served_change:.4f} apart or more"
                 + _unrounded(candidate.scheme),
             )
 

@@ -196,7 +196,9 @@ def test_shared_memory_is_counted_once() -> None:
 # What is made of visits
 
 
-def test_served_change_is_the_largest_difference_on_the_sample(split: Dataset, workload: Workload) -> None:
+def test_served_change_is_a_high_percentile_of_the_differences_on_the_sample(
+    split: Dataset, workload: Workload
+) -> None:
     reference = Distribution(np.eye(11)[np.arange(len(split.judgments)) % 11])
     known = [(place % 11) / 10 for place in workload.sample[:3]]
     figures = Visit(start_seconds=1, resident_bytes=1, pairs_per_second=1, p50_seconds=1, p95_seconds=1)
