@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := true
 
 .DEFAULT_GOAL := help
-.PHONY: install demo test lint typecheck bench bench-serving reliability clean help
+.PHONY: install demo test lint typecheck bench bench-serving bench-quantization reliability clean help
 
 install: $(VENV)/.installed ## Install the locked packages and the project into .venv
 	@true
@@ -44,6 +44,9 @@ bench: install ## Side-by-side measurements, printed as ratios
 bench-serving: install ## Serving beside its peers at the 0.6B shape (40 minutes on two cores)
 	$(BIN)/python benchmarks/serving.py --shape 0.6b --profile --out runs/serving-0.6b.json --markdown runs/serving-0.6b.md
 
+bench-quantization: install ## Every scheme over three trainings, in one table (two hours on two cores)
+	$(BIN)/python benchmarks/quantization.py quality --aware-scheme mxfp4 --document runs/quantization.md
+
 reliability: install ## Overload, hostile input, dead engines, full disks (20 minutes)
 	$(BIN)/python benchmarks/reliability.py --out runs/reliability.json
 
@@ -51,4 +54,4 @@ clean: ## Remove caches, runs and the environment
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
