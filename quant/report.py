@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from rich.markup import escape
 from rich.table import Table
 
+from gen_rerank.axis import Axis
 from gen_rerank.evaluation import ECE, MSE, RPS
 from gen_rerank.metrics import MEASURES, Interval
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Histogram, SliceChange, System, Verdict
@@ -31,7 +32,6 @@ _ABSENT = "–"
 _ENGINES: tuple[Engine, ...] = ("vllm", "transformers")
 _LESS_IS_BETTER = frozenset((RPS, MSE, ECE))
 _MARKDOWN = re.compile(r"[\\`*{}\[\]#!|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_TICKS = 5
 _LABEL_GAP = 0.07
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes"))
 
@@ -421,40 +421,6 @@ def slices_by_loss(candidate: Candidate) -> list[tuple[str, SliceChange]]:
 
 
 # The drawings
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A range of values that begins and ends at a tick.
-
-    Example:
-        >>> Axis.over([0.13, 0.92]).ticks
-        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    """
-
-    ticks: tuple[float, ...]
-    decimals: int
-
-    @classmethod
-    def over(cls, values: Iterable[float]) -> Axis:
-        """Return the axis that holds all values, of which there must be some, with steps of 1, 2 or 5 times a power of ten."""
-        given = list(values)
-        low, high = min(given), max(given)
-        if high - low < 1e-9:
-            low, high = low - 0.01, high + 0.01
-        power = 10.0 ** math.floor(math.log10((high - low) / _TICKS))
-        step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= _TICKS)
-        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        return cls(tuple(round(k * step, decimals) for k in range(first, last + 1)), decimals)
-
-    def place(self, value: float) -> float:
-        """Return where `value` lies, from 0 at the first tick to 1 at the last."""
-        return (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
-
-    def label(self, tick: float, sign: str = "") -> str:
-        """Return the text of a tick, as precise as the steps need."""
-        return figure(tick, f"{sign},.{self.decimals}f")
 
 
 @dataclass(frozen=True)

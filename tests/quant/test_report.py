@@ -29,7 +29,6 @@ from quant.comparison import (
     WorstPair,
 )
 from quant.report import (
-    Axis,
     cost_table,
     duration,
     figure,
@@ -555,10 +554,3 @@ def test_the_front_holds_what_nobody_beats(points):
     assert max(points) in kept
     for point in points:
         assert point in kept or any(a >= point[0] and b >= point[1] for a, b in kept)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1))
-def test_an_axis_holds_all_its_values(values):
-    axis = Axis.over(values)
-    assert all(-1e-6 <= axis.place(value) <= 1 + 1e-6 for value in values)
-    assert 2 <= len(axis.ticks) <= 8

@@ -22,7 +22,6 @@ from gen_rerank.prompt import PromptSpec
 from train.data_check import check
 from train.noise import Disagreement, FittedNoise, Parameter
 from train.report import (
-    Axis,
     TrainingRun,
     compact,
     figures,
@@ -277,15 +276,6 @@ def test_the_sigma_chart_holds_curves_and_marks(run):
         (1.0, 0.05, 0.0, 12 / 84),
     ]
     assert sigma_chart(replace(run, noise=None, fitted=None, disagreement=())) is None
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=5))
-def test_an_axis_holds_its_values_with_few_ticks_of_different_labels(values):
-    axis = Axis.over(values)
-    assert 2 <= len(axis.ticks) <= 8
-    assert all(-1e-6 <= axis.place(value) <= 1 + 1e-6 for value in values)
-    assert len({axis.label(tick) for tick in axis.ticks}) == len(axis.ticks)
 
 
 def test_counts_that_fit_over_a_bar():
