@@ -253,6 +253,7 @@ def _visit(order: Order, folder: Path) -> Outcome:
     """Start a visit and wait until it is over; it leaves no process behind, whatever happens."""
     told, answer, log = folder / "order.json", folder / "outcome.json", folder / "visit.log"
     told.write_text(order.model_dump_json(), encoding="utf-8")
+    answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "quant.visit", str(told), str(answer)]
     with (
         log.open("wb") as output,
@@ -269,7 +270,7 @@ def _visit(order: Order, folder: Path) -> Outcome:
         finally:
             _stop(process)
     words = log.read_text(encoding="utf-8", errors="replace")
-    if code != 0:
+    if not answer.is_file():  # with one, the work was done, however the process ended afterwards
         return Outcome(refused=_death(code, words))
     return _explained(Outcome.model_validate_json(answer.read_bytes()), words)
 

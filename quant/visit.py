@@ -292,7 +292,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_follow_input, daemon=True).start()
     order, outcome = map(Path, sys.argv[1:])
-    outcome.write_text(visit(Order.model_validate_json(order.read_bytes())).model_dump_json(), encoding="utf-8")
+    found = visit(Order.model_validate_json(order.read_bytes())).model_dump_json()
+    partial = outcome.with_suffix(".partial")
+    partial.write_text(found, encoding="utf-8")
+    partial.rename(outcome)
+    sys.stdout.flush()
+    # Threads of the libraries, some of which abort the process when the interpreter takes itself apart, are of no concern now.
+    os._exit(0)
 
 
 if __name__ == "__main__":
