@@ -155,9 +155,9 @@ def test_a_plain_checkpoint_keeps_its_dtype(tiny_checkpoint: Path, tiny_data: Pa
     assert "quantization" not in aligned.card.provenance.model_dump()
 
 
-def test_files_that_hold_no_output_matrix_are_refused(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_unreadable_weights_are_refused(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_checkpoint, folder)
     (folder / WEIGHTS).write_bytes(b"no weights")
-    with pytest.raises(BadInput, match="cannot load"):
+    with pytest.raises(BadInput, match="the weights cannot be loaded"):
         train_scalar(RECIPE, folder, tiny_data, tmp_path / "out")
