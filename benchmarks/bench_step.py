@@ -8,6 +8,9 @@ four ways, each in a process of its own so that its peak memory is its own:
 - `SFTTrainer`: TRL's as it comes, the answer being the last of the pair's tokens and the only one with a label;
 - `SFTTrainer, full logits`: the same with transformers' own loss, over all logits at every position.
 
+With `--fake-quantization SCHEME`, all weights have a fifth way, `eleven rows, rounded`: the first with the rounding of
+quantization-aware training in every layer.
+
 All have the same weights' dtypes, autocast, optimizer, LoRA on all linear layers and allocator settings, and no
 gradient checkpointing; under a LoRA ours also trains the eleven rows, which costs it time and memory that the peers do
 not spend. Then: the padding of batches by length on the sample. Needs Linux.
@@ -64,6 +67,7 @@ from train.base import base_folder
 from train.batches import TokenBudgetSampler
 from train.estimate import GIB, PUBLISHED
 from train.examples import rows_dataset
+from train.fake_quantization import FakeQuantization, add_fake_quantization
 from train.packing import PAD_TO, pack
 from train.phases import phase1_defaults, with_lora
 from train.recipe import Lora, Recipe
@@ -73,9 +77,10 @@ from train.trainers import DistributionalConfig, DistributionalTrainer, add_bin_
 Method = Literal["lora", "full"]
 Shape = Literal["0.6b", "nano"]
 
-OURS, SHARED, PLAIN, FULL_LOGITS = (
+OURS, SHARED, ROUNDED, PLAIN, FULL_LOGITS = (
     "eleven rows",
     "eleven rows, shared prefixes",
+    "eleven rows, rounded",
     "SFTTrainer",
     "SFTTrainer, full logits",
 )
@@ -92,10 +97,11 @@ class Run:
     Attributes:
         shape: of the model.
         method: a LoRA, or all weights.
-        way: one of the four of this module's first lines.
+        way: one of the five of this module's first lines.
         steps: of the optimizer.
         pairs: of a step.
         tokens: of a pair.
+        rounding: the scheme of the rounded way.
     """
 
     shape: Shape
@@ -104,6 +110,7 @@ class Run:
     steps: int
     pairs: int
     tokens: int
+    rounding: FakeQuantization | None = None
 
     @property
     def queries(self) -> int:
@@ -215,13 +222,16 @@ def trainer_of(run: Run, folder: str) -> SFTTrainer:
         "logging_strategy": "no",
     }
     encoded, products, labels = random_pairs(run, config.vocab_size)
-    if run.way in (OURS, SHARED):
+    if run.way in (OURS, SHARED, ROUNDED):
         row_tokens = run.tokens + (run.queries - 1) * TAIL
         batch_tokens = run.pairs // run.queries * row_tokens
         ours = DistributionalConfig(**arguments, row_tokens=row_tokens, batch_tokens=batch_tokens)
         data = packed_rows(encoded, products, labels, row_tokens)
         assert len(budget_sampler(data, ours)) == run.steps, "a batch is not a step's pairs"
         add_bin_rows(model, token_ids)
+        if run.way == ROUNDED:
+            assert run.rounding is not None
+            add_fake_quantization(model, run.rounding)
         return DistributionalTrainer(
             with_lora(model, lora, seed=0, beside=("bin_rows",)) if lora else model,
             ours,
@@ -299,7 +309,10 @@ def comparisons(measured: dict[Run, Measured], method: Method) -> list[dict[str,
     """Return speed and memory of ours over each peer's, as ratios, for one method."""
     by_way = {run.way: found for run, found in measured.items() if run.method == method}
     rows = []
-    for ours, peer in ((OURS, FULL_LOGITS), (SHARED, FULL_LOGITS), (OURS, PLAIN), (SHARED, PLAIN)):
+    pairs = [(OURS, FULL_LOGITS), (SHARED, FULL_LOGITS), (OURS, PLAIN), (SHARED, PLAIN), (ROUNDED, OURS)]
+    for ours, peer in pairs:
+        if ours not in by_way:
+            continue
         first, second = by_way[ours], by_way[peer]
         rows.append(
             {
@@ -418,6 +431,7 @@ def main(
     pairs: Annotated[int, typer.Option(help="of a step; prefixes are shared only by an even number", min=1)] = 8,
     tokens: Annotated[int, typer.Option(help=f"of a pair, a multiple of {PAD_TO}", min=TAIL + PAD_TO)] = 256,
     method: Annotated[str, typer.Option(help="lora, full or both, with a comma between")] = "lora,full",
+    fake_quantization: Annotated[str | None, typer.Option(help="scheme of the rounded way: mxfp4, int8 ...")] = None,
     out: Annotated[Path | None, typer.Option(help="where to write the results as JSON")] = None,
 ) -> None:
     """Measure each way in its own process and print tables and ratios."""
@@ -426,11 +440,15 @@ def main(
         raise typer.BadParameter(
             f"shape is 0.6b or nano, method is lora, full or lora,full, and tokens a multiple of {PAD_TO}"
         )
+    if fake_quantization not in (None, *get_args(FakeQuantization)):
+        raise typer.BadParameter(f"fake quantization knows {', '.join(get_args(FakeQuantization))}")
     console = Console(width=max(140, Console().width))
     measured: dict[Run, Measured] = {}
-    given = Run(cast(Shape, shape), "lora", OURS, steps, pairs, tokens)
+    rounding = cast(FakeQuantization | None, fake_quantization)
+    given = Run(cast(Shape, shape), "lora", OURS, steps, pairs, tokens, rounding)
     for each in methods:
-        for way in (OURS, SHARED, PLAIN, FULL_LOGITS):
+        rounded = [ROUNDED] if rounding and each == "full" else []
+        for way in (OURS, SHARED, *rounded, PLAIN, FULL_LOGITS):
             run = replace(given, method=cast(Method, each), way=way)
             try:
                 measured[run] = found = in_own_process(run)

@@ -1,8 +1,8 @@
-"""Every table of docs/quantization.md in one command: what each scheme costs in quality and saves in time and memory.
+"""What each scheme costs in quality, over several trainings, and what it saves in time and memory.
 
 `quality`: the nano preset is trained on the sample by several seeds; each model is quantized by every scheme, re-aligned (phase 2 on
-the quantized backbone) and, if asked for, quantized after quantization-aware training; `gen-rerank compare` measures all of them on
-the test queries, on which nothing was trained, calibrated or chosen. `speed`: one comparison with its costs, of a nano model or of
+the quantized backbone; as a control, on the model itself) and, if asked for, quantized after quantization-aware training; `gen-rerank
+compare` measures all of them on the test queries, on which nothing was trained, calibrated or chosen. `speed`: one comparison with its costs, of a nano model or of
 the 0.6B shape with random weights, whose quality means nothing. Each step is a command that a user types; what is done is kept, so an
 interrupted benchmark goes on where it stopped.
 
@@ -85,8 +85,10 @@ def train(steps: Steps, folder: Path, data: Path, seed: int) -> Path:
 
 
 def quantized(steps: Steps, folder: Path, model: Path, data: Path, schemes: Sequence[str]) -> list[Path]:
-    """Quantize a model by each scheme, with and without re-alignment, and return the folders."""
-    made = []
+    """Quantize a model by each scheme, with and without re-alignment; re-align the model itself; return the folders."""
+    control = folder / f"unquantized{REALIGNED}"
+    realign(steps, model, control, data)
+    made = [control]
     for scheme in schemes:
         plain, realigned = folder / scheme, folder / f"{scheme}{REALIGNED}"
         steps.run(scheme, plain, "gen-rerank", "quantize", model, "--scheme", scheme, "--calibration", data)

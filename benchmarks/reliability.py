@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,8 +52,12 @@ SAME = 1e-3
 POLL_SECONDS = 0.05
 SAMPLE_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
+# Of an overloaded server: a full queue and warm caches are bounded, a leak is not.
+MOST_MEMORY, MOST_GROWTH = 1.25, 0.01
 # How often a load is doubled that a fast machine answers before it can be harmed.
 _DOUBLINGS = 3
+# The search for a server's capacity; a probe is long enough to fill the queue.
+_FIRST_RATE, _DOUBLINGS_OF_RATE, _PROBE_SECONDS = 16.0, 8, 15.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Sizes:
         requests: that differ, and whose scores are computed before.
         cases: schemathesis's, for each route, half of them valid.
         minutes: of overload.
-        times: what the closed loops measured is asked for while the server is overloaded; they can measure too little.
+        times: the server's capacity that it is asked for while it is overloaded.
         queued_pairs: the server's bound while it is overloaded.
         clients: that ask at the same time when the engine is killed or the server told to stop.
         body_seconds: the server's limit for slow clients.
@@ -431,29 +435,6 @@ def hostile_documents(notes: Notes, server: Server, traffic: Traffic, sizes: Siz
         notes.wanted("score afterwards, difference", difference, f"below {SAME}", difference < SAME)
 
 
-async def capacity(server: Server, requests: Sequence[Asked], seconds: float, clients: int = 16) -> float:
-    """Return the requests per second that are answered when each client asks again at once.
-
-    Each request is asked once before: afterwards the products are in the engine's prefix cache, as they are under a longer load.
-    """
-    answered = 0
-
-    async def client_loop(client: httpx.AsyncClient, numbers: Iterable[int], end: float) -> None:
-        nonlocal answered
-        for number in numbers:
-            if time.monotonic() >= end:
-                return
-            answered += (await ask(client, requests[number % len(requests)])).status == 200
-
-    async with server.client() as client:
-        once = [range(start, len(requests), clients) for start in range(clients)]
-        await asyncio.gather(*(client_loop(client, numbers, float("inf")) for numbers in once))
-        answered, started = 0, time.monotonic()
-        on_and_on = [itertools.count(start, clients) for start in range(clients)]
-        await asyncio.gather(*(client_loop(client, numbers, started + seconds) for numbers in on_and_on))
-        return answered / (time.monotonic() - started)
-
-
 async def open_loop(server: Server, requests: Sequence[Asked], rate: float, seconds: float) -> list[Outcome]:
     """Ask at random moments, `rate` a second, whether or not earlier requests were answered; return all outcomes."""
     rng = random.Random(0)
@@ -463,6 +444,23 @@ async def open_loop(server: Server, requests: Sequence[Asked], rate: float, seco
             await asyncio.sleep(max(0.0, moment - time.monotonic()))
             tasks.append(asyncio.create_task(ask(client, rng.choice(requests))))
         return await asyncio.gather(*tasks)
+
+
+def capacity(server: Server, requests: Sequence[Asked]) -> float:
+    """Return how many requests a second the server answers when it is asked for more: the rate is doubled until some are refused.
+
+    Clients that wait for their answer before they ask again, and share the cores with the server, would measure too little.
+    The products are in the engine's prefix cache afterwards, as they are under a longer load.
+    """
+    rate = _FIRST_RATE
+    for _ in range(_DOUBLINGS_OF_RATE):
+        started = time.monotonic()
+        outcomes = asyncio.run(open_loop(server, requests, rate, _PROBE_SECONDS))
+        answered = sum(outcome.status == 200 for outcome in outcomes)
+        if answered < len(outcomes):
+            return answered / (time.monotonic() - started)
+        rate *= 2
+    raise BadInput(f"the server refused nothing at {rate / 2:g} requests a second; ask with more --documents")
 
 
 class MemorySamples(threading.Thread):
@@ -507,8 +505,7 @@ class MemorySamples(threading.Thread):
 def overload(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) -> None:
     """Ask for more than the server can answer, for minutes."""
     documents, seconds = sizes.documents, 60 * sizes.minutes
-    each = min(20.0, seconds / 4)
-    able = max(asyncio.run(capacity(server, traffic.requests, each, clients)) for clients in (4, 64))
+    able = capacity(server, traffic.requests)
     with MemorySamples(server, min(SAMPLE_SECONDS, seconds / 10)) as memory:
         started = time.monotonic()
         outcomes = asyncio.run(open_loop(server, traffic.requests, sizes.times * able, seconds))
@@ -537,9 +534,10 @@ def overload(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) -> No
             notes.stated(f"seconds until {name}, p99", p99)
     sizes_mib = [taken / 2**20 for _, taken in memory.taken]
     notes.stated("resident memory at start, MiB", sizes_mib[0])
-    notes.stated("resident memory at most, MiB", max(sizes_mib))
     notes.stated("resident memory at the end, MiB", sizes_mib[-1])
-    notes.stated("growth after warm-up, MiB a minute", memory.slope())
+    most, growth = max(sizes_mib) / sizes_mib[0], memory.slope() / sizes_mib[0]
+    notes.wanted("resident memory at most, of that at start", most, f"below {MOST_MEMORY}", most < MOST_MEMORY)
+    notes.wanted("growth after warm-up, a minute", f"{growth:.2%}", f"below {MOST_GROWTH:.0%}", growth < MOST_GROWTH)
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> float:

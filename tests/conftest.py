@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# A job in the background ignores Ctrl-C, and so would the processes that are told to stop by it here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -22,6 +25,29 @@ THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "bla
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: a lamp of steel 0123456789"] * 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """Undo, after each module, what an engine in this process wrote into its environment: the next ones start as a person does."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Two threads cost more than they give on matrices this small, most of all on a busy machine.
+
+    Undone after the module: the last bit of a sum depends on the number of threads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

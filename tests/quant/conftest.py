@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,9 @@ from quant.quantize import quantize
 Change = Callable[[dict[str, Tensor]], object]
 
 
-@pytest.fixture(scope="session")
-def single_thread() -> Iterator[None]:
-    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module", autouse=True)
+def in_one_thread(one_thread: None) -> None:
+    """Every module here."""
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +49,6 @@ def spread_scores(tiny_shop: Dataset) -> Callable[[Path], Path]:
 def reference(
     tiny_checkpoint: Path,
     spread_scores: Callable[[Path], Path],
-    single_thread: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The tiny checkpoint with scores that spread. Do not write into it."""

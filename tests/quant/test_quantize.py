@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,15 +40,6 @@ STORED = {
 PACKED = ("w4a16-gptq", "nvfp4", "mxfp4", "mxfp4a16")
 LAYER = "model.layers.1.mlp.up_proj"
 PAIRS = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,16 +25,9 @@ from train.phases import train_distributional
 from train.recipe import Recipe
 from train.trainers import validation_metrics
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCHEMES = get_args(FakeQuantization)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

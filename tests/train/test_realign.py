@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +21,13 @@ from train.phases import train_scalar
 from train.recipe import Recipe
 from train.trainers import validation_metrics
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE = Recipe.model_validate(
     {"scalar": {"learning_rate": 1e-2, "per_device_train_batch_size": 64, "num_train_epochs": 10, "disable_tqdm": True}}
 )
 WEIGHTS = "model.safetensors"
 DOCUMENTS = {"README.md", "training.html", "training.json"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads cost more than they give on matrices this small, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
