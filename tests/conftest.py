@@ -12,13 +12,14 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-# A job in the background ignores Ctrl-C, and so would the processes that are told to stop by it here.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from gen_rerank import Dataset, Judgment, Product, Query
 from gen_rerank.checkpoint import read_tokenizer
+
+# A job in the background ignores Ctrl-C, and so would the processes that are told to stop by it here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLOURS = ("red", "blue", "green", "black", "white", "oak", "steel", "linen")
 THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "blanket")
