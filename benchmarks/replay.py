@@ -265,13 +265,12 @@ def measure_encoder(preset: str, folder: Path, settings: Settings) -> Encoder:
     Raises:
         BadInput: there is no such preset.
     """
-    from gen_rerank.scorers.plan import EngineChoices, plan
     from gen_rerank.scorers.vllm import VllmScorer
 
     parameters = make_encoder(preset, folder, settings)
     checkpoint = Checkpoint.open(folder)
     workload = Workload(checkpoint.tokenizer, settings, seed=0)
-    with VllmScorer(checkpoint, **plan(checkpoint, EngineChoices()).arguments()) as scorer:
+    with VllmScorer(checkpoint) as scorer:
         scorer.score(workload.fresh())
         latencies = timed(scorer.score, iter(workload.fresh, None), settings)
     return Encoder(preset, parameters, settings.candidates, tuple(latencies))

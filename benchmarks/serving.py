@@ -47,9 +47,10 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from gen_rerank.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
-from gen_rerank.errors import BadInput
+from gen_rerank.errors import BadInput, first_line
 from gen_rerank.prompt import PromptSpec
 from gen_rerank.records import Pair, Product
+from gen_rerank.scorers.plan import EngineChoices, plan
 
 # Torch, transformers and vLLM are imported where they are needed: each step's process, and each of its engine's, reads this file again.
 
@@ -113,6 +114,11 @@ class Settings:
     requests: int = 200
     seconds: float = 45.0
     compiled: bool | None = None
+
+    @property
+    def choices(self) -> EngineChoices:
+        """What is not left to the plan of the engine's settings."""
+        return EngineChoices(compiled=self.compiled)
 
 
 @dataclass(frozen=True)
@@ -432,15 +438,15 @@ def engine_rows(step: Step, settings: Settings, model: Path, names: tuple[str, .
     from gen_rerank.scorers.vllm import VllmScorer
 
     checkpoint = Checkpoint.open(model)
-    arguments = engine_plan(checkpoint, settings)
     workload = Workload(checkpoint.tokenizer, settings, step.visit)
     cold = Asked(workload.fresh)
-    with VllmScorer(checkpoint, **arguments) as scorer:
+    with VllmScorer(checkpoint, choices=settings.choices) as scorer:
         scorer.score(workload.fresh(WARM_UP_PAIRS))
         cold_times = timed(scorer.score, iter(cold), settings)
         products = [pair.product for pair in cold.requests[-1]]
         warm = Asked(lambda: workload.about(products))
         warm_times = timed(scorer.score, iter(warm), settings) if len(names) > 1 else []
+    arguments = plan(checkpoint, settings.choices).arguments()
     cache = PrefixCache(arguments["block_size"])
     note = "eager" if arguments["enforce_eager"] else "compiled"
     rows = []
@@ -450,31 +456,25 @@ def engine_rows(step: Step, settings: Settings, model: Path, names: tuple[str, .
     return rows
 
 
-def engine_plan(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
-    """Return the engine arguments with which the server would open a checkpoint here."""
-    from gen_rerank.scorers.plan import EngineChoices, plan
-
-    return plan(checkpoint, EngineChoices(compiled=settings.compiled)).arguments()
-
-
 def generate_row(step: Step, settings: Settings, folder: Path) -> Measured:
     """Return the row of vLLM's generation: with the same plan for the machine as ours, or as it comes."""
     from serving_peers import GeneratePeer
 
     checkpoint = Checkpoint.open(make_model(settings, folder))
     if step.way == "generate":
-        name, arguments = GENERATE, engine_plan(checkpoint, settings)
+        name, choices, batches = GENERATE, settings.choices, {}
     else:
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "auto"  # one core is left to what is not the worker
-        name, arguments = GENERATE_DEFAULTS, {"enforce_eager": settings.compiled is False}
+        name, choices = GENERATE_DEFAULTS, EngineChoices(compiled=settings.compiled is not False)
+        batches = {"max_num_batched_tokens": None, "max_num_seqs": None}
     workload = Workload(checkpoint.tokenizer, settings, step.visit)
     asked = Asked(workload.fresh)
-    with GeneratePeer(checkpoint, **arguments) as peer:
+    with GeneratePeer(checkpoint, choices, **batches) as peer:
         peer.score(workload.fresh(WARM_UP_PAIRS))
         times = timed(peer.score, iter(asked), settings)
     # Nothing of a cold request is held, whatever the size of a block.
     flops = request_flops(checkpoint, asked.requests, None)
-    note = "eager" if arguments["enforce_eager"] else "compiled"
+    note = "eager" if plan(checkpoint, choices).arguments()["enforce_eager"] else "compiled"
     return Measured(name, step.visit, settings.candidates, 1, tuple(times), sum(times), flops, note)
 
 
@@ -550,7 +550,7 @@ def http_rows(step: Step, settings: Settings, folder: Path) -> list[Measured]:
         with ThreadPoolExecutor(CLIENTS) as pool:
             lists = list(pool.map(lambda _: timed(ask, iter(many), settings), range(CLIENTS)))
         wall = time.perf_counter() - start
-    cache = PrefixCache(engine_plan(checkpoint, settings)["block_size"])
+    cache = PrefixCache(plan(checkpoint, settings.choices).arguments()["block_size"])
     flops = [request_flops(checkpoint, asked.requests, cache) for asked in (one, many)]
     together = tuple(seconds for latencies in lists for seconds in latencies)
     return [
@@ -589,7 +589,7 @@ REST, OUTSIDE = (
 def profile_shares(settings: Settings, folder: Path) -> dict[str, float]:
     """Return the shares of a cold request's time, seen by torch's profiler in vLLM's worker, which slows it down a little."""
     checkpoint = Checkpoint.open(make_model(settings, folder))
-    arguments = engine_plan(checkpoint, settings)
+    arguments = plan(checkpoint, settings.choices).arguments()
     from vllm import LLM, PoolingParams
 
     from gen_rerank.scorers.vllm import engine_arguments
@@ -766,8 +766,7 @@ def _child(step: Step, settings: Settings, folder: Path, log: Path, sending: Con
         sending.send(run_step(step, settings, folder))
     except Exception as error:  # whatever it was, the other steps can still be done
         traceback.print_exc()
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        sending.send(Done(step, failed=f"{reason}; its output is in {log}"))
+        sending.send(Done(step, failed=f"{first_line(error)}; its output is in {log}"))
 
 
 # What people read.

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, Qwen3ForSequenceClassification
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.records import Pair, Product
+from gen_rerank.scorers.plan import EngineChoices, plan
 from gen_rerank.scorers.transformers import length_batches
 from gen_rerank.scorers.vllm import engine_arguments
 
@@ -89,21 +90,26 @@ class CrossEncoderPeer:
 class GeneratePeer:
     """vLLM as a text generator: one token, and the log-probabilities of the eleven bin tokens.
 
-    It has our block size and prefix cache, and the threads of the environment that the caller has prepared; the engine runs beside
-    this process until the block ends.
+    It has our settings for the machine, unless told otherwise; the engine runs beside this process until the block ends.
 
     Args:
         checkpoint: a decoder with the `bins` readout.
-        enforce_eager: no compilation.
-        more: further arguments of `vllm.LLM`.
+        choices: of these settings.
+        more: further arguments of `vllm.LLM`; they win.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, enforce_eager: bool = False, **more: Any) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        choices: EngineChoices = EngineChoices(),  # noqa: B008 - frozen
+        **more: Any,
+    ) -> None:
         """Start the engine."""
+        planned = plan(checkpoint, choices)
         from vllm import LLM, SamplingParams
 
         self.checkpoint = checkpoint
-        arguments = engine_arguments(checkpoint, enforce_eager=enforce_eager)
+        arguments = engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments())
         arguments |= {"runner": "generate", "convert": "none", "hf_overrides": {}}
         self._llm: Any = LLM(**arguments | more)
         ids = list(checkpoint.card.readout.token_ids)

@@ -28,8 +28,6 @@ from gen_rerank.checkpoint import (
 from gen_rerank.errors import BadInput
 
 WEIGHTS = "adapter_model.safetensors"
-# Layers whose output is the readout itself or is never part of the backbone.
-_READOUT_LAYERS = ("lm_head", "score", "classifier", "embed_tokens")
 
 
 class AdapterBase(BaseModel):
@@ -127,6 +125,8 @@ def _check_lora(folder: Path, config: dict[str, Any]) -> None:
     """Refuse what is not, or not only, LoRA on the linear layers of the backbone."""
     from safetensors import SafetensorError, safe_open
 
+    from gen_rerank.weights import reads_out
+
     if config.get("peft_type") != "LORA" or not isinstance(config.get("r"), int):
         raise BadInput(f"{folder}: only LoRA adapters can be used, this one is {config.get('peft_type')!r}")
     try:
@@ -138,7 +138,7 @@ def _check_lora(folder: Path, config: dict[str, Any]) -> None:
         raise BadInput(f"{folder / WEIGHTS}: it holds no matrices")
     for name in names:
         layer = name.removesuffix(".lora_A.weight").removesuffix(".lora_B.weight")
-        if layer == name or layer.endswith(_READOUT_LAYERS):
+        if layer == name or reads_out(layer) or layer.endswith(".embed_tokens"):
             raise BadInput(
                 f"{folder}: it changes {name.removeprefix('base_model.model.')!r}, but an adapter is LoRA on the linear layers of "
                 f"the backbone only; train it without modules_to_save, trainable tokens, biases, DoRA and the output matrix"

@@ -86,6 +86,58 @@ class Calibration(BaseModel):
     thresholds: dict[str, float] = {}
 
 
+class CalibrationData(BaseModel):
+    """The pairs that a scheme's scales were set with: of which data set, how many, by which draw."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    fingerprint: str
+    pairs: int
+    tokens: int
+    seed: int
+
+
+class Realignment(BaseModel):
+    """What the readout of a quantized checkpoint was trained on afterwards."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    data: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
+class Quantization(BaseModel):
+    """How a checkpoint was quantized.
+
+    Attributes:
+        scheme: its name in `gen_rerank.schemes`.
+        preset: compressed-tensors' name of it.
+        recipe: llm-compressor's modifiers with their arguments, in order.
+        llmcompressor: the version that ran.
+        calibration: None where the scheme needs no examples.
+        parent: what was quantized, as it was called then.
+        parent_fingerprint: its `Checkpoint.fingerprint`.
+        realigned: None where the readout is the parent's.
+        dequantized: whether the weights were decoded again, so that the folder is a plain one.
+
+    Example:
+        >>> Quantization(scheme="int8").realigned is None
+        True
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    scheme: str | None = None
+    preset: str | None = None
+    recipe: tuple[dict[str, Any], ...] = ()
+    llmcompressor: str | None = None
+    calibration: CalibrationData | None = None
+    parent: str | None = None
+    parent_fingerprint: str | None = None
+    realigned: Realignment | None = None
+    dequantized: bool = False
+
+
 class Provenance(BaseModel):
     """Where a checkpoint comes from."""
 
@@ -96,6 +148,7 @@ class Provenance(BaseModel):
     recipe: dict[str, Any] | None = None
     metrics: dict[str, float] | None = None
     commit: str | None = None
+    quantization: Quantization | None = None
 
 
 class Card(BaseModel):
@@ -168,6 +221,11 @@ class Checkpoint:
         except BadInput as error:
             raise BadInput(f"{folder}: {error}") from error
         return cls(folder, card, tokenizer, prompt, config)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether `config.json` says that the weights are stored quantized; null says that they are not."""
+        return bool(self.config.get("quantization_config"))
 
     @cached_property
     def fingerprint(self) -> str:

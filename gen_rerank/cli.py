@@ -1,7 +1,7 @@
 """The command line. It holds no logic: each command parses, calls one function and prints what came back.
 
 It is the one place that opens `train`, `quant` and `serve`, inside the command that needs them. Bad input ends with exit
-code 2 and one sentence; a traceback is a bug.
+code 2 and one sentence. So does a bug of ours, with its traceback: exit code 1 is a verdict of `compare`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
-from collections.abc import Sequence
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +18,7 @@ from rich.console import Console
 
 from gen_rerank import __version__
 from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.errors import BadInput
-from gen_rerank.records import BadRow
+from gen_rerank.errors import BadInput, first_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +60,7 @@ gen-rerank serve runs/model --adapter garden=runs/garden --adapter toys=runs/toy
 
 gen-rerank serve runs/model --keys keys.txt --adapter-folder runs/adapters --log requests.jsonl
 
-gen-rerank serve runs/model -- --tensor-parallel-size 2 --gpu-memory-utilization 0.5
+gen-rerank serve runs/model -- --data-parallel-size 2 --gpu-memory-utilization 0.5
 
 curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'
 """
@@ -72,7 +71,7 @@ gen-rerank compare runs/model --load-time nf4 --load-time int8 --data shop --out
 
 gen-rerank compare --print-gates > gates.yaml
 
-gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare --gates gates.yaml --no-cost && ./ship.sh
+gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare --gates gates.yaml && ./ship.sh
 """
 
 
@@ -241,10 +240,10 @@ def score(
 
     Example: gen-rerank score runs/model shop --out scores.jsonl --backend vllm
     """
-    from gen_rerank.commands import score_split
+    from gen_rerank.commands import say_skipped, score_split
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter)
-    _say_skipped(done.bad_rows)
+    say_skipped(console, done.bad_rows)
     console.print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({backend})")
 
 
@@ -263,10 +262,10 @@ def evaluate(
 
     Example: gen-rerank evaluate runs/model shop --out evaluation.json
     """
-    from gen_rerank.commands import evaluate_model
+    from gen_rerank.commands import evaluate_model, say_skipped
 
     report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores, adapter=adapter)
-    _say_skipped(report.bad_rows)
+    say_skipped(console, report.bad_rows)
     for table in report.tables:
         console.print(table)
 
@@ -358,7 +357,7 @@ def compare(
     ] = True,
     visits: Annotated[int, typer.Option("--visits", min=1, help="How often each system's cost is measured.")] = 3,
     candidates_per_query: Annotated[
-        int, typer.Option("--candidates-per-query", min=1, help="Of the queries whose latency is measured.")
+        int, typer.Option("--candidates-per-query", min=2, help="Of the queries whose latency is measured.")
     ] = 64,
     skip_bad_rows: SkipBadRows = False,
     print_gates: Annotated[
@@ -506,8 +505,7 @@ def serve(
     Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
     /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
     """
-    from gen_rerank.scorers.plan import EngineChoices
-    from gen_rerank.scorers.vllm import dtype_of
+    from gen_rerank.scorers.plan import EngineChoices, dtype_of
     from serve.launch import EngineDied, serve_model
     from serve.options import ServeOptions, named_adapter
 
@@ -598,13 +596,6 @@ def _root(
     """Rerankers for product search that read relevance as a distribution over eleven bins."""
 
 
-def _say_skipped(bad_rows: Sequence[BadRow]) -> None:
-    for row in bad_rows:
-        console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
-    if bad_rows:
-        console.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
-
-
 def _say_trained(checkpoint: Checkpoint) -> None:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in (checkpoint.card.provenance.metrics or {}).items())
     console.print(f"{checkpoint.folder}: {figures}; {checkpoint.folder / 'training.html'}")
@@ -638,6 +629,9 @@ def main() -> None:
     except OSError as error:
         full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
         _stop(f"{error.filename or 'input/output'}: {error.strerror or error}{full}", 2)
+    except Exception as error:  # nobody's input: a bug, and whoever reports it needs the place
+        traceback.print_exc()
+        _stop(f"gen-rerank failed: {type(error).__name__}: {first_line(error)}; this is a bug", 2)
 
 
 def _stop(sentence: str, code: int) -> None:

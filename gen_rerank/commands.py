@@ -1,20 +1,24 @@
-"""What the commands `score` and `evaluate` do between parsing and printing: open, score, measure, write."""
+"""What the commands `score` and `evaluate` do between parsing and printing: open, score, measure, write.
+
+`compare` reads its split, scores and says what it left out in the same way.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gen_rerank.bins import Distribution
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
-from gen_rerank.records import BadRow, Dataset, Split
+from gen_rerank.records import BadRow, Dataset, Pair, Split
 from gen_rerank.scorers import Backend, Scorer, open_scorer
 from gen_rerank.tables import difference_table, ranking_table, reliability_table, slices_table
 
@@ -116,18 +120,35 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
     return part
 
 
+def say_skipped(console: Console, bad_rows: Sequence[BadRow]) -> None:
+    """List the rows that were left out, and count them."""
+    for row in bad_rows:
+        console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+    if bad_rows:
+        console.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+
+
+def scoring_bar(console: Console | None = None) -> Progress:
+    """Return the bar that `score_pairs` moves; it is gone when it is done."""
+    name = TextColumn("{task.description}", markup=False)  # a folder's
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def score_pairs(scorer: Scorer, pairs: Sequence[Pair], progress: Progress, name: str = "scoring") -> Distribution:
+    """Return one distribution a pair, in order, and show how far it is under `name`."""
+    task = progress.add_task(name, total=len(pairs))
+    parts = []
+    for first in range(0, len(pairs), _CHUNK):
+        chunk = pairs[first : first + _CHUNK]
+        parts.append(scorer.score(chunk))
+        progress.advance(task, len(chunk))
+    return Distribution.concatenate(parts)
+
+
 def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
     pairs = [dataset.pair(row) for row in dataset.judgments]
     start = time.perf_counter()
-    parts: Sequence[Distribution] = [scorer.score(pairs[first : first + _CHUNK]) for first in _steps(len(pairs))]
-    return Distribution.concatenate(parts), Scored(len(pairs), time.perf_counter() - start, dataset.bad_rows)
-
-
-def _steps(total: int) -> Iterator[int]:
-    """Yield the starts of chunks under a progress bar."""
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("scoring", total=total)
-        for first in range(0, total, _CHUNK):
-            yield first
-            progress.update(task, completed=min(total, first + _CHUNK))
+    with scoring_bar() as progress:
+        distribution = score_pairs(scorer, pairs, progress)
+    return distribution, Scored(len(pairs), time.perf_counter() - start, dataset.bad_rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -20,14 +21,21 @@ def keep_freed_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    library = ctypes.CDLL(None)
-    try:
-        mallopt = library.mallopt
-    except AttributeError:  # musl has none
-        return
-    mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
-    mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
-    mallopt(_M_TOP_PAD, _TOP_PAD)
+    with suppress(AttributeError):  # musl has none
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+        mallopt(_M_TOP_PAD, _TOP_PAD)
+
+
+def give_back_freed_memory() -> None:
+    """Give what the allocator has kept so far back to the system: after loading, the copies that weights were made from.
+
+    Affects this process only; does nothing where the C library is not glibc.
+    """
+    if sys.platform.startswith("linux"):
+        with suppress(AttributeError):  # musl has none
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def children_keep_freed_memory() -> None:

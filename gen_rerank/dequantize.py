@@ -18,12 +18,11 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from gen_rerank.checkpoint import CARD, Checkpoint
+from gen_rerank.checkpoint import CARD, Checkpoint, Quantization
 from gen_rerank.errors import BadInput
 from gen_rerank.weights import Weights
 
@@ -78,8 +77,7 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
         'bfloat16'
     """
     start = time.perf_counter()
-    check_packed(checkpoint)
-    weights = _packed_weights(checkpoint)
+    weights = check_packed(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     size = _plain_bytes(weights)
     free = shutil.disk_usage(folder).free
@@ -95,21 +93,21 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
     return Dequantized(Checkpoint.open(folder), packed, written, time.perf_counter() - start)
 
 
-def check_packed(checkpoint: Checkpoint) -> None:
-    """Check that there are packed weights that can be decoded.
+def check_packed(checkpoint: Checkpoint) -> Weights:
+    """Return the packed weights, which can be decoded.
 
     Raises:
         BadInput: there are none, or another library packed them.
     """
-    stored = checkpoint.config.get("quantization_config")
-    if stored is None:
+    if not checkpoint.is_quantized:
         raise BadInput(f"{checkpoint.folder}: not quantized, so there is nothing to dequantize; leave --dequantize out")
+    stored = checkpoint.config["quantization_config"]
     method = stored.get("quant_method")
     if method != _METHOD:
         raise BadInput(f"{checkpoint.folder}: quantized by {method}; only {_METHOD} checkpoints can be dequantized")
     if stored.get("transform_config"):
         raise BadInput(f"{checkpoint.folder}: its weights are rotated (transform_config) and cannot be dequantized")
-    _packed_weights(checkpoint)
+    return _packed_weights(checkpoint)
 
 
 def packed_layers(checkpoint: Checkpoint) -> list[PackedLayer]:
@@ -128,8 +126,8 @@ def packed_layers(checkpoint: Checkpoint) -> list[PackedLayer]:
 
 def scheme_of(checkpoint: Checkpoint) -> str:
     """Return what people call the scheme of a quantized checkpoint: our name, or else the format of its files."""
-    made = _quantization(checkpoint)
-    return str(made.get("scheme") or checkpoint.config["quantization_config"].get("format"))
+    made = checkpoint.card.provenance.quantization or Quantization()
+    return made.scheme or str(checkpoint.config["quantization_config"].get("format"))
 
 
 def rounds_activations(checkpoint: Checkpoint) -> bool:
@@ -196,10 +194,7 @@ def _write_rest(checkpoint: Checkpoint, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
     config = {name: value for name, value in checkpoint.config.items() if name != "quantization_config"}
     (folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2) + "\n", encoding="utf-8")
-    made = _quantization(checkpoint) | {"dequantized": True}
-    provenance = checkpoint.card.provenance.model_copy(update={"quantization": made})
+    provenance = checkpoint.card.provenance
+    made = (provenance.quantization or Quantization()).model_copy(update={"dequantized": True})
+    provenance = provenance.model_copy(update={"quantization": made})
     checkpoint.card.model_copy(update={"provenance": provenance}).save(folder)
-
-
-def _quantization(checkpoint: Checkpoint) -> dict[str, Any]:
-    return checkpoint.card.provenance.model_dump().get("quantization") or {}

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair
+from gen_rerank.records import Pair, Product
 from gen_rerank.tokens import CHARACTERS_PER_TOKEN, PlainText
 
 FieldName = Literal["title", "brand", "category", "price", "attributes", "description", "query", "instruction"]
@@ -149,6 +149,10 @@ class Prompt:
         self._text = PlainText(tokenizer)
         self._template = _compile(source, tuple(self._control.items()))
         self._control_pattern = _pattern(self._control)
+        # Without text in any field, and with a text in each: what the two have in common is the template's own.
+        self._forms = tuple(self._named(self._parts(dict.fromkeys(FIELDS, text))) for text in ("", "\x01"))
+        empty = dict.fromkeys(FIELDS, "")
+        self._takes_instruction = self._parts(empty) != self._parts({**empty, "instruction": "\x01"})
         fixed = len(self._tokens([self._parts(dict.fromkeys(FIELDS, ""))])[0])
         if fixed >= spec.max_length:
             raise BadInput(
@@ -211,40 +215,52 @@ class Prompt:
         (row,), _ = self._fit(self._rows([pair], instruction))
         return "".join(self._named(self._parts(row)))
 
-    def parse(self, text: str) -> list[int]:
-        """Return the token ids of a prompt that somebody else rendered: the way back from `render`.
+    def parse(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of prompts that somebody else rendered: the way back from `render`.
 
         Only the control tokens of the template, in its order, are taken for control tokens. What a prompt's text cannot
         say is whether such characters came from a field; then there are more of them, and it is refused.
 
         Raises:
-            BadInput: the text is not a prompt of this template, has nothing in its fields, or is too long.
+            BadInput: a text is not a prompt of this template, has nothing in its fields, or is too long.
 
         Example:
-            >>> prompt.parse(prompt.render(pair)) == prompt.encode([pair])[0]  # doctest: +SKIP
+            >>> prompt.parse([prompt.render(pair)]) == prompt.encode([pair])  # doctest: +SKIP
             True
         """
-        too_long = (
-            f"the prompt is longer than the {self.spec.max_length} tokens that the model reads; shorten the product"
-        )
-        if len(text) > self.spec.max_length * CHARACTERS_PER_TOKEN:
-            raise BadInput(too_long)
-        parts = self._control_pattern.split(_mend(text))
-        self._check_form(parts)
-        parts[1::2] = [str(self._control[token]) for token in parts[1::2]]
-        (token_ids,) = self._tokens([parts])
-        if len(token_ids) > self.spec.max_length:
-            raise BadInput(too_long)
+        for text in texts:
+            self._check_length(len(text), self.spec.max_length * CHARACTERS_PER_TOKEN)
+        prompts = [self._control_pattern.split(_mend(text)) for text in texts]
+        for parts in prompts:
+            self._check_form(parts)
+            parts[1::2] = [str(self._control[token]) for token in parts[1::2]]
+        token_ids = self._tokens(prompts)
+        for ids in token_ids:
+            self._check_length(len(ids), self.spec.max_length)
         return token_ids
 
     def _rows(self, pairs: Sequence[Pair], instruction: str | None) -> list[Fields]:
-        """Return the cleaned fields of each pair; those that the checkpoint leaves out are empty."""
+        """Return the cleaned fields of each pair; those that the checkpoint leaves out are empty.
+
+        What several pairs share, a query or a product, is cleaned once: both may be large and the pairs many.
+        """
+        if instruction is not None and not self._takes_instruction:
+            raise BadInput(
+                f"the prompt template {self.spec.template!r} has no instruction; leave it out for this model"
+            )
         left_out = dict.fromkeys((field for field in FIELDS if not self.spec.budget(field)), "")
         told = _clean(self.spec.instruction if instruction is None else instruction)
-        rows = [_fields(pair) | {"instruction": told} | left_out for pair in pairs]
+        queries = {query: _clean(query) for query in dict.fromkeys(pair.query for pair in pairs)}
+        if not all(queries.values()):
+            raise BadInput("the query has no text")
+        distinct = {id(pair.product): pair.product for pair in pairs}
+        products = {key: _fields(product) | left_out for key, product in distinct.items()}
         if self.spec.budget("description"):
-            self._continue_titles([row for row in rows if not row["description"]])
-        return rows
+            self._continue_titles([row for row in products.values() if not row["description"]])
+        return [
+            {**products[id(pair.product)], "query": queries[pair.query], "instruction": told, **left_out}
+            for pair in pairs
+        ]
 
     def _continue_titles(self, rows: Sequence[Fields]) -> None:
         """Move what of a title is over its budget into the description: many shops send a product as one long string."""
@@ -314,13 +330,20 @@ class Prompt:
             for parts in prompts
         ]
 
+    def _check_length(self, length: int, limit: int) -> None:
+        """Refuse a prompt that somebody else rendered and that is too long: nobody knows what to cut."""
+        if length > limit:
+            raise BadInput(
+                f"the prompt is longer than the {self.spec.max_length} tokens that the model reads; shorten the product"
+            )
+
     def _check_form(self, parts: Sequence[str]) -> None:
         """Refuse a split text that is not the template with something in its fields.
 
-        Rendering the template without text and with text shows what is fixed: the control tokens, and what both have
-        in common at the ends of the texts between them.
+        Fixed are the control tokens, and what the template without text and with text has in common at the ends of the
+        texts between them.
         """
-        empty, full = (self._named(self._parts(dict.fromkeys(FIELDS, text))) for text in ("", "\x01"))
+        empty, full = self._forms
         template, expected = self.spec.template, empty[1::2]
         if len(parts) > len(empty):
             raise BadInput(
@@ -347,20 +370,15 @@ class Prompt:
         return [self._names[int(part)] if i % 2 else part for i, part in enumerate(parts)]
 
 
-def _fields(pair: Pair) -> Fields:
-    product = pair.product
-    row: Fields = {
+def _fields(product: Product) -> Fields:
+    return {
         "title": _clean(product.title),
         "brand": _clean(product.brand or ""),
         "category": _clean(product.category or ""),
         "price": "" if product.price is None else f"{product.price:.2f}",
         "attributes": _clean("; ".join(f"{name}: {value}" for name, value in product.attributes.items())),
         "description": _clean(product.description or ""),
-        "query": _clean(pair.query),
     }
-    if not row["query"]:
-        raise BadInput("the query has no text")
-    return row
 
 
 def _clean(text: str) -> str:

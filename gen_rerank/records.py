@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gen_rerank.errors import BadInput
+from gen_rerank.errors import BadInput, first_line
 
 Split = Literal["train", "validation", "test"]
 Grade = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -240,7 +240,7 @@ def _parquet_rows(path: Path) -> Sequence[dict[str, Any]]:
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+        raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
     # Parquet gives every row every column, and a map as a list of pairs: drop what is absent, rebuild the map.
     return [{key: _plain(key, value) for key, value in row.items() if value is not None} for row in rows]
 

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from gen_rerank.checkpoint import read_json
 from gen_rerank.errors import BadInput
 
+READOUT_MODULES: tuple[str, ...] = ("lm_head", "score", "classifier", "head", "pooler")
+"""Parts of a layer's name by which it is known to read the last hidden state or the pooled one."""
+
 # What a layer's weights are stored under: plain or quantized element by element, or several in one byte or word.
 _STORED = ("weight", "weight_packed")
 _SCALE = "weight_scale"
@@ -156,7 +159,7 @@ class Weights:
     def _quantization(self) -> Any:
         """The `quantization_config`, or None."""
         stored = self.config.get("quantization_config")
-        if stored is None:
+        if not stored:
             return None
         from compressed_tensors.quantization import QuantizationConfig
 
@@ -183,3 +186,13 @@ class Weights:
         """Return the scheme of the model when it has one: a layer with scales that it names nowhere is encoded so."""
         groups = [] if self._quantization is None else list(self._quantization.config_groups.values())
         return groups[0] if len(groups) == 1 else None
+
+
+def reads_out(name: str) -> bool:
+    """Return whether a layer, or a tensor of it, belongs to the readout, which no scheme may quantize.
+
+    Example:
+        >>> reads_out("bert.pooler.dense"), reads_out("model.layers.0.mlp.up_proj")
+        (True, False)
+    """
+    return not set(READOUT_MODULES).isdisjoint(name.split("."))

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from gen_rerank.bins import BIN_COUNT
+from gen_rerank.checkpoint import CalibrationData
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset, Judgment, Pair, Split
@@ -51,6 +52,11 @@ class CalibrationSet:
     def tokens(self) -> int:
         """How many tokens there are in all."""
         return sum(map(len, self.token_ids))
+
+    @property
+    def record(self) -> CalibrationData:
+        """What the card of the quantized checkpoint says of it."""
+        return CalibrationData(fingerprint=self.fingerprint, pairs=len(self.pairs), tokens=self.tokens, seed=self.seed)
 
     @classmethod
     def draw(cls, dataset: Dataset, prompt: Prompt, limit: int, seed: int = 0) -> CalibrationSet:

@@ -25,19 +25,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import CARD, Card, Checkpoint, read_card, read_json, resolve_folder, source_commit
-from gen_rerank.commands import evaluate_floors, judged_split
+from gen_rerank.checkpoint import (
+    CARD,
+    Card,
+    Checkpoint,
+    Quantization,
+    read_card,
+    read_json,
+    resolve_folder,
+    source_commit,
+)
+from gen_rerank.commands import evaluate_floors, judged_split, say_skipped, score_pairs, scoring_bar
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
 from gen_rerank.metrics import paired
 from gen_rerank.public import yes_no_prompt
-from gen_rerank.records import Dataset
+from gen_rerank.records import Dataset, Pair
+from gen_rerank.scorers.plan import default_dtype
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.scorers.vllm import default_dtype
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality, SliceChange, System
 from quant.cost import Subject, Workload, measure
 from quant.drift import TIERS, drift, worst_pairs
@@ -50,7 +59,6 @@ RESULT = "comparison.json"
 DEFAULT_THRESHOLDS = {"exact": 0.8, "close": 0.5}
 
 _MEASURES = ("nDCG@5", "nDCG@10", RPS, MSE, ECE)
-_CHUNK = 2048
 # Of the noise floor; a quarter of what a scorer takes otherwise, so that no batch is what it was.
 _FLOOR_BATCH_TOKENS = 2048
 
@@ -112,7 +120,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
 
     Args:
         plan: what is compared.
-        console: is shown progress.
+        console: is shown progress, and the rows that were left out.
 
     Returns:
         the result; that gates failed is part of it.
@@ -120,7 +128,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     Raises:
         BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
             checkpoint or of another kind, a split in which no query defines nDCG, or an `out` that cannot be written.
-            It is found before anything is scored, except for a reference that gives no finite scores.
+            It is found before anything is scored, except for a reference that cannot be loaded or gives no finite scores.
 
     Example:
         >>> compare(Plan("runs/model", ("runs/model-int8",), Path("shop"), Path("runs/compare"))).passed  # doctest: +SKIP
@@ -128,6 +136,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     """
     gates = Gates.load(plan.gates)
     dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
+    say_skipped(console, dataset.bad_rows)
     opened = Checkpoint.open(plan.reference)
     reference, *entries = _entries(plan, opened)
     workload = Workload.of(dataset, candidates=plan.candidates_per_query, seed=plan.seed) if plan.cost else None
@@ -135,7 +144,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     thresholds, source = _thresholds(opened)
     _check_out(plan.out)
     _remove_old(plan.out)
-    with _bar(console) as progress:
+    with scoring_bar(console) as progress:
         expected, again = _score_reference(opened, dataset, reference, plan.seed, progress)
         scored = {entry: _score_candidate(entry, opened, dataset, progress) for entry in entries}
     evaluation = evaluate(reference.name, dataset, expected)
@@ -159,11 +168,13 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
         queries=evaluation.queries,
         pairs=evaluation.pairs,
         floors=floors,
+        skipped=len(dataset.bad_rows),
         thresholds=thresholds,
         thresholds_source=source,
         candidates_per_query=plan.candidates_per_query if workload is None else workload.candidates,
         reference=system,
         floor=floor,
+        slice_floor=_mean_changes(dataset, expected, again),
         candidates=tuple(candidates),
     )
     _write(comparison, plan.out)
@@ -186,7 +197,7 @@ def _entries(plan: Plan, reference: Checkpoint) -> list[_Entry]:
     for kind in plan.load_time:
         if kind not in get_args(LoadTime):
             raise BadInput(f"there is no load-time row {kind!r}; choose one of {', '.join(get_args(LoadTime))}")
-    if plan.load_time and "quantization_config" in reference.config:
+    if plan.load_time and reference.is_quantized:
         raise BadInput(f"{reference.folder}: already quantized; --load-time needs a reference in full precision")
     folders = [reference.folder, *(_candidate_folder(name, reference) for name in plan.candidates)]
     given = (plan.reference, *plan.candidates)
@@ -282,24 +293,25 @@ def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:
     return DEFAULT_THRESHOLDS, "defaults; the checkpoint has none"
 
 
-def _bar(console: Console) -> Progress:
-    name = TextColumn("{task.description}", markup=False)  # a folder's
-    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
-
-
 def _score_reference(
     checkpoint: Checkpoint, dataset: Dataset, entry: _Entry, seed: int, progress: Progress
 ) -> tuple[Distribution, Distribution]:
-    """Return the reference's answers, and those it gives in another order and in other batches: the noise floor."""
-    with _quiet_libraries():
-        scorer = TransformersScorer(checkpoint)
-    rows = np.arange(len(dataset.judgments))
-    expected = _score(scorer, dataset, rows, entry.name, progress)
-    scorer.batch_tokens = _FLOOR_BATCH_TOKENS
-    shuffled = np.random.default_rng(seed).permutation(rows)
-    again = _score(scorer, dataset, shuffled, f"{entry.name} again", progress)
-    return expected, again[np.argsort(shuffled)]
+    """Return the reference's answers, and those it gives in another order and in other batches: the noise floor.
+
+    Raises:
+        BadInput: it cannot be loaded or scored.
+    """
+    pairs = _pairs(dataset)
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    try:
+        with _quiet_libraries():
+            scorer = TransformersScorer(checkpoint)
+        expected = score_pairs(scorer, pairs, progress, entry.name)
+        scorer.batch_tokens = _FLOOR_BATCH_TOKENS
+        again = score_pairs(scorer, [pairs[i] for i in order], progress, f"{entry.name} again")
+    except Exception as error:
+        raise BadInput(_reason(entry, error)) from error
+    return expected, again[np.argsort(order)]
 
 
 def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, progress: Progress) -> _Scored:
@@ -310,7 +322,7 @@ def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, pro
                 scorer = TransformersScorer(Checkpoint.open(entry.given))
             else:
                 scorer = open_load_time(reference, entry.load_time)
-        answered = _score(scorer, dataset, np.arange(len(dataset.judgments)), entry.name, progress)
+        answered = score_pairs(scorer, _pairs(dataset), progress, entry.name)
     except Exception as error:  # whatever a broken folder makes the libraries raise is a finding about this candidate
         return _Scored(None, refused=_reason(entry, error))
     return _Scored(answered, evaluate(entry.name, dataset, answered))
@@ -339,21 +351,8 @@ def _reason(entry: _Entry, error: Exception) -> str:
     return text if isinstance(error, BadInput) else f"{entry.folder}: cannot be loaded or scored ({text[:300]})"
 
 
-def _score(
-    scorer: TransformersScorer,
-    dataset: Dataset,
-    rows: npt.NDArray[np.intp],
-    name: str,
-    progress: Progress,
-) -> Distribution:
-    """Score judged pairs in the given order."""
-    task = progress.add_task(name, total=len(rows))
-    parts = []
-    for first in range(0, len(rows), _CHUNK):
-        chunk = rows[first : first + _CHUNK].tolist()
-        parts.append(scorer.score([dataset.pair(dataset.judgments[row]) for row in chunk]))
-        progress.advance(task, len(chunk))
-    return Distribution.concatenate(parts)
+def _pairs(dataset: Dataset) -> list[Pair]:
+    return [dataset.pair(judgment) for judgment in dataset.judgments]
 
 
 def _costs(
@@ -415,11 +414,11 @@ def _recorded_scheme(folder: Path) -> tuple[str, bool]:
     """Return the scheme and whether the readout was re-aligned, from the card, or from what the weights are stored as."""
     try:
         stored = read_json(folder / "config.json").get("quantization_config") or {}
-        extra = read_card(folder, Card).provenance.model_extra if (folder / CARD).is_file() else None
+        recorded = read_card(folder, Card).provenance.quantization if (folder / CARD).is_file() else None
     except BadInput:
         return "unknown", False
-    made = (extra or {}).get("quantization") or {}
-    return str(made.get("scheme") or stored.get("format") or "none"), bool(made.get("realigned"))
+    made = recorded or Quantization()
+    return made.scheme or str(stored.get("format", "none")), made.realigned is not None
 
 
 def _candidate(
@@ -463,22 +462,25 @@ def _slices(
     dataset: Dataset, expected: Distribution, other: Distribution, reference: Evaluation, candidate: Evaluation
 ) -> dict[str, SliceChange]:
     """Return the change of each tag for whose queries nDCG@5 is defined, in alphabetical order."""
-    change = np.abs(other.mean.astype(np.float64) - expected.mean)
-    tags_of = [dataset.queries[row.query_id].tags for row in dataset.judgments]
     before, after = reference.per_query["nDCG@5"], candidate.per_query["nDCG@5"]
     defined = _defined(candidate, reference, "nDCG@5")
     found = {}
-    for tag in sorted({tag for tags in tags_of for tag in tags}):
+    for tag, mean_change in _mean_changes(dataset, expected, other).items():
         queries = defined & [tag in dataset.queries[query_id].tags for query_id in reference.query_ids]
-        if not queries.any():
-            continue
-        pairs = np.array([tag in tags for tags in tags_of])
-        found[tag] = SliceChange(
-            queries=int(queries.sum()),
-            ndcg5=paired(after[queries], before[queries]),
-            mean_change=float(change[pairs].mean()),
-        )
+        if queries.any():
+            change = paired(after[queries], before[queries])
+            found[tag] = SliceChange(queries=int(queries.sum()), ndcg5=change, mean_change=mean_change)
     return found
+
+
+def _mean_changes(dataset: Dataset, expected: Distribution, other: Distribution) -> dict[str, float]:
+    """Return the mean |Δscore| of the pairs of each tag, in alphabetical order."""
+    change = np.abs(other.mean.astype(np.float64) - expected.mean)
+    tags_of = [dataset.queries[row.query_id].tags for row in dataset.judgments]
+    return {
+        tag: float(change[[tag in tags for tags in tags_of]].mean())
+        for tag in sorted({tag for tags in tags_of for tag in tags})
+    }
 
 
 def _machine() -> str:
@@ -489,7 +491,8 @@ def _machine() -> str:
         if line.startswith("model name")
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    words = [names[0] if names else platform.machine(), f"{os.cpu_count()} cores", f"{memory:.0f} GiB"]
+    cores = len(os.sched_getaffinity(0))  # that this process may use
+    words = [names[0] if names else platform.machine(), f"{cores} cores", f"{memory:.0f} GiB"]
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else ["no GPU"]
     return ", ".join(words + gpu)
 

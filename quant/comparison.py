@@ -41,8 +41,9 @@ class Drift(Record):
         jensen_shannon: mean Jensen–Shannon divergence of the two distributions, in bits, from 0 to 1.
         p99_jensen_shannon: its 99th percentile.
         kendall_tau: Kendall's tau-b of the two orders, mean over queries with two candidates or more.
-        top5_kept: share of the reference's first five products that stay among the first five, mean over queries.
-        top5_changed: share of the queries whose first five products are another set.
+        top5_kept: share of the reference's first five products that stay among the first five, mean over queries with more
+            than five candidates; None where there is none, since nothing can leave the first five.
+        top5_changed: share of those queries whose first five products are another set.
         tier_flips: share of the pairs whose tier is another one.
         flips: how many pairs went from one tier to another, by `"exact>close"`.
         saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, where the reference's has
@@ -58,8 +59,8 @@ class Drift(Record):
     jensen_shannon: float
     p99_jensen_shannon: float
     kendall_tau: float
-    top5_kept: float
-    top5_changed: float
+    top5_kept: float | None
+    top5_changed: float | None
     tier_flips: float
     flips: dict[str, int]
     saturated: float
@@ -155,6 +156,7 @@ class Cost(Record):
         unmeasured: why there are none, or fewer than were asked for; empty otherwise.
         served_change: 99th percentile of |Δscore| between this engine and plain transformers on the same checkpoint; None where
             this engine is transformers or nothing was measured.
+        served_largest: the largest of them.
         served_pairs: how many pairs that was measured on.
     """
 
@@ -163,6 +165,7 @@ class Cost(Record):
     visits: tuple[Visit, ...] = ()
     unmeasured: str = ""
     served_change: float | None = None
+    served_largest: float | None = None
     served_pairs: int = 0
 
     def median(self, field: str) -> float:
@@ -265,12 +268,14 @@ class Comparison(Record):
         split: which.
         queries: of the split.
         pairs: judged in it.
+        skipped: how many bad rows of the data were left out.
         floors: the quality of `random` and `bm25` on the same split.
         thresholds: the scores at which the tiers begin, by tier.
         thresholds_source: where they come from.
         candidates_per_query: the candidates of a query when latency is measured.
         reference: what all candidates are compared with.
         floor: the drift of the reference from itself, in another order and other batches.
+        slice_floor: the mean |Δscore| of that by tag.
         candidates: in the order given.
     """
 
@@ -283,12 +288,14 @@ class Comparison(Record):
     split: str
     queries: int
     pairs: int
+    skipped: int = 0
     floors: dict[str, Quality]
     thresholds: dict[str, float]
     thresholds_source: str
     candidates_per_query: int
     reference: System
     floor: Drift
+    slice_floor: dict[str, float] = {}
     candidates: tuple[Candidate, ...]
 
     @property

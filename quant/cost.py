@@ -32,7 +32,7 @@ from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Dataset, Pair
-from gen_rerank.scorers.vllm import Dtype
+from gen_rerank.scorers.plan import Dtype
 from quant.comparison import Cost, Engine
 from quant.visit import LATENCY, SAMPLE, THROUGHPUT, WARM_UP, Budget, Order, Outcome, Request, Size
 
@@ -241,7 +241,7 @@ def _meaningless(subject: Subject) -> str:
     """Return why a measurement would say nothing of the subject; empty where it would."""
     if subject.engine != "transformers":
         return ""
-    stored = read_json(subject.folder / "config.json").get("quantization_config", {})
+    stored = read_json(subject.folder / "config.json").get("quantization_config") or {}
     if stored.get("quant_method") != "compressed-tensors":
         return ""
     return (
@@ -330,6 +330,12 @@ def _with(cost: Cost, outcome: Outcome, workload: Workload, reference: Distribut
     if not outcome.sample or reference is None:
         return more
     known = reference.mean[list(workload.sample[: len(outcome.sample)])]
-    # Not the largest: with activations in bfloat16 a single pair of a healthy model may jump to the next step of a coarse grid.
-    change = float(np.quantile(np.abs(np.asarray(outcome.sample) - known), 0.99, method="inverted_cdf"))
-    return more.model_copy(update={"served_change": change, "served_pairs": len(outcome.sample)})
+    changes = np.abs(np.asarray(outcome.sample) - known)
+    # What is judged is not the largest: with activations in bfloat16 a single pair of a healthy model may jump to the next
+    # step of a coarse grid.
+    served = {
+        "served_change": float(np.quantile(changes, 0.99, method="inverted_cdf")),
+        "served_largest": float(changes.max()),
+        "served_pairs": len(changes),
+    }
+    return more.model_copy(update=served)

@@ -80,8 +80,8 @@ def drift(
         jensen_shannon=float(divergence.mean()),
         p99_jensen_shannon=float(np.quantile(divergence, 0.99)),
         kendall_tau=_kendall(groups, before, after),
-        top5_kept=float(kept.mean()),
-        top5_changed=float((kept < 1).mean()),
+        top5_kept=float(kept.mean()) if len(kept) else None,
+        top5_changed=float((kept < 1).mean()) if len(kept) else None,
         tier_flips=sum(flips.values()) / len(before),
         flips=flips,
         saturated=float(((_largest(other) >= _SATURATED) & (_largest(reference) <= _UNSURE)).mean()),
@@ -177,9 +177,9 @@ def _top_kept(
     before: Doubles,
     after: Doubles,
 ) -> Doubles:
-    """Return the share of each query's first products that stay among the first, `[queries]`."""
+    """Return the share of the first products that stay among the first, of each query that has more than these, `[queries]`."""
     first, still = (shuffled_ranks(query_ids, product_ids, scores) <= _TOP for scores in (before, after))
-    return np.array([(first & still)[rows].sum() / first[rows].sum() for rows in groups])
+    return np.array([(first & still)[rows].sum() / _TOP for rows in groups if len(rows) > _TOP])
 
 
 def _flips(before: Doubles, after: Doubles, thresholds: Mapping[str, float]) -> dict[str, int]:

@@ -225,10 +225,12 @@ class Gates(_Limits):
             limit = getattr(self, gate)
             if limit is None:
                 continue
-            value = None if candidate.drift is None else float(getattr(candidate.drift, gate))
+            value = None if candidate.drift is None else getattr(candidate.drift, gate)
             passed = None if value is None else (value <= limit if at_most else value >= limit)
             measured = "" if value is None else f"{value:.4f} (floor {getattr(floor, gate):.4f})"
             limited = f"at {'most' if at_most else 'least'} {limit:.4f}"
+            if candidate.drift is not None and value is None:
+                guards = "no query has more than five candidates, so no product can leave the first five; null switches the gate off"
             yield _verdict(gate, passed, measured, limited, guards, "" if value is None else wrong.format(value))
 
     def _served(self, candidate: Candidate) -> Iterator[Verdict]:
@@ -251,7 +253,7 @@ _DRIFT_GATES = (
     (
         "top5_kept",
         False,
-        "shoppers see the same products first: the share of the first five that stays, mean over queries",
+        "shoppers see the same products first: the share of the first five that stays, mean over queries with more",
         "only {:.1%} of the first five products stay among them",
     ),
     (

@@ -27,6 +27,7 @@ from gen_rerank.checkpoint import (
     Calibration,
     Card,
     Checkpoint,
+    Quantization,
     Readout,
     read_card,
     read_tokenizer,
@@ -34,8 +35,9 @@ from gen_rerank.checkpoint import (
 )
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import FIELDS, PromptSpec, template_sha256
-from gen_rerank.weights import Weights
+from gen_rerank.weights import Weights, reads_out
 from quant.comparison import Check, LayerError
+from quant.schemes import SCHEMES, smoothed_norms
 
 # What two models of one base cannot differ in.
 _SHAPE = (
@@ -43,27 +45,19 @@ _SHAPE = (
     "intermediate_size", "vocab_size", "rope_parameters", "rms_norm_eps", "hidden_act",
 )  # fmt: skip
 
-# SmoothQuant moves factors from a norm into the layers that it feeds, so only their product can be compared.
-_FED_BY = {
-    "self_attn.q_proj": "input_layernorm",
-    "self_attn.k_proj": "input_layernorm",
-    "self_attn.v_proj": "input_layernorm",
-    "mlp.gate_proj": "post_attention_layernorm",
-    "mlp.up_proj": "post_attention_layernorm",
-    "attn.Wqkv": "attn_norm",
-    "mlp.Wi": "mlp_norm",
-}
-
-# An encoder's readout.
-_HEAD = ("classifier", "head")
-
 # In the order in which a text goes through them.
 _TOKENIZER_PARTS = ("normalizer", "pre_tokenizer", "model", "added_tokens", "post_processor")
+
+_TEMPERATURE = "the temperature"
 
 # Unrelated matrices have a cosine of 0, fine-tuned ones above 0.9.
 _SAME_BASE = 0.5
 _SAME_LAYER = 0.8
 _WRONG_SCALE = 0.1
+# The largest ‖W' − W‖ / ‖W‖ that a scheme explains. Of 8 bits: float rounding is 0.026 whatever the weights are, that of
+# integers 0.01, more where a row has outliers. Of 4 bits: rounding is 0.1 to 0.13, and GPTQ, which makes errors larger so
+# that they cancel on the calibration data, reaches 0.25. Of 16 bits: bfloat16 is 0.002.
+_EIGHT_BITS, _FOUR_BITS, _UNQUANTIZED = 0.05, 0.4, 0.01
 _LAYERS_KEPT = 10
 _SAMPLED_ROWS = 20_000
 
@@ -103,10 +97,10 @@ class _Side:
         """The tokenizer as the library writes it, whichever version wrote the file."""
         return json.loads(read_tokenizer(self.folder).to_str())
 
-    @cached_property
-    def quantization(self) -> dict[str, Any]:
-        """What the card records about the quantization; empty for a checkpoint in full precision."""
-        return (self.card.provenance.model_extra or {}).get("quantization") or {}
+    @property
+    def quantization(self) -> Quantization:
+        """What the card records about the quantization; nothing for a checkpoint in full precision."""
+        return self.card.provenance.quantization or Quantization()
 
     @property
     def training(self) -> dict[str, Any]:
@@ -116,12 +110,10 @@ class _Side:
     @property
     def readout_modules(self) -> list[str]:
         """The modules that are read; of a decoder the last one holds the rows."""
-        modules = self.weights.modules
-        if self.card.readout.kind == "classifier":
-            return [name for name in modules if name.partition(".")[0] in _HEAD]
-        stored = [name for name in modules if name == "lm_head"]
-        tied = [name for name in modules if name.endswith("embed_tokens")]
-        return [*tied, *stored] if self.weights.config.get("tie_word_embeddings") else stored
+        stored = [name for name in self.weights.modules if reads_out(name)]
+        if self.card.readout.kind == "classifier" or not self.weights.config.get("tie_word_embeddings"):
+            return stored
+        return [*(name for name in self.weights.modules if name.endswith("embed_tokens")), *stored]
 
     @property
     def embeddings(self) -> list[str]:
@@ -137,14 +129,11 @@ class _Side:
             and (self.weights.stored_as(name) is not None or self.weights.tensor(f"{name}.weight").ndim == 2)
         ]
 
-    def effective(self, module: str) -> Tensor:
-        """Return a layer's weight, `[out, in]` float32, times the norm in front of it where there is one."""
-        weight = self.weights.weight(module)
-        for suffix, norm in _FED_BY.items():
-            if module.endswith(f".{suffix}"):
-                name = f"{module.removesuffix(suffix)}{norm}.weight"
-                return weight * self.weights.tensor(name).float() if name in self.weights.files else weight
-        return weight
+    @cached_property
+    def smoothed(self) -> dict[str, str]:
+        """The norm from which the recorded scheme has moved scale into a layer, by that layer."""
+        applied = [scheme for scheme in SCHEMES if scheme.name == self.quantization.scheme]
+        return smoothed_norms(self.weights.modules, applied)
 
 
 def identity(reference: str | Path, candidate: str | Path) -> tuple[list[Check], list[LayerError]]:
@@ -193,7 +182,7 @@ def _same_training(reference: _Side, candidate: _Side) -> bool:
 
 def _same_alignment(reference: _Side, candidate: _Side) -> bool:
     """Return whether the card claims, too, that the readout was not aligned again."""
-    ours, theirs = (side.quantization.get("realigned") for side in (reference, candidate))
+    ours, theirs = (side.quantization.realigned for side in (reference, candidate))
     return _same_training(reference, candidate) and ours == theirs
 
 
@@ -220,14 +209,21 @@ def _base(reference: _Side, candidate: _Side) -> str:
         return (
             f"of the reference's base, trained differently: {len(changed)} embeddings and norms are not the reference's"
         )
-    quantized = [name for name in reference.embeddings if candidate.weights.stored_as(name)]
-    but = f", but for {', '.join(quantized)}, quantized," if quantized else ""
+    others = [f"{name}, quantized" for name in reference.embeddings if candidate.weights.stored_as(name)]
+    if smoothed := set(_smoothed(reference, candidate).values()):
+        others.append(f"{len(smoothed)} smoothed norms, judged with the layers that read them")
+    but = f", but for {' and '.join(others)}," if others else ""
     return f"embeddings and norms{but} are the reference's{_parent_note(reference, candidate)}"
+
+
+def _smoothed(reference: _Side, candidate: _Side) -> dict[str, str]:
+    """Return the norm of each layer of which only the product with it can be compared, by the layer."""
+    return {**reference.smoothed, **candidate.smoothed}
 
 
 def _parent_note(reference: _Side, candidate: _Side) -> str:
     """Say that the card names another parent: the contents, which are equal, are what counts."""
-    recorded = candidate.quantization.get("parent_fingerprint")
+    recorded = candidate.quantization.parent_fingerprint
     if recorded is None or recorded == Checkpoint.open(reference.name).fingerprint:
         return ""
     return f" (the card names a parent with other files, fingerprint {recorded}, but these are equal in content)"
@@ -246,18 +242,21 @@ def _embedding_cosine(reference: _Side, candidate: _Side, module: str) -> float:
 def _changed_tensors(reference: _Side, candidate: _Side) -> dict[str, str]:
     """Return a clause for each tensor that quantization leaves alone and that is not the reference's.
 
-    Left out: readout rows and linear layers, which have checks of their own, and norms that are judged with the layers
-    they feed. A quantized embedding is not the reference's; that it is near was seen before.
+    Left out: readout rows and linear layers, which have checks of their own, and smoothed norms, which are judged with the
+    layers that read them. A quantized embedding is not the reference's; that it is near was seen before.
     """
-    judged = {*reference.linear(), *(name for name in reference.readout_modules if name not in reference.embeddings)}
-    feeding = set(_FED_BY.values())
+    judged = {
+        *reference.linear(),
+        *(name for name in reference.readout_modules if name not in reference.embeddings),
+        *_smoothed(reference, candidate).values(),
+    }
     found = {}
     for name in reference.weights.files:
         module, _, leaf = name.rpartition(".")
         quantized = any(
             side.weights.stored_as(module) for side in (reference, candidate) if module in side.weights.modules
         )
-        if leaf != "bias" and (module in judged or module.rpartition(".")[2] in feeding or quantized):
+        if leaf != "bias" and (module in judged or quantized):
             continue
         ours, theirs = _same_shape(name, reference.weights.tensor(name), candidate.weights.tensor(name))
         unlike = _unlike(ours, theirs).reshape(len(ours), -1).any(dim=1)
@@ -475,14 +474,15 @@ def _calibration(reference: _Side, candidate: _Side) -> str:
     if ours.thresholds and not theirs.thresholds:
         raise _Fault(f"the card has no thresholds (the reference's are {tiers}): what it serves has no tiers")
     before, after = _settings(ours), _settings(theirs)
-    if before == after:
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if not changed:
         return f"the same: temperature {ours.temperature:g}, {f'thresholds {tiers}' if tiers else 'no thresholds'}"
     changes = ", and ".join(
-        f"{name} is {after.get(name, 'not set')}, in the reference {before.get(name, 'not set')}"
-        for name in {**before, **after}
-        if before.get(name) != after.get(name)
+        f"{name} is {after.get(name, 'not set')}, in the reference {before.get(name, 'not set')}" for name in changed
     )
-    if _same_alignment(reference, candidate):
+    # Re-alignment finds a temperature of its own and keeps the thresholds: tier flips are counted at the reference's.
+    only_realigned = changed == [_TEMPERATURE] and not _same_alignment(reference, candidate)
+    if _same_training(reference, candidate) and not only_realigned:
         raise _Fault(changes)
     return f"its own, as the card records further training: {changes}"
 
@@ -490,7 +490,7 @@ def _calibration(reference: _Side, candidate: _Side) -> str:
 def _settings(calibration: Calibration) -> dict[str, str]:
     """Return what a card says about calibration, as people read it: to six digits."""
     return {
-        "the temperature": f"{calibration.temperature:g}",
+        _TEMPERATURE: f"{calibration.temperature:g}",
         **{f"the threshold of {tier}": f"{threshold:g}" for tier, threshold in calibration.thresholds.items()},
     }
 
@@ -498,10 +498,13 @@ def _settings(calibration: Calibration) -> dict[str, str]:
 def _layers(reference: _Side, candidate: _Side, errors: list[LayerError]) -> str:
     """Compare every linear layer, and put its error into `errors`."""
     names = reference.linear()
+    smoothed = _smoothed(reference, candidate)
     unlike: list[tuple[str, float]] = []
     scaled: list[LayerError] = []
+    unexplained: list[LayerError] = []
     for name in names:
-        ours, theirs = _same_shape(name, reference.effective(name), candidate.effective(name))
+        norm = smoothed.get(name)
+        ours, theirs = _same_shape(name, *(_product(side.weights, name, norm) for side in (reference, candidate)))
         if not theirs.isfinite().all():
             raise _Fault(f"{name} holds values that are not finite")
         error, cosine = _layer_error(name, ours, theirs)
@@ -510,6 +513,8 @@ def _layers(reference: _Side, candidate: _Side, errors: list[LayerError]) -> str
             unlike.append((name, cosine))
         elif abs(error.scale - 1) > _WRONG_SCALE:
             scaled.append(error)
+        elif error.relative_error > max(_explained(side, name) for side in (reference, candidate)):
+            unexplained.append(error)
     if scaled:
         more = f" (and {len(scaled) - 1} more layers)" if len(scaled) > 1 else ""
         raise _Fault(f"{scaled[0].layer} is scaled by {scaled[0].scale:.2f}: a wrong scale{more}")
@@ -518,8 +523,28 @@ def _layers(reference: _Side, candidate: _Side, errors: list[LayerError]) -> str
         raise _Fault(
             f"{name} has little in common with the reference's (cosine {cosine:.2f}); so have {len(unlike)} of {len(names)} layers"
         )
+    if unexplained and _same_training(reference, candidate):
+        worst = max(unexplained, key=lambda error: error.relative_error)
+        more = f" (and {len(unexplained) - 1} more layers)" if len(unexplained) > 1 else ""
+        raise _Fault(
+            f"{worst.layer} is {worst.relative_error:.2%} from the reference's{more}: more than rounding explains"
+        )
     worst = max(errors, key=lambda error: error.relative_error)
     return f"{len(names)} layers agree with the reference's; the largest relative error is {worst.relative_error:.2%}, of {worst.layer}"
+
+
+def _product(weights: Weights, layer: str, norm: str | None) -> Tensor:
+    """Return a layer's weight, `[out, in]` float32, times that of the norm, if there is one."""
+    weight = weights.weight(layer)
+    return weight if norm is None else weight * weights.tensor(f"{norm}.weight").float()
+
+
+def _explained(side: _Side, layer: str) -> float:
+    """Return how far rounding to what a layer is stored as, or was before it was decoded, can take it from what it was."""
+    stored = side.weights.stored_as(layer)
+    if stored in ("int8", "float8_e4m3fn"):
+        return _EIGHT_BITS
+    return _FOUR_BITS if stored or side.quantization.dequantized else _UNQUANTIZED
 
 
 def _layer_error(name: str, ours: Tensor, theirs: Tensor) -> tuple[LayerError, float]:

@@ -17,11 +17,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import TransformersScorer, _Decoder, _Encoder
+from gen_rerank.weights import READOUT_MODULES
 
 LoadTime = Literal["nf4", "int8"]
 
-# The layers that read the last hidden state, of decoders and of encoders.
-_READOUT = ["lm_head", "score", "classifier", "head"]
+# transformers takes patterns of the beginning of a layer's name; the readout is known by any part of it.
+_READOUT = [rf"(.*\.)?{name}(\.|$)" for name in READOUT_MODULES]
 
 # What bitsandbytes' packed kernel for CPUs with AVX512-BF16 asks of a layer's output size.
 _PACKED_ROWS = 32
@@ -72,7 +73,7 @@ def open_load_time(checkpoint: Checkpoint, kind: str, dtype: torch.dtype | None 
         raise BadInput(
             f"there is no quantization {kind!r} while loading; choose one of {', '.join(get_args(LoadTime))}"
         )
-    if "quantization_config" in checkpoint.config:
+    if checkpoint.is_quantized:
         raise BadInput(f"{checkpoint.folder}: already quantized; {kind} while loading needs it in full precision")
     try:
         return LoadTimeScorer(checkpoint, "nf4" if kind == "nf4" else "int8", dtype=dtype)

@@ -8,13 +8,13 @@ scores have not collapsed. How much quality the scheme costs is measured by the 
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import logging
 import os
 import shutil
-import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
 from importlib.metadata import version
@@ -24,23 +24,21 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import CARD, Checkpoint, read_json
+from gen_rerank.checkpoint import CARD, Checkpoint, Quantization
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Dataset, Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.weights import Weights, reads_out
 from quant.calibration import CalibrationSet
 from quant.calibration import calibration_pairs as draw_pairs
 from quant.drift import stuck
-from quant.schemes import SCHEMES, Scheme, Step, scheme_named
-
-# Whatever reads the last hidden state or the pooled one: the parts of a layer's name by which it is known.
-READOUT_PARTS = frozenset({"lm_head", "score", "classifier", "head", "pooler"})
+from quant.schemes import SCHEMES, Scheme, Step, scheme_named, smoothed_norms
 
 # Where a decoder's output matrix is stored, unless it is the embedding.
 _LM_HEAD = "lm_head.weight"
@@ -99,13 +97,13 @@ def quantize(
         align: is given the folder of the quantized checkpoint and that of the one to write: the same with another
             readout (`train.phases.train_scalar`), which then is what appears.
         overwrite: replace `out` where it is a checkpoint.
-        console: where to say what is being done.
+        console: where to say what is being done, and where the result runs.
 
     Raises:
         BadInput: an unknown scheme, a folder that is no checkpoint, one that is already quantized, an encoder that the
             scheme is not for, a layer whose size it cannot group, too little calibration data or none where it is needed, an
-            `out` that exists, a full disk; a written checkpoint that is not the parent with quantized layers, or whose
-            scores collapsed.
+            `out` that exists, appears meanwhile or is being written by another run, a full disk; a written checkpoint that
+            is not the parent with quantized layers, or whose scores collapsed.
 
     Example:
         >>> quantize("runs/demo/model", "int8", "runs/demo/int8").folder  # doctest: +SKIP
@@ -115,12 +113,13 @@ def quantize(
     parent = Checkpoint.open(model)
     _check_parent(parent, chosen)
     target = Path(out)
-    _check_out(target, parent.folder, overwrite)
+    _check_apart(target, parent.folder)
+    _check_free(target, overwrite)
     data = Dataset.load(calibration) if isinstance(calibration, str | Path) else calibration
     examples = _examples(parent, chosen, data, calibration_pairs, seed)
     pairs = _check_pairs(data, seed)
     expected = _open(parent).score(pairs)
-    with _full_disk_in_words(target), _appearing(target) as result:
+    with _full_disk_in_words(target), _appearing(target, overwrite) as result:
         folder = result if align is None else result.with_name("quantized")
         folder.mkdir()
         recipe = _write_weights(parent, chosen, examples, folder, console)
@@ -131,6 +130,7 @@ def quantize(
         if align is not None:
             align(folder, result)
             _check_scores(chosen, expected, _open(Checkpoint.open(result)), pairs)
+    _say(console, f"where {scheme} runs: {chosen.info.runs_on}")
     return Checkpoint.open(target)
 
 
@@ -145,7 +145,7 @@ def _say(console: Console, sentence: str) -> None:
 
 
 def _check_parent(parent: Checkpoint, scheme: Scheme) -> None:
-    if "quantization_config" in parent.config:
+    if parent.is_quantized:
         raise BadInput(f"{parent.folder}: already quantized; quantize the checkpoint that it was made from")
     if parent.card.readout.kind == "classifier" and not scheme.encoders:
         others = ", ".join(other.name for other in SCHEMES if other.encoders)
@@ -167,12 +167,15 @@ def _examples(parent: Checkpoint, scheme: Scheme, data: Dataset | None, limit: i
     return CalibrationSet.draw(data, parent.prompt, limit, seed)
 
 
-def _check_out(out: Path, parent: Path, overwrite: bool) -> None:
+def _check_apart(out: Path, parent: Path) -> None:
     inner, outer = out.resolve(), parent.resolve()
     if inner == outer or inner in outer.parents or outer in inner.parents:
         raise BadInput(
             f"{out}: the output cannot be, hold or lie in the folder of the checkpoint that is quantized, {parent}"
         )
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: there is a file of this name")
     if out.is_dir() and any(out.iterdir()):
@@ -183,41 +186,73 @@ def _check_out(out: Path, parent: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
+def _appearing(out: Path, overwrite: bool) -> Iterator[Path]:
     """Give the name of a folder to make, which takes the place of `out` when the block ends well.
 
-    It is to lie in a hidden one beside `out`, with room for more, that is removed in any case.
+    It is to lie in a hidden one beside `out`, with room for more, that is removed in any case; what a run that was
+    killed left of it, the next one to the same `out` removes.
+
+    Raises:
+        BadInput: another run is at work, or something has appeared at `out`.
     """
     out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    workplace = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
-    result, replaced = workplace / out.name, workplace / "replaced"
-    workplace.mkdir()
-    try:
-        yield result
-        if out.exists():
-            out.rename(replaced)
-        result.rename(out)
-    except BaseException:
-        if replaced.exists() and not out.exists():
-            replaced.rename(out)
-        raise
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+    workplace = out.with_name(f".{out.name}.partial")
+    with _alone_in(workplace, out):
+        result, replaced = workplace / out.name, workplace / "replaced"
+        try:
+            yield result
+            _check_free(out, overwrite)
+            if overwrite and out.exists():
+                out.rename(replaced)
+            result.rename(out)  # the system refuses where `out` is not empty
+        except BaseException:
+            if replaced.exists() and not out.exists():
+                replaced.rename(out)
+            raise
+
+
+@contextmanager
+def _alone_in(workplace: Path, out: Path) -> Iterator[None]:
+    """Make an empty folder, or empty it, and remove it with the block; a lock, which goes with the process, says whether it is in use.
+
+    Raises:
+        BadInput: it is.
+    """
+    workplace.mkdir(parents=True, exist_ok=True)
+    with (workplace / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"{out}: another run is writing it; wait for its end or choose another folder") from error
+        try:
+            for left in workplace.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left)
+            yield
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 @contextmanager
 def _full_disk_in_words(out: Path) -> Iterator[None]:
-    """Say in words that the disk is full; safetensors wraps the system's error in one of its own."""
+    """Say in words that the disk is full, whatever the libraries, or the re-alignment, make of the system's error."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        wrapped = isinstance(error, SafetensorError) and f"(os error {errno.ENOSPC})" in str(error)
-        if not wrapped and getattr(error, "errno", None) != errno.ENOSPC:
+    except (OSError, SafetensorError, BadInput) as error:
+        if not _is_full_disk(error):
             raise
         raise BadInput(
             f"{out}: the disk is full; free some space or choose a folder elsewhere, nothing was written"
         ) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, is a full disk; safetensors has an error of its own for it."""
+    if error is None:
+        return False
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    wrapped = isinstance(error, SafetensorError) and f"(os error {errno.ENOSPC})" in str(error)
+    return full or wrapped or _is_full_disk(error.__cause__)
 
 
 def _write_weights(
@@ -241,7 +276,7 @@ def _write_weights(
             f"quantizing {len(layers)} layers with {scheme.name}, calibrated on {len(examples.pairs):,} pairs "
             f"({examples.tokens:,} tokens)",
         )
-    with console.status("quantizing"), _quiet_libraries():
+    with console.status("quantizing"), _llm_compressor_contained():
         from llmcompressor import oneshot, reset_session
 
         modifiers = _modifiers(recipe)
@@ -282,11 +317,7 @@ def _batches(examples: CalibrationSet | None) -> DataLoader[dict[str, torch.Tens
 def _linear_layers(model: nn.Module) -> tuple[dict[str, nn.Linear], list[str]]:
     """Return the linear layers to quantize, by name, and the names of those that read the model out."""
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    return {name: layer for name, layer in linear.items() if not _reads_out(name)}, [*filter(_reads_out, linear)]
-
-
-def _reads_out(layer: str) -> bool:
-    return not READOUT_PARTS.isdisjoint(layer.split("."))
+    return {name: layer for name, layer in linear.items() if not reads_out(name)}, [*filter(reads_out, linear)]
 
 
 def _group(scheme: Scheme, layers: dict[str, nn.Linear]) -> int:
@@ -310,7 +341,7 @@ def _group(scheme: Scheme, layers: dict[str, nn.Linear]) -> int:
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def _llm_compressor_contained() -> Iterator[None]:
     """Keep llm-compressor's log lines off the terminal, and its changes of the environment to itself.
 
     Imported plainly it removes every loguru handler and adds its own on the standard output, where it warns of things that
@@ -358,26 +389,20 @@ def _write_rest(
     examples: CalibrationSet | None,
     folder: Path,
 ) -> None:
-    """Write the tokenizer, byte for byte, and the card with its new provenance."""
+    """Write the tokenizer, byte for byte, and the card with its new provenance; the parent's metrics are not the copy's."""
     for name in _TOKENIZER_FILES:
         if (parent.folder / name).is_file():
             shutil.copyfile(parent.folder / name, folder / name)
-    drawn = examples and {
-        "fingerprint": examples.fingerprint,
-        "pairs": len(examples.pairs),
-        "tokens": examples.tokens,
-        "seed": examples.seed,
-    }
-    made = {
-        "scheme": scheme.name,
-        "preset": scheme.preset,
-        "recipe": [asdict(step) for step in recipe],
-        "llmcompressor": version("llmcompressor"),
-        "calibration": drawn,
-        "parent": given,
-        "parent_fingerprint": parent.fingerprint,
-    }
-    provenance = parent.card.provenance.model_copy(update={"quantization": made})
+    made = Quantization(
+        scheme=scheme.name,
+        preset=scheme.info.preset,
+        recipe=tuple(asdict(step) for step in recipe),
+        llmcompressor=version("llmcompressor"),
+        calibration=None if examples is None else examples.record,
+        parent=given,
+        parent_fingerprint=parent.fingerprint,
+    )
+    provenance = parent.card.provenance.model_copy(update={"quantization": made, "metrics": None})
     parent.card.model_copy(update={"provenance": provenance}).save(folder)
     for file in folder.iterdir():  # safetensors writes for its owner alone; a server may run as somebody else
         file.chmod(0o644)
@@ -391,56 +416,28 @@ def _check_untouched(parent: Checkpoint, scheme: Scheme, folder: Path) -> None:
     Raises:
         BadInput: a tensor is lost or differs, nothing was quantized, or tied matrices are no longer one.
     """
-    before, after = _tensors(parent.folder), _tensors(folder)
-    quantized = {name.removesuffix("_scale") for name in after if name.endswith(".weight_scale")}
-    if not quantized or any(_reads_out(name) for name in quantized):
+    before, after = Weights.open(parent.folder), Weights.open(folder)
+    if not after.scaled or any(map(reads_out, after.scaled)):
         raise BadInput(f"{parent.folder}: {scheme.name} quantized the readout, or nothing at all; nothing was written")
-    smoothed = {name for name in before for norm, _ in scheme.smooths if name.endswith(f".{norm}.weight")}
     tied = bool(parent.config.get("tie_word_embeddings"))
-    if bool(read_json(folder / "config.json").get("tie_word_embeddings")) != tied or (tied and _LM_HEAD in after):
+    if bool(after.config.get("tie_word_embeddings")) != tied or (tied and _LM_HEAD in after.files):
         raise BadInput(
             f"{parent.folder}: {scheme.name} split the matrix that embeddings and readout share; nothing was written"
         )
-    for name in before.keys() - quantized - smoothed:
+    smoothed = smoothed_norms(before.modules, (scheme,))
+    for name in before.files.keys() - {f"{module}.weight" for module in {*after.scaled, *smoothed.values()}}:
         if tied and name == _LM_HEAD:
             continue  # some parents store the shared matrix twice
-        if name not in after or not torch.equal(_read(before, name).to(_REST), _read(after, name)):
+        if name not in after.files or not torch.equal(before.tensor(name).to(_REST), after.tensor(name)):
             raise BadInput(f"{parent.folder}: {name} did not come through {scheme.name} unchanged; nothing was written")
-    for norm, layer in _smoothed_products(scheme, smoothed, before):
-        was = _read(before, layer).float() * _read(before, norm).float()
-        scale = _read(after, f"{layer}_scale").float()
-        product = _read(after, layer).float() * scale * _read(after, norm).float()
+    for layer, norm in smoothed.items():
+        was, product = (weights.weight(layer) * weights.weight(norm) for weights in (before, after))
         error = float((product - was).norm() / was.norm())
         if not error < _SMOOTHED_ERROR:
             raise BadInput(
                 f"{parent.folder}: {scheme.name} changed the product of {norm} and {layer} by {error:.0%}; "
                 "nothing was written"
             )
-
-
-def _smoothed_products(scheme: Scheme, smoothed: Iterable[str], tensors: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield each smoothed norm with each layer that reads it: those below the same decoder layer, by the scheme's names."""
-    for name, readers in scheme.smooths:
-        for norm in smoothed:
-            if norm.endswith(f".{name}.weight"):
-                above = norm.removesuffix(f"{name}.weight")
-                ends = tuple(f".{reader}.weight" for reader in readers)
-                yield from ((norm, layer) for layer in tensors if layer.startswith(above) and layer.endswith(ends))
-
-
-def _tensors(folder: Path) -> dict[str, Path]:
-    """Return the file that each tensor of a model folder is in."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            found.update(dict.fromkeys(file.keys(), path))
-    return found
-
-
-def _read(tensors: dict[str, Path], name: str) -> torch.Tensor:
-    with safe_open(tensors[name], framework="pt") as file:
-        tensor: torch.Tensor = file.get_tensor(name)
-        return tensor
 
 
 def _check_pairs(data: Dataset | None, seed: int) -> list[Pair]:

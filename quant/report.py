@@ -193,22 +193,24 @@ def mark(passed: bool | None) -> str:
 def sentence(candidate: Candidate) -> str:
     """Return the verdict in words: what the first gate that did not pass says, the names of the others.
 
-    Where vLLM was asked to serve it and could not, the reason follows.
+    Where vLLM did not serve it, so that no gate says anything of the scores that shoppers would get, that follows.
     """
     if candidate.passed:
         return f"{candidate.name}: ship it. All {len(candidate.verdicts)} gates pass.{_not_served(candidate)}"
     if not candidate.failures:
         why = candidate.refused or "No gate was judged."
-        return f"{candidate.name}: do not ship. {why}{_not_served(candidate)}"
+        return f"{candidate.name}: do not ship. {why.rstrip('.')}.{_not_served(candidate)}"
     first, *others = candidate.failures
     also = f" Nor do these pass: {', '.join(verdict.gate for verdict in others)}." if others else ""
     return f"{candidate.name}: do not ship. {first.gate}: {first.meaning.rstrip('.')}.{also}{_not_served(candidate)}"
 
 
 def _not_served(system: System) -> str:
-    """Return why no gate says anything of what vLLM would serve; empty where it served, or was not asked to."""
+    """Return why no gate says anything of what vLLM would serve; empty where it served."""
     cost = system.cost_of("vllm")
-    return "" if cost is None or cost.visits else f" vLLM did not serve it here: {cost.unmeasured.rstrip('.')}."
+    if cost is None:
+        return " What vLLM serves was not measured."
+    return "" if cost.visits else f" vLLM did not serve it here: {cost.unmeasured.rstrip('.')}."
 
 
 # The rows of the tables
@@ -360,7 +362,8 @@ def _visits(cost: Cost) -> str:
 
 def _served(table: CostTable, cost: Cost) -> CostCell:
     if cost.served_change is not None:
-        return CostCell(figure(cost.served_change, ".4f"), f"{cost.served_pairs:,} pairs" if cost.served_pairs else "")
+        largest = f"largest {figure(cost.served_largest, '.4f')} of {cost.served_pairs:,} pairs"
+        return CostCell(figure(cost.served_change, ".4f"), largest)
     itself = "transformers gives the scores that other engines are held against."
     other = "The engine's scores were not held against those of transformers."
     return CostCell(_ABSENT, note=table.note(itself if cost.engine == "transformers" else other))
@@ -602,6 +605,7 @@ def _bars(histogram: Histogram, height: Callable[[int], float]) -> tuple[Bar, ..
 
 def _shapes(comparison: Comparison) -> dict[str, object]:
     """Return what both templates read."""
+    rows = "bad row" if comparison.skipped == 1 else "bad rows"
     systems = (comparison.reference, *comparison.candidates)
     measured = [*(one.quality for one in systems if one.quality), *comparison.floors.values()]
     bounds = [
@@ -611,6 +615,7 @@ def _shapes(comparison: Comparison) -> dict[str, object]:
         "comparison": comparison,
         "systems": systems,
         "scored": [one for one in comparison.candidates if one.drift],
+        "skipped": f", {comparison.skipped:,} {rows} left out" if comparison.skipped else "",
         "summary": summary(comparison),
         "measures": list(dict.fromkeys(name for one in measured for name in one.measures)),
         "less_is_better": _LESS_IS_BETTER,

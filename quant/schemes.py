@@ -1,7 +1,6 @@
-"""The quantization schemes: what each does to a model's linear layers, and where the result runs.
+"""How each quantization scheme is applied: what it asks of a model's linear layers, and llm-compressor's recipe for it.
 
-A table and nothing else: `quant.quantize` applies a scheme, the documentation and `gen-rerank doctor` print it. What it says of a
-CPU, of Hopper and of Blackwell is read in the kernel tables of vLLM 0.32; the doctor asks vLLM itself on the machine at hand.
+A table and nothing else: `quant.quantize` applies a scheme; what it is called and where it runs is in `gen_rerank.schemes`.
 All schemes leave the embeddings, the norms and the readout in bfloat16 (SmoothQuant rescales norms): eleven rows cost
 nothing, and a quantized readout is the field's best known way to scores that are stuck at 0, 0.5 or 1.
 """
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gen_rerank.errors import BadInput
+from gen_rerank.schemes import SchemeInfo, scheme_info
 
 
 @dataclass(frozen=True)
@@ -29,40 +28,35 @@ class Scheme:
 
     Attributes:
         name: what people type.
-        preset: llm-compressor's name for it.
         groups: weights share a scale in groups of this many along a layer's input, so its size must be a multiple; the
             first that divides every layer's is taken. 1 where any size will do.
         outputs: every layer's output size must be a multiple of this.
         needs_calibration: whether example pairs must run through the model; activations that are scaled for each token
             while serving need none.
         encoders: whether encoders may use it.
-        cpu: how vLLM serves it on a CPU.
-        hopper: how vLLM serves it on a Hopper GPU (H100, H200).
-        blackwell: how vLLM serves it on a Blackwell GPU (B200).
-        explanation: one line for people who choose.
         method: the modifier that rounds the weights.
         weights: the preset's weight grid written out, where there are other groups than the preset's.
         smooths: the norms of a decoder layer that hand part of their scale to the layers that read them, and those
             layers, by the ends of their names.
 
     Example:
-        >>> scheme_named("int8").preset
+        >>> scheme_named("int8").info.preset
         'W8A8'
     """
 
     name: str
-    preset: str
-    groups: tuple[int, ...]
-    outputs: int
-    needs_calibration: bool
-    encoders: bool
-    cpu: str
-    hopper: str
-    blackwell: str
-    explanation: str
+    groups: tuple[int, ...] = (1,)
+    outputs: int = 1
+    needs_calibration: bool = False
+    encoders: bool = True
     method: Literal["QuantizationModifier", "GPTQModifier"] = "QuantizationModifier"
     weights: dict[str, Any] = field(default_factory=dict)
     smooths: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def info(self) -> SchemeInfo:
+        """What it is, its preset, and where the result runs."""
+        return scheme_info(self.name)
 
     def recipe(self, ignore: Sequence[str], group: int) -> tuple[Step, ...]:
         """Return what llm-compressor is to do, in order.
@@ -78,7 +72,7 @@ class Scheme:
         assert group in self.groups, f"{self.name} has no groups of {group}"
         layers: dict[str, Any] = {"targets": ["Linear"]}
         if group == self.groups[0]:
-            arguments = {**layers, "scheme": self.preset, "ignore": [*ignore]}
+            arguments = {**layers, "scheme": self.info.preset, "ignore": [*ignore]}
         else:
             weights = {**self.weights, "group_size": group}
             arguments = {"config_groups": {"group_0": {**layers, "weights": weights}}, "ignore": [*ignore]}
@@ -90,112 +84,32 @@ class Scheme:
 
 
 SCHEMES: tuple[Scheme, ...] = (
+    Scheme("int8"),
     Scheme(
-        name="int8",
-        preset="W8A8",
-        groups=(1,),
-        outputs=1,
-        needs_calibration=False,
-        encoders=True,
-        cpu="native and fast",
-        hopper="native",
-        blackwell="no kernel, use fp8",
-        explanation="8-bit integers: weights scaled per output channel, activations per token; the one for CPUs",
-    ),
-    Scheme(
-        name="int8-smoothquant",
-        preset="W8A8",
-        groups=(1,),
-        outputs=1,
+        "int8-smoothquant",
         needs_calibration=True,
         encoders=False,
-        cpu="native and fast",
-        hopper="native",
-        blackwell="no kernel, use fp8",
-        explanation="int8 after the activations' outliers were moved into the weights (SmoothQuant, Xiao et al. 2022)",
         smooths=(
             ("input_layernorm", ("q_proj", "k_proj", "v_proj")),
             ("post_attention_layernorm", ("gate_proj", "up_proj")),
         ),
     ),
     Scheme(
-        name="w4a16-gptq",
-        preset="W4A16",
+        "w4a16-gptq",
         # 128 is the preset's; Machete takes 64 and 128, Marlin 32 too, the CPU's kernel any even number.
         groups=(128, 64, 32),
         outputs=32,
         needs_calibration=True,
-        encoders=True,
-        cpu="native, 4-bit weights and 16-bit activations",
-        hopper="native, 4-bit weights and 16-bit activations (Machete; Marlin for groups of 32)",
-        blackwell="native, 4-bit weights and 16-bit activations (Marlin)",
-        explanation="4-bit integers in groups, each rounded so that it makes up for the ones before it (GPTQ, Frantar et al. 2022)",
         method="GPTQModifier",
         weights={"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group"},
     ),
-    Scheme(
-        name="fp8",
-        preset="FP8_DYNAMIC",
-        groups=(1,),
-        outputs=1,
-        needs_calibration=False,
-        encoders=True,
-        cpu="right but very slow; native where the CPU multiplies 8-bit floats (AMX-FP8)",
-        hopper="native",
-        blackwell="native",
-        explanation="8-bit floats (E4M3): weights scaled per output channel, activations per token; the one for GPUs",
-    ),
-    Scheme(
-        name="fp8-block",
-        preset="FP8_BLOCK",
-        # Activations share scales in groups of 128, so inputs must be multiples; vLLM refuses blocks that straddle two of
-        # the matrices that it joins (queries, keys and values; gate and up), so outputs must be too.
-        groups=(128,),
-        outputs=128,
-        needs_calibration=False,
-        encoders=True,
-        cpu="8-bit weights, 16-bit activations, only with AMX (Sapphire Rapids or newer)",
-        hopper="native (DeepGEMM, CUTLASS)",
-        blackwell="native (DeepGEMM, CUTLASS)",
-        explanation="8-bit floats scaled in blocks of 128×128, activations in groups of 128: finer than fp8, for wide models",
-    ),
-    Scheme(
-        name="nvfp4",
-        preset="NVFP4",
-        groups=(16,),
-        outputs=1,
-        needs_calibration=True,
-        encoders=True,
-        cpu="no kernel",
-        hopper="4-bit weights, 16-bit activations (Marlin)",
-        blackwell="native, 4-bit weights and activations",
-        explanation="4-bit floats in groups of 16 with 8-bit scales, activations too: the 4-bit format of Blackwell",
-    ),
-    Scheme(
-        name="mxfp4",
-        preset="MXFP4",
-        groups=(32,),
-        outputs=1,
-        needs_calibration=False,
-        encoders=True,
-        cpu="no kernel",
-        hopper="4-bit weights, 16-bit activations (Marlin)",
-        blackwell="native, 4-bit weights and activations (with FlashInfer; else Marlin)",
-        explanation="4-bit floats in groups of 32 that share a power of two: a quarter of the size, the least exact",
-    ),
-    Scheme(
-        name="mxfp4a16",
-        preset="MXFP4A16",
-        groups=(32,),
-        outputs=1,
-        needs_calibration=False,
-        encoders=True,
-        cpu="no kernel",
-        hopper="4-bit weights, 16-bit activations (Marlin)",
-        # vLLM makes one linear method of both presets, and hands it no word about the activations.
-        blackwell="as mxfp4: vLLM 0.32 rounds the activations to 4 bits as well (with FlashInfer; else Marlin)",
-        explanation="the weights of mxfp4 with activations left as they are: what Hopper makes of mxfp4 anyway",
-    ),
+    Scheme("fp8"),
+    # Activations share scales in groups of 128, so inputs must be multiples; vLLM refuses blocks that straddle two of
+    # the matrices that it joins (queries, keys and values; gate and up), so outputs must be too.
+    Scheme("fp8-block", groups=(128,), outputs=128),
+    Scheme("nvfp4", groups=(16,), needs_calibration=True),
+    Scheme("mxfp4", groups=(32,)),
+    Scheme("mxfp4a16", groups=(32,)),
 )
 
 
@@ -209,7 +123,23 @@ def scheme_named(name: str) -> Scheme:
         >>> scheme_named("mxfp4").groups
         (32,)
     """
-    for scheme in SCHEMES:
-        if scheme.name == name:
-            return scheme
-    raise BadInput(f"there is no quantization scheme {name!r}; choose one of {', '.join(s.name for s in SCHEMES)}")
+    known = {scheme.name: scheme for scheme in SCHEMES}
+    return known[scheme_info(name).name]
+
+
+def smoothed_norms(modules: Sequence[str], schemes: Sequence[Scheme] = SCHEMES) -> dict[str, str]:
+    """Return, by layer, the norm that may have handed part of its scale to it; only the product of the two is the parent's then.
+
+    Args:
+        modules: full names of a model's layers and norms.
+        schemes: that may have been applied.
+
+    Example:
+        >>> smoothed_norms(["layers.0.self_attn.q_proj", "layers.0.self_attn.o_proj", "layers.0.input_layernorm"])
+        {'layers.0.self_attn.q_proj': 'layers.0.input_layernorm'}
+    """
+    read_by = {layer: norm for scheme in schemes for norm, readers in scheme.smooths for layer in readers}
+    named = ((module, module.split(".")) for module in modules)
+    # Of `layers.0.self_attn.q_proj` the norm lies beside `self_attn`.
+    pairs = {layer: ".".join([*parts[:-2], read_by[parts[-1]]]) for layer, parts in named if parts[-1] in read_by}
+    return {layer: norm for layer, norm in pairs.items() if norm in modules}

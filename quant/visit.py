@@ -35,15 +35,13 @@ from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair, Product
 from gen_rerank.scorers import Scorer
-from gen_rerank.scorers.vllm import Dtype, token_bytes
+from gen_rerank.scorers.plan import Dtype, EngineChoices, computes_on_cpu, token_bytes
 from quant.comparison import Engine, Record, Visit
 
 WARM_UP, LATENCY, THROUGHPUT, SAMPLE = "warm_up.jsonl", "latency.jsonl", "throughput.jsonl", "sample.jsonl"
 
 # More than a forward pass takes on a CPU (2,048 unless a prompt is longer), so that none waits for room.
 CACHE_TOKENS = 8192
-# The engine's argument, of which the plan leaves a GPU's to vLLM.
-_CACHE = "kv_cache_memory_bytes"
 
 # Scored first in the warm-up, to learn whether the whole of it would take too long.
 _PROBE = 8
@@ -151,16 +149,14 @@ def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
     """Open the checkpoint, without the libraries of the other engines; yield also how much of the host's memory is cache."""
     checkpoint = Checkpoint.open(order.folder)
     if order.engine == "vllm":
-        from gen_rerank.scorers.plan import EngineChoices, plan
         from gen_rerank.scorers.vllm import VllmScorer
 
-        # As the server would run it, but for the cache, which would make some of the products known.
-        settings = plan(checkpoint, EngineChoices(dtype=order.dtype)).arguments() | {"enable_prefix_caching": False}
-        cache = 0
-        # On a CPU; a GPU's cache is not in the host's memory, and an encoder has none.
-        if _CACHE in settings and checkpoint.card.readout.kind != "classifier":
-            settings[_CACHE] = cache = cache_bytes(checkpoint, order.dtype)
-        with VllmScorer(checkpoint, dtype=order.dtype, **settings) as engine:
+        # A GPU's cache is not in the host's memory, and an encoder has none.
+        counted = computes_on_cpu() and checkpoint.card.readout.kind != "classifier"
+        cache = cache_bytes(checkpoint, order.dtype) if counted else 0
+        choices = EngineChoices(dtype=order.dtype, cache_gib=cache / 2**30 if counted else None)
+        # As the server would run it, but for the prefix cache, which would make some of the products known.
+        with VllmScorer(checkpoint, choices=choices, enable_prefix_caching=False) as engine:
             yield engine, cache
         return
     import torch

@@ -1,6 +1,7 @@
 """What this machine can train, quantize and serve, and why not: `gen-rerank doctor`.
 
-Looks at the computer and at the libraries, asks `kernels` what vLLM serves, and shows it all for people and for programs.
+Looks at the computer and at the libraries, asks `kernels` what vLLM serves, and shows it all for people and for programs, beside
+what is known of each scheme on other hardware.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from serve.kernels import INPUTS, OUTPUTS, PLAIN, PRESETS, TOKENS, Answer, ask_vllm, unanswered
+from gen_rerank.schemes import SCHEMES, SchemeInfo
+from serve.kernels import INPUTS, OUTPUTS, PLAIN, TOKENS, Answer, ask_vllm, unanswered
 
 _INSTRUCTION_SETS = {
     "avx2": "AVX2", "avx512_f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16",
@@ -74,12 +76,14 @@ class Examination(_Finding):
         libraries: the version of each library, None where it is not installed.
         abilities: the kinds of work.
         answers: what can be served, by vLLM's own answer.
+        schemes: what `gen-rerank quantize` can make, and where it runs.
     """
 
     machine: Machine
     libraries: dict[str, str | None]
     abilities: tuple[Ability, ...]
     answers: tuple[Answer, ...]
+    schemes: tuple[SchemeInfo, ...] = SCHEMES
 
     def to_json(self) -> str:
         """Return the examination for programs."""
@@ -100,17 +104,19 @@ def examine(console: Console = Console(quiet=True)) -> Examination:  # noqa: B00
     with console.status("looking at the machine"):
         machine = _machine(has_torch=libraries["torch"] is not None)
     with console.status("asking vLLM what it can serve here"):
-        answers = ask_vllm() if libraries["vllm"] else unanswered((PLAIN, *PRESETS), "vLLM is not installed")
+        names = (PLAIN, *(scheme.name for scheme in SCHEMES))
+        answers = ask_vllm() if libraries["vllm"] else unanswered(names, "vLLM is not installed")
     return Examination(
         machine=machine, libraries=libraries, abilities=tuple(_abilities(libraries)), answers=tuple(answers)
     )
 
 
 def tables(examination: Examination) -> list[Table]:
-    """Return the examination for people: what can be done, what can be served, and the machine."""
+    """Return the examination for people: what can be done, what can be served here and elsewhere, and the machine."""
     return [
         _abilities_table(examination.abilities),
         _answers_table(examination.answers),
+        _schemes_table(examination.schemes),
         _machine_table(examination.machine, examination.libraries),
     ]
 
@@ -169,7 +175,7 @@ def _answers_table(answers: Sequence[Answer]) -> Table:
     table = Table(
         title="What vLLM can serve here, by its own answer",
         caption=f"one layer of {INPUTS} x {OUTPUTS}, {TOKENS} tokens; speed against bf16, error against the decoded weights; "
-        "int8-smoothquant is served as int8, w4a16-gptq as w4a16; what is not served can be unpacked: serve --dequantize",
+        "what is not served can be unpacked: serve --dequantize",
     )
     table.add_column("Scheme", no_wrap=True)
     table.add_column("Served")
@@ -180,6 +186,16 @@ def _answers_table(answers: Sequence[Answer]) -> Table:
         speed = "–" if answer.relative_speed is None else f"{answer.relative_speed:.2f}x"
         error = "–" if answer.relative_error is None else f"{answer.relative_error:.1%}"
         table.add_row(answer.scheme, _yes(answer.served), speed, error, answer.reason or answer.kernel or "")
+    return table
+
+
+def _schemes_table(schemes: Sequence[SchemeInfo]) -> Table:
+    table = Table(title="What quantize --scheme can make, and where vLLM 0.32 runs it", show_lines=True)
+    table.add_column("Scheme", no_wrap=True)
+    for column in ("What it is", "CPU", "Hopper", "Blackwell"):
+        table.add_column(column)
+    for scheme in schemes:
+        table.add_row(scheme.name, scheme.explanation, scheme.cpu, scheme.hopper, scheme.blackwell)
     return table
 
 

@@ -1,16 +1,17 @@
 """What every request passes before a route sees it: request id, API key, limits on its body, and the record of how it ended.
 
-A pure ASGI middleware, so that a client that hangs up is still seen by the route. The body is read here, whole, within bounds of
-size, time and memory, and replayed to the application; a route therefore starts only when it has all it needs. Which
-shape an error has on a path is told by the wire formats; what is recorded is done by the telemetry.
+A pure ASGI middleware, so that a client that hangs up is still seen by the route. The body is read here, whole, within
+bounds of size, time and memory, and replayed to the application; a route therefore starts only when it has all it needs.
+A client has as long to take its answer as it had to send its body, and both count as held until then. Which shape an error
+has on a path is told by the wire formats; what is recorded is done by the telemetry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from starlette._utils import get_route_path
@@ -22,6 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.access import Keys
 from serve.question import Refusal
 from serve.telemetry import RequestRecord, Telemetry
+from serve.wire import ErrorShape, errors_for
+
+# Counts bytes that a request holds; raises `Refusal`, 429, when all requests together would hold too many.
+Hold = Callable[[int], None]
 
 ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 # Probes, metrics and pages: they need no key and are not recorded.
@@ -39,21 +44,21 @@ _POLICY_VIOLATION = 1008  # of a WebSocket's close
 class Guard:
     """The middleware.
 
-    It puts a `RequestRecord` into `scope["state"]["record"]`, which the routes fill in.
+    It puts into `scope["state"]` what the routes need: `record`, a `RequestRecord` to fill in; `errors`, the shape of a
+    refusal, which is the path's until the route knows better; and `hold`, which is told the bytes of an answer.
 
     Args:
         app: the application.
         keys: who may ask; None lets everybody, except to the paths that need an admin.
         telemetry: is told of every request, but for probes, metrics and pages.
-        error_for: gives the shape of a refusal's body on a path.
         routes: the paths that are recorded by name; any other is recorded as `other`, so that clients cannot make names up.
         max_body_bytes: the most bytes of one body.
-        max_bodies_bytes: the most bytes of all bodies that are held at once.
-        body_seconds: the time that a client has to send its body, and to take each piece of its answer.
+        max_bodies_bytes: the most bytes of all bodies and answers that are held at once.
+        body_seconds: the time that a client has to send its body, and again to take its answer.
 
     Example:
         >>> guarded = Guard(
-        ...     app, keys=None, telemetry=telemetry, error_for=error_for, routes={"/v1/rerank"},
+        ...     app, keys=None, telemetry=telemetry, routes={"/v1/rerank"},
         ...     max_body_bytes=2**20, max_bodies_bytes=2**28, body_seconds=30,
         ... )  # doctest: +SKIP
     """
@@ -64,7 +69,6 @@ class Guard:
         *,
         keys: Keys | None,
         telemetry: Telemetry,
-        error_for: Callable[[str], Callable[[Refusal], Mapping[str, Any]]],
         routes: Collection[str],
         max_body_bytes: int,
         max_bodies_bytes: int,
@@ -74,7 +78,6 @@ class Guard:
         self._app = app
         self._keys = keys
         self._telemetry = telemetry
-        self._error_for = error_for
         self._routes = frozenset(routes)
         self._max_body_bytes = max_body_bytes
         self._max_bodies_bytes = max_bodies_bytes
@@ -96,11 +99,12 @@ class Guard:
         path, headers = _path(scope), Headers(scope=scope)
         route = path if path in self._routes else OTHER
         record = RequestRecord(request_id=_request_id(headers), route=route, method=scope["method"])
-        scope.setdefault("state", {})["record"] = record
+        sending = _recording(record, _in_time(send, self._body_seconds))
         try:
-            sending = _recording(record, _in_pieces(send, self._body_seconds))
-            await self._guarded(record, headers, scope, receive, sending)
-        except TimeoutError:  # of `_in_pieces`: nobody reads the answer, and nobody would read another
+            with self._memory() as hold:
+                scope.setdefault("state", {}).update(record=record, errors=errors_for(path), hold=hold)
+                await self._guarded(record, headers, scope, receive, sending)
+        except TimeoutError:  # of `_in_time`: nobody reads the answer, and nobody would read another
             record.status = NO_RESPONSE
         except Exception:
             record.status = 500
@@ -114,7 +118,7 @@ class Guard:
     async def _guarded(
         self, record: RequestRecord, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path = _path(scope)
+        path, state = _path(scope), scope["state"]
         asked_openly = _is_open(path) or scope["method"] == "OPTIONS"
         try:
             if not asked_openly:
@@ -123,17 +127,15 @@ class Guard:
             limit = 0 if asked_openly else self._max_body_bytes
             # The server below has checked that it is a number.
             _check_size(int(headers.get("content-length", 0)), limit)
-            body = await self._read(receive, limit)
+            body = await self._read(receive, limit, state["hold"])
         except ClientDisconnect:
             return
         except Refusal as refusal:
-            response = JSONResponse(self._error_for(path)(refusal), refusal.status, _headers(refusal))
+            errors: ErrorShape = state["errors"]
+            response = JSONResponse(errors.error(refusal), errors.status(refusal), _headers(refusal))
             await response(scope, receive, send)
             return
-        try:
-            await self._app(scope, _replaying(body, record, receive), send)
-        finally:
-            self._held_bytes -= len(body)
+        await self._app(scope, _replaying(body, record, receive), send)
 
     def _checked_label(self, path: str, headers: Headers) -> str:
         """Return the label of the key that came with a request; empty where none is needed.
@@ -155,8 +157,25 @@ class Guard:
             raise Refusal(403, f"the API key {key.label!r} is not an admin's, and only an admin can change adapters")
         return key.label
 
-    async def _read(self, receive: Receive, limit: int) -> bytes:
-        """Return the body; its bytes are counted as held, and it is for the caller to uncount them.
+    @contextmanager
+    def _memory(self) -> Iterator[Hold]:
+        """Give what counts the bytes that a request holds, until the end of the block."""
+        own = 0
+
+        def hold(size: int) -> None:
+            nonlocal own
+            if self._held_bytes + size > self._max_bodies_bytes:
+                raise Refusal(429, "too many large requests at once; try again in a second", retry_after=1)
+            self._held_bytes += size
+            own += size
+
+        try:
+            yield hold
+        finally:
+            self._held_bytes -= own
+
+    async def _read(self, receive: Receive, limit: int, hold: Hold) -> bytes:
+        """Return the body.
 
         Raises:
             Refusal: 413 too large, 429 too much held for all clients, 408 too slow.
@@ -172,16 +191,11 @@ class Guard:
                         raise ClientDisconnect
                     chunk = message.get("body", b"")
                     _check_size(len(body) + len(chunk), limit)
-                    if self._held_bytes + len(chunk) > self._max_bodies_bytes:
-                        raise Refusal(429, "too many large requests at once; try again in a second", retry_after=1)
-                    self._held_bytes += len(chunk)
+                    hold(len(chunk))
                     body += chunk
                     more = message.get("more_body", False)
-        except BaseException as error:  # a cancelled request holds nothing either
-            self._held_bytes -= len(body)
-            if isinstance(error, TimeoutError):
-                raise Refusal(408, f"the body did not arrive within {self._body_seconds:g} seconds") from error
-            raise
+        except TimeoutError as error:
+            raise Refusal(408, f"the body did not arrive within {self._body_seconds:g} seconds") from error
         return bytes(body)
 
 
@@ -229,23 +243,20 @@ def _recording(record: RequestRecord, send: Send) -> Send:
     return wrapped
 
 
-def _in_pieces(send: Send, seconds: float) -> Send:
-    """Return a `send` that gives a body in pieces, each only when the client has taken what came before.
+def _in_time(send: Send, seconds: float) -> Send:
+    """Return a `send` that gives a body in pieces, each when the client has taken what came before, in `seconds` at most.
 
-    A client that does not read for `seconds` is let go: its answer must not stay in memory. The server, which waits between two
-    pieces, closes a connection whose response is not complete.
+    A client that is slower is let go, however regularly it reads: its answer must not stay in memory. The server, which
+    waits between two pieces, closes a connection whose response is not complete.
     """
 
     async def wrapped(message: Message) -> None:
         body = message.get("body", b"")
-        if message["type"] != "http.response.body" or len(body) <= _PIECE_BYTES:
-            await send(message)
-            return
-        for start in range(0, len(body), _PIECE_BYTES):
-            end = start + _PIECE_BYTES
-            more = end < len(body) or message.get("more_body", False)
-            async with asyncio.timeout(seconds):
-                await send({"type": "http.response.body", "body": body[start:end], "more_body": more})
+        last = max(len(body) - 1, 0) // _PIECE_BYTES * _PIECE_BYTES
+        async with asyncio.timeout(seconds):
+            for start in range(0, last, _PIECE_BYTES):
+                await send({**message, "body": body[start : start + _PIECE_BYTES], "more_body": True})
+            await send({**message, "body": body[last:]} if last else message)
 
     return wrapped
 

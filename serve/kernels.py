@@ -2,8 +2,8 @@
 
 No table of ours says it: vLLM is asked to build one linear layer of a scheme. `why_not_served` asks without weights, before a
 server starts. `ask_vllm` asks in a process of its own, because a kernel that does not fit the machine may end it, fills the
-layer with random codes, compares its output with what compressed-tensors says these codes are, and takes the time. The
-schemes are compressed-tensors' presets; how a checkpoint gets one is none of this module's business.
+layer with random codes, compares its output with what compressed-tensors says these codes are, and takes the time. A
+scheme is its compressed-tensors preset; how a checkpoint gets one is none of this module's business.
 """
 
 from __future__ import annotations
@@ -26,21 +26,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.scorers.vllm import Dtype, default_dtype, prepare_environment
+from gen_rerank.schemes import SCHEMES
+from gen_rerank.scorers.plan import Dtype, default_dtype, prepare_environment
 
 if TYPE_CHECKING:
     import torch
 
-# By our name, compressed-tensors' preset. To vLLM int8-smoothquant is int8, and w4a16-gptq is w4a16.
-PRESETS = {
-    "int8": "W8A8",
-    "fp8": "FP8_DYNAMIC",
-    "fp8-block": "FP8_BLOCK",
-    "mxfp4": "MXFP4",
-    "mxfp4a16": "MXFP4A16",
-    "w4a16": "W4A16",
-    "nvfp4": "NVFP4",
-}
+# All that vLLM sees of a scheme: to it int8-smoothquant is int8.
+_PRESETS = {scheme.name: scheme.preset for scheme in SCHEMES}
 PLAIN = "bf16"
 
 # The layer that is built: an MLP's first of a 0.6B decoder, with a few products' tokens.
@@ -57,7 +50,7 @@ class Answer(BaseModel):
     """What vLLM answered for one scheme.
 
     Attributes:
-        scheme: our name of it; `bf16` is the plain layer that the others are compared with.
+        scheme: its name in `gen_rerank.schemes`; `bf16` is the plain layer that the others are compared with.
         served: whether vLLM computes it here.
         kernel: vLLM's name of what computes it.
         reason: why it is not served, in vLLM's words.
@@ -77,11 +70,11 @@ class Answer(BaseModel):
     relative_speed: float | None = None
 
 
-def ask_vllm(schemes: Sequence[str] = tuple(PRESETS)) -> list[Answer]:
+def ask_vllm(schemes: Sequence[str] = tuple(_PRESETS)) -> list[Answer]:
     """Ask vLLM, in processes of its own, which schemes it serves here, how exactly and how fast.
 
     Args:
-        schemes: names of `PRESETS`.
+        schemes: names of `gen_rerank.schemes`.
 
     Returns:
         the plain layer's answer, then one a scheme, in order.
@@ -117,7 +110,7 @@ def why_not_served(checkpoint: Checkpoint, dtype: Dtype | None = None) -> str | 
         >>> why_not_served(Checkpoint.open("runs/mxfp4"))  # doctest: +SKIP
         'Failed to find a kernel that can implement the MXFP4 linear layer'
     """
-    stored = checkpoint.config.get("quantization_config", {})
+    stored = checkpoint.config.get("quantization_config") or {}
     if stored.get("quant_method") != "compressed-tensors":
         return None
     import torch
@@ -194,13 +187,20 @@ def _answer(schemes: Sequence[str]) -> None:
             x = torch.randn(TOKENS, INPUTS, dtype=torch.bfloat16)
             plain, answer = _try(PLAIN, None, x)
             say(answer)
+            answered: dict[str, Answer] = {}
             for scheme in schemes:
-                stored = _configuration(PRESETS[scheme])
-                try:
-                    layer, answer = _try(scheme, stored, x)
-                    say(_timed(answer, layer, plain, x))
-                except Exception as error:  # a scheme that vLLM stumbles over is one that it does not serve
-                    say(Answer(scheme=scheme, served=False, reason=_in_short(error)))
+                preset = _PRESETS[scheme]
+                if preset not in answered:
+                    answered[preset] = _answer_for(scheme, preset, plain, x)
+                say(answered[preset].model_copy(update={"scheme": scheme}))
+
+
+def _answer_for(scheme: str, preset: str, plain: Any, x: torch.Tensor) -> Answer:
+    try:
+        layer, answer = _try(scheme, _configuration(preset), x)
+        return _timed(answer, layer, plain, x)
+    except Exception as error:  # a scheme that vLLM stumbles over is one that it does not serve
+        return Answer(scheme=scheme, served=False, reason=_in_short(error))
 
 
 # vLLM reads the activations' type from a model's configuration; nothing else of it is used.

@@ -24,14 +24,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.errors import BadInput
+from gen_rerank.errors import BadInput, first_line
 from gen_rerank.scorers.plan import EngineChoices, plan
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
 from serve.access import Keys
 from serve.kernels import why_not_served
 from serve.lifecycle import Lifecycle, end_now
+from serve.models import open_adapter
 from serve.options import ServeOptions
 from serve.telemetry import Telemetry
 
@@ -39,8 +39,35 @@ _HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
 # They add routes of vLLM's that pass by our keys, our adapter folder and our queue.
 _BACK_DOORS = ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE")
-# What we rely on; a person chooses these by our own options.
-_OURS = ("model", "runner", "convert", "hf_overrides", "enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")
+# vLLM's arguments that would change what is scored, or pass by what we check, and what a person does instead.
+_CHECKPOINT = "the checkpoint says how it is prompted and read"
+_ADAPTERS = "use --adapter NAME=PATH, --adapter-folder, --max-adapters and --max-adapter-rank"
+_OURS = {
+    "model": "give the checkpoint as MODEL",
+    "tokenizer": _CHECKPOINT,
+    "runner": _CHECKPOINT,
+    "convert": _CHECKPOINT,
+    "pooler_config": _CHECKPOINT,
+    "hf_config_path": _CHECKPOINT,
+    "hf_overrides": _CHECKPOINT,
+    "max_model_len": f"{_CHECKPOINT}, and its prompts are cut to their length before",
+    "max_num_batched_tokens": "use --batch-tokens, which checks that the longest prompt fits",
+    "max_num_queued_reqs": "use --max-queued-pairs, which refuses a whole request and not a part of it",
+    "max_num_queued_tokens": "use --max-queued-pairs, which refuses a whole request and not a part of it",
+    "enable_lora": _ADAPTERS,
+    "max_loras": _ADAPTERS,
+    "max_cpu_loras": _ADAPTERS,
+    "max_lora_rank": _ADAPTERS,
+    "lora_modules": _ADAPTERS,
+    "lora_target_modules": "an adapter says itself which layers it changes",
+    "host": "use --host",
+    "port": "use --port",
+    "served_model_name": "use --name",
+    "api_key": "it leaves routes open; use --keys",
+    "worker_extension_cls": "gen-rerank has one of its own",
+    "api_server_count": "queue, caches and adapters live in one process",
+}
+_API_KEY = "VLLM_API_KEY"
 # How long vLLM waits for its engine to exit by itself once all requests are answered, and how long we wait for vLLM.
 _ENGINE_SECONDS = 30
 _SEND_SECONDS = 5
@@ -71,7 +98,8 @@ def serve_model(
         options: how clients are treated.
         choices: the engine's settings that a person chose, and whether packed weights are unpacked for it.
         say: is given lines for the person who starts the server.
-        vllm: further arguments of vLLM's API server, as its command line takes them; they win over ours.
+        vllm: further arguments of vLLM's API server, as its command line takes them; they win over ours, and those that
+            would break what we rely on are refused.
 
     Raises:
         BadInput: the checkpoint, an adapter, a file or a setting is refused, or the port is taken.
@@ -92,6 +120,7 @@ def serve_model(
         ours = engine_arguments(weights, dtype=choices.dtype, **planned.arguments()) | _lora(options)
         served = options.name or model
         arguments = _arguments(ours, vllm, host=host, port=port, served_model_name=[served])
+        _check_parts(weights, arguments.tensor_parallel_size)
         vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
         say(f"starting the engine; then {served!r} answers on http://{host}:{port}, playground included")
         _run(model, arguments, lifecycle)
@@ -112,7 +141,12 @@ def _arguments(ours: dict[str, Any], vllm: Sequence[str], **server: Any) -> Name
         disable_uvicorn_access_log=True,  # every request has a line in our log
     )
     arguments: Namespace = parser.parse_args(list(vllm))
-    _check_vllm(arguments, ours)
+    for name, instead in _OURS.items():
+        if getattr(arguments, name) != parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(f"{option} is chosen by gen-rerank and cannot be given to vLLM: {instead}")
+    if os.environ.get(_API_KEY):
+        raise BadInput(f"{_API_KEY} is set, but vLLM's key leaves routes open; unset it and use --keys")
     validate_parsed_serve_args(arguments)
     return arguments
 
@@ -134,10 +168,9 @@ def _run(model: str, arguments: Namespace, lifecycle: Lifecycle) -> None:
     except BadInput:
         raise
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if lifecycle.started:
-            raise EngineDied(f"the server stopped by itself ({reason})") from error
-        raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({reason})") from error
+            raise EngineDied(f"the server stopped by itself ({first_line(error)})") from error
+        raise BadInput(f"{model}: vLLM cannot serve this checkpoint here ({first_line(error)})") from error
     if lifecycle.engine_died:
         raise EngineDied("the engine stopped by itself; its last words are above")
 
@@ -220,7 +253,7 @@ def free_port() -> int:
 
 def _check_kernel(checkpoint: Checkpoint, choices: EngineChoices) -> None:
     """Refuse a quantized checkpoint that vLLM has no kernel for before the engine starts, which takes long."""
-    if "quantization_config" not in checkpoint.config:
+    if not checkpoint.is_quantized:
         return
     reason = why_not_served(checkpoint, choices.dtype)
     if reason is not None:
@@ -238,9 +271,8 @@ def _weights(checkpoint: Checkpoint, choices: EngineChoices, say: Callable[[str]
     if not choices.dequantize:
         yield checkpoint
         return
-    from gen_rerank.dequantize import check_packed, dequantize, megabytes, rounds_activations, scheme_of
+    from gen_rerank.dequantize import dequantize, megabytes, rounds_activations, scheme_of
 
-    check_packed(checkpoint)
     with _scratch_folder() as folder:
         done = dequantize(checkpoint, folder)
         say(
@@ -274,13 +306,14 @@ def _scratch_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_vllm(arguments: Namespace, ours: dict[str, Any]) -> None:
-    """Refuse arguments of vLLM's that would contradict ours."""
-    if arguments.lora_modules:
-        raise BadInput("--lora-modules would pass by the checks of adapters; use --adapter NAME=PATH")
-    for name in _OURS:
-        if name in ours and getattr(arguments, name) != ours[name]:
-            raise BadInput(f"--{name.replace('_', '-')} is chosen by gen-rerank and cannot be given to vLLM")
+def _check_parts(checkpoint: Checkpoint, parts: int) -> None:
+    """Refuse to cut a decoder into parts where its readout rows lie: vLLM looks for them in the first part of the output matrix."""
+    rows = int(checkpoint.config.get("vocab_size", 0)) // parts
+    if parts > 1 and any(number >= rows for number in checkpoint.card.readout.token_ids):
+        raise BadInput(
+            f"--tensor-parallel-size {parts}: vLLM seeks the rows of {checkpoint.card.readout.tokens[-1]!r} and the others in the first "
+            f"{rows:,} of the output matrix, where they are not; use --data-parallel-size, or one server a GPU"
+        )
 
 
 def _lora(options: ServeOptions) -> dict[str, Any]:
@@ -304,7 +337,7 @@ def _check(checkpoint: Checkpoint, options: ServeOptions) -> None:
     if len(set(names)) < len(names):
         raise BadInput("two adapters have the same name; each --adapter NAME=PATH needs its own")
     for _, path in options.adapters:
-        adapter = Adapter.open(path, checkpoint)
+        adapter = open_adapter(path, checkpoint)
         if adapter.rank > options.max_adapter_rank:
             raise BadInput(f"{adapter.folder}: rank {adapter.rank}; start with --max-adapter-rank {adapter.rank}")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.errors import BadInput
+from gen_rerank.errors import BadInput, first_line
 from serve.question import Refusal
 
 _SHOWN = 100
@@ -115,12 +115,13 @@ class ServedModels:
         root = self._folder.resolve()
         try:
             folder = (root / path).resolve()
-        except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL
-            raise Refusal(400, "lora_path is not a path") from error
-        if not folder.is_relative_to(root) or folder == root:
-            raise Refusal(403, "lora_path must lead to a folder below the server's adapter folder")
-        if not folder.is_dir():
-            raise Refusal(404, f"there is no adapter {path[:_SHOWN]!r} below the server's adapter folder")
+            if not folder.is_relative_to(root) or folder == root:
+                raise Refusal(403, "lora_path must lead to a folder below the server's adapter folder")
+            if not folder.is_dir():
+                raise Refusal(404, f"there is no adapter {path[:_SHOWN]!r} below the server's adapter folder")
+        # Too long a name, no right to look; a NUL; a loop of links.
+        except (OSError, ValueError, RuntimeError) as error:
+            raise Refusal(400, "lora_path is not a path that the server can follow") from error
         try:
             return await self.load(name, folder, replace=replace)
         except BadInput as error:
@@ -136,7 +137,7 @@ class ServedModels:
 
         async with self._changing:
             self._check_name(name, replace)
-            adapter = await asyncio.to_thread(_opened, path, self.base.checkpoint)
+            adapter = await asyncio.to_thread(open_adapter, path, self.base.checkpoint)
             if adapter.rank > self._largest_rank:
                 raise BadInput(
                     f"{adapter.folder}: rank {adapter.rank}; this server takes adapters up to rank {self._largest_rank} "
@@ -151,8 +152,7 @@ class ServedModels:
             try:
                 await self._engine.add_lora(request)
             except Exception as error:  # whatever the engine's process raised arrives as a bare Exception
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({reason})") from error
+                raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({first_line(error)})") from error
             model = ServedModel(name, adapter.applied(self.base.checkpoint), version, request)
             previous = self._adapters.get(name)
             self._adapters[name] = model
@@ -198,8 +198,19 @@ class ServedModels:
             await self._engine.remove_lora(model.lora.lora_int_id)
 
 
-def _opened(path: str | Path, base: Checkpoint) -> Adapter:
-    """Open an adapter and read all of it, so that its fingerprint is known."""
-    adapter = Adapter.open(path, base)
-    assert adapter.fingerprint
+def open_adapter(path: str | Path, base: Checkpoint) -> Adapter:
+    """Open an adapter and read all of it, so that its fingerprint is known.
+
+    Raises:
+        BadInput: it is refused, or a file of it cannot be read.
+
+    Example:
+        >>> open_adapter("runs/garden", Checkpoint.open("runs/model")).rank  # doctest: +SKIP
+        8
+    """
+    try:
+        adapter = Adapter.open(path, base)
+        assert adapter.fingerprint
+    except OSError as error:
+        raise BadInput(f"{path}: the adapter cannot be read ({error.strerror or first_line(error)})") from error
     return adapter

@@ -24,9 +24,9 @@ class ServeOptions:
         keys: the file of hashed API keys; None means that everybody may ask.
         max_documents: the most pairs of one request.
         max_body_bytes: the most bytes of one request's body.
-        max_bodies_bytes: the most bytes of all bodies that are held at once.
+        max_bodies_bytes: the most bytes of all bodies and answers that are held at once.
         max_queued_pairs: the most pairs that wait or are being scored; past it the answer is 429.
-        body_seconds: the time that a client has to send its body.
+        body_seconds: the time that a client has to send its body, and to take its answer.
         deadline_seconds: the most time that a request may take; a client can ask for less with `X-Request-Timeout`.
         drain_seconds: how long requests that are being answered may go on after SIGTERM.
         score_cache: how many scores are kept; 0 keeps none.

@@ -1,8 +1,8 @@
 """Our part of vLLM's API server: the entry point `gen_rerank` of `vllm.endpoint_plugins`.
 
-vLLM calls `plugin()`, lets it add its routes and middleware, and hands it the engine once that runs. `/health`, `/metrics` and all that
-belongs to the engine stay vLLM's. Here the parts of the server are put together, and nowhere else; the options come from
-the launcher, in vLLM's own namespace of arguments.
+vLLM calls `plugin()`, lets it add its routes and middleware, and hands it the engine once that runs. `/health`,
+`/metrics` and the description of the API stay vLLM's; its other routes go. Here the parts of the server are put
+together, and nowhere else; the options come from the launcher, in vLLM's own namespace of arguments.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
+from gen_rerank.scorers.worker import GIVE_BACK
 from serve.access import Keys
 from serve.admission import Admission
 from serve.guard import Guard
@@ -24,9 +25,11 @@ from serve.playground import router as playground
 from serve.routes import PATHS, router
 from serve.scoring import OnlineScorer, ScoreCache
 from serve.telemetry import Telemetry
-from serve.wire import error_for
 
-_PAST_THE_QUEUE = frozenset({"/pooling", "/classify", "/invocations", "/v1/systemone", "/tokenize", "/detokenize"})
+# vLLM's paths that stay: probes, metrics and the description of the API.
+VLLMS_PATHS = frozenset({
+    "/health", "/ping", "/version", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/static",
+})  # fmt: skip
 
 
 class RerankPlugin:
@@ -38,8 +41,8 @@ class RerankPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes, and the guard in front of all routes, to vLLM's application."""
         options: ServeOptions = app.state.args.gen_rerank
-        # vLLM's own ways to the engine would pass by our queue, limits and adapters.
-        app.router.routes[:] = [route for route in app.router.routes if _path(route) not in _PAST_THE_QUEUE]
+        # Any other way to the engine, a later version's too, would pass by our queue, limits and adapters.
+        app.router.routes[:] = [route for route in app.router.routes if _path(route) in VLLMS_PATHS]
         # It only tells readers of the API's description how a key is sent; the guard asks for it.
         bearer = HTTPBearer(auto_error=False, description="Needed where the server was started with --keys.")
         app.include_router(router, dependencies=[Depends(bearer)])
@@ -49,7 +52,6 @@ class RerankPlugin:
             Guard,
             keys=None if options.keys is None else Keys.read(options.keys),
             telemetry=app.state.telemetry,
-            error_for=error_for,
             routes=PATHS,
             max_body_bytes=options.max_body_bytes,
             max_bodies_bytes=options.max_bodies_bytes,
@@ -64,6 +66,7 @@ class RerankPlugin:
         """
         options: ServeOptions = args.gen_rerank
         lifecycle: Lifecycle = args.gen_rerank_lifecycle
+        await engine_client.collective_rpc(GIVE_BACK)
         state.options = options
         # Two batches: one that is computed, and one that is ready when it is done.
         state.admission = Admission(
@@ -93,4 +96,4 @@ def plugin() -> RerankPlugin:
 
 
 def _path(route: BaseRoute) -> str:
-    return route.path if isinstance(route, Route) else ""
+    return route.path if isinstance(route, Route | Mount) else ""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,11 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.routing import Route
 from vllm.entrypoints.serve.utils.api_utils import listen_for_disconnect
 
+from serve.guard import NO_RESPONSE, Hold
 from serve.models import ServedModel, ServedModels
 from serve.options import ServeOptions
-from serve.question import Question, Refusal
+from serve.question import Refusal
 from serve.scoring import OnlineScorer, Progress
 from serve.telemetry import RequestRecord
+from serve.threads import on_thread
 from serve.wire import (
     BATCH,
     COHERE,
@@ -31,13 +34,16 @@ from serve.wire import (
     JINA,
     SCORE,
     TEI,
+    VLLM,
     Dialect,
+    ErrorShape,
     WireRequest,
-    error_for,
     parse,
+    read_json,
     rerank_dialect,
-    status_for,
+    validated,
 )
+from serve.wire.batch import BatchRequest
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["gen_rerank"])
@@ -48,11 +54,13 @@ Result = TypeVar("Result")
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _STARTED = int(time.time())
-# From here on a body is parsed on a thread: what may take seconds must not hold up everybody's requests.
-_LARGE_BODY = 2**16
-_ONE_LARGE_BODY = asyncio.Semaphore(1)
+# From here on a body is read, and an answer written, on a thread: what may take seconds must not hold up everybody.
+_LARGE = 2**16
+# One at a time: parsed, a body takes many times its bytes.
+_LARGE_BODIES = ThreadPoolExecutor(1, "large-bodies")
+# What a result takes in an answer, roughly, beside its document.
+_RESULT_BYTES = 200
 _MAX_TIMEOUT = 86_400.0
-_CLIENT_GONE = 499  # nginx's number; nobody is left to read it
 
 
 def while_connected(handler: Handler) -> Handler:
@@ -67,7 +75,7 @@ def while_connected(handler: Handler) -> Handler:
         gone = asyncio.create_task(listen_for_disconnect(raw_request))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            return work.result() if work.done() else Response(status_code=_CLIENT_GONE)
+            return work.result() if work.done() else Response(status_code=NO_RESPONSE)
         finally:
             gone.cancel()
             work.cancel()
@@ -86,9 +94,9 @@ def documented(*dialects: AnyDialect) -> dict[str, Any]:
     schemas = [inlined(dialect.request.model_json_schema()) for dialect in dialects]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     responses: dict[int | str, dict[str, Any]] = {200: {"description": "The scores.", "model": _union(dialects)}}
-    sent = {dialect.status(Refusal(status, "")) for status in _REFUSED for dialect in dialects}
-    for status in sorted(sent):
-        responses[status] = {"description": _REFUSED[status]}
+    for status, description in _REFUSED.items():
+        for dialect in dialects:
+            responses.setdefault(dialect.errors.status(Refusal(status, "")), {"description": description})
     return {
         "response_model": None,
         "responses": responses,
@@ -101,7 +109,7 @@ _REFUSED = {
     401: "An API key is needed.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
-    413: "The body, or a document, is too large.",
+    413: "The body is too large, or a document, or all documents together.",
     422: "A field is missing or wrong.",
     429: "Too much is waiting; try again after Retry-After seconds.",
     500: "The server failed; its log says why.",
@@ -146,11 +154,11 @@ async def rerank_v2(raw_request: Request, body: bytes = Depends(read_body)) -> R
     return await _answered(raw_request, body, COHERE)
 
 
-@router.post("/rerank", **documented(TEI, JINA))
+@router.post("/rerank", **documented(TEI, VLLM))
 @while_connected
 async def rerank_tei(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Rank texts for a query: text-embeddings-inference's shape with `texts`, Jina's with `documents`."""
-    return await _answered(raw_request, body, await _off_loop(len(body), lambda: rerank_dialect(body)))
+    """Rank texts for a query: text-embeddings-inference's shape with `texts`, vLLM's with `documents`."""
+    return await _answered(raw_request, body)
 
 
 @router.post("/v1/rerank/batch", **documented(BATCH))
@@ -258,26 +266,26 @@ async def unload_adapter(raw_request: Request, body: bytes = Depends(read_body))
     return await _refusing(raw_request, unload)
 
 
-async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect) -> Response:
-    record: RequestRecord = raw_request.state.record
-
+async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect | None = None) -> Response:
+    """Answer a body of a dialect, or of the one that it shows itself, within the deadline."""
     options: ServeOptions = raw_request.app.state.options
 
     async def answer() -> Response:
         seconds = _deadline(raw_request, options.deadline_seconds)
         try:
             async with asyncio.timeout(seconds):
-                return await _answer(raw_request, body, dialect, record, options)
+                return await _answer(raw_request, body, dialect)
         except TimeoutError as error:
             raise Refusal(504, f"the answer took longer than {seconds:g} seconds; send fewer documents") from error
 
-    return await _refusing(raw_request, answer, dialect)
+    return await _refusing(raw_request, answer)
 
 
-async def _answer(
-    raw_request: Request, body: bytes, dialect: AnyDialect, record: RequestRecord, options: ServeOptions
-) -> Response:
-    request, question = await _off_loop(len(body), lambda: _asked(body, dialect, options))
+async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -> Response:
+    options: ServeOptions = raw_request.app.state.options
+    dialect, request, size = await _off_loop(len(body), lambda: _read(raw_request, body, given))
+    question = await _off_loop(size, lambda: request.question(options.max_documents))
+    record: RequestRecord = raw_request.state.record
     record.pairs = len(question.items)
     scorer: OnlineScorer = raw_request.app.state.online_scorer
     progress = Progress()
@@ -285,23 +293,49 @@ async def _answer(
         answered = await scorer.answer(question, progress)
     finally:
         record.model, record.queue_seconds = progress.model, progress.queue_seconds
+    size += _RESULT_BYTES * len(question.items)
+    content = await _off_loop(size, lambda: _JSON.dump_json(dialect.answer(request, answered), exclude_none=True))
+    hold: Hold = raw_request.state.hold
+    hold(len(content))
     record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
     record.scored = answered.scored
-    content = await _off_loop(len(body), lambda: _JSON.dump_json(dialect.answer(request, answered), exclude_none=True))
     return Response(content, media_type="application/json")
 
 
+def _read(raw_request: Request, body: bytes, given: AnyDialect | None) -> tuple[AnyDialect, WireRequest, int]:
+    """Return a body's dialect, the request in it, and its bytes, those of shared documents counted for each query."""
+    options: ServeOptions = raw_request.app.state.options
+    content = read_json(body)
+    dialect = given or rerank_dialect(content)
+    raw_request.state.errors = dialect.errors  # refusals have its shape from here on
+    request = validated(content, dialect.request)
+    repeated = _repeated(request, options.max_body_bytes) if isinstance(request, BatchRequest) else 0
+    return dialect, request, len(body) + repeated
+
+
+def _repeated(request: BatchRequest, limit: int) -> int:
+    """Return the bytes of the shared documents, once for each entry that has none of its own.
+
+    Work and answer grow with them and not with the body: a hundred entries about one document of a megabyte are a body
+    of one, and an answer of a hundred.
+
+    Raises:
+        Refusal: 413, they are more than the limit.
+    """
+    sharing = sum(entry.documents is None for entry in request.requests)
+    size = len(_JSON.dump_json(request.documents))
+    if sharing * size > limit:
+        raise Refusal(
+            413,
+            f"the shared documents have {size} bytes, and {sharing} requests share them; together that must be at most "
+            f"{limit} bytes: send fewer requests at once",
+        )
+    return sharing * size
+
+
 async def _off_loop(size: int, work: Callable[[], Result]) -> Result:
-    """Do what takes long with a large body on a thread, one at a time, and the rest at once."""
-    if size < _LARGE_BODY:
-        return work()
-    async with _ONE_LARGE_BODY:  # parsed, a body takes many times its bytes
-        return await asyncio.to_thread(work)
-
-
-def _asked(body: bytes, dialect: AnyDialect, options: ServeOptions) -> tuple[WireRequest, Question]:
-    request = parse(body, dialect.request)
-    return request, request.question(options.max_documents)
+    """Do at once what is small, and the rest on a thread, one at a time."""
+    return work() if size < _LARGE else await on_thread(_LARGE_BODIES, work)
 
 
 def _deadline(raw_request: Request, longest: float) -> float:
@@ -317,10 +351,8 @@ def _deadline(raw_request: Request, longest: float) -> float:
     return min(seconds, longest)
 
 
-async def _refusing(
-    raw_request: Request, handle: Callable[[], Awaitable[Response]], dialect: AnyDialect | None = None
-) -> Response:
-    """Run a handler; answer what it refuses in the dialect, or in the shape of the path."""
+async def _refusing(raw_request: Request, handle: Callable[[], Awaitable[Response]]) -> Response:
+    """Run a handler; answer what it refuses in the shape that is known by then, the path's or the dialect's."""
     try:
         return await handle()
     except Refusal as caught:
@@ -328,10 +360,9 @@ async def _refusing(
     except Exception:  # vLLM would answer some of these as if they were the client's fault
         logger.exception("request %s failed", raw_request.state.record.request_id)
         refusal = Refusal(500, "the server failed; its log says why")
-    path = raw_request.url.path
-    error, status = (error_for(path), status_for(path)) if dialect is None else (dialect.error, dialect.status)
+    errors: ErrorShape = raw_request.state.errors
     headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    return JSONResponse(error(refusal), status(refusal), headers)
+    return JSONResponse(errors.error(refusal), errors.status(refusal), headers)
 
 
 def _card(model: ServedModel, base: ServedModel) -> dict[str, Any]:

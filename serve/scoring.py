@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -25,6 +28,9 @@ from gen_rerank.records import Pair
 from serve.admission import Admission
 from serve.models import ServedModel, ServedModels
 from serve.question import Answer, Question, Refusal, RenderedPrompt
+from serve.threads import on_thread
+
+_TOKENIZING = ThreadPoolExecutor(thread_name_prefix="tokenizing")
 
 
 @dataclass
@@ -33,11 +39,20 @@ class Progress:
 
     Attributes:
         model: the served name; empty until it is found.
-        queue_seconds: how long the question waited for its turn.
+        queue_seconds: how long the question waited for its turn, in vain too.
     """
 
     model: str = ""
     queue_seconds: float = 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Take the time of the block as that of the wait, however the block ends."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.queue_seconds = time.monotonic() - began
 
 
 class ScoreCache:
@@ -118,14 +133,16 @@ class OnlineScorer:
         progress = progress or Progress()
         with self._models.using(question.model) as model, self._admission.place(len(question.items)):
             progress.model = model.name
-            encoded, keys = await asyncio.to_thread(_encode, model, question)
+            encoded, keys = await on_thread(_TOKENIZING, lambda: _encode(model, question))
             if question.refuse_cut and any(encoded.cut):
                 raise Refusal(413, f"document {encoded.cut.index(True)} does not fit the model's prompt")
             rows = {key: row for key in set(keys) if (row := self._cache.get(key)) is not None}
             cached = sum(key in rows for key in keys)
             missing = {key: ids for key, ids in zip(keys, encoded.token_ids, strict=True) if key not in rows}
             if missing:
-                async with self._admission.turn(len(missing)) as progress.queue_seconds:
+                async with AsyncExitStack() as turn:
+                    with progress.waiting():
+                        await turn.enter_async_context(self._admission.turn(len(missing)))
                     rows |= await self._score(model, missing)
             return Answer(
                 model=model.name,
@@ -155,7 +172,8 @@ class OnlineScorer:
             raise reason from failures
         rows = {key: task.result() for key, task in tasks.items()}
         for key, row in rows.items():
-            self._cache[key] = row
+            if np.isfinite(row).all():  # else it is refused, and so must not be found here later
+                self._cache[key] = row
         return rows
 
     async def _logits(self, model: ServedModel, token_ids: list[int], request_id: str) -> Floats:
@@ -174,13 +192,14 @@ def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes
     pairs = [item for item in question.items if isinstance(item, Pair)]
     try:
         encoded = prompt.prepare(pairs, instruction=question.instruction, document_tokens=question.document_tokens)
-        of_pairs = iter(zip(encoded.token_ids, encoded.cut, strict=True))
-        rows = [
-            (prompt.parse(item.text), False) if isinstance(item, RenderedPrompt) else next(of_pairs)
-            for item in question.items
-        ]
+        rendered = prompt.parse([item.text for item in question.items if isinstance(item, RenderedPrompt)])
     except BadInput as error:
         raise Refusal(422, str(error)) from error
+    of_pairs = iter(zip(encoded.token_ids, encoded.cut, strict=True))
+    of_rendered = iter(rendered)
+    rows = [
+        (next(of_rendered), False) if isinstance(item, RenderedPrompt) else next(of_pairs) for item in question.items
+    ]
     return Encoded([ids for ids, _ in rows], [cut for _, cut in rows]), [
         ScoreCache.key(model.version, ids) for ids, _ in rows
     ]

@@ -7,9 +7,13 @@ requests are recorded, is the guard's and the routes' business.
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import queue
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
@@ -69,7 +73,8 @@ class Telemetry:
     """Metrics and the request log.
 
     Lines are written by a thread, so that a slow disk never holds a request up. A line that cannot be written, because the disk is
-    full or too slow, is dropped and counted; the next one is tried again.
+    full or too slow, is dropped and counted; the next one is tried again. When the process ends, what waits is still written,
+    for a few seconds at most.
 
     Args:
         log: the file to which lines are added; None means standard error.
@@ -117,6 +122,8 @@ class Telemetry:
         self._pairs_running = Gauge("gen_rerank_pairs_running", "Pairs that the engine has.", registry=registry)
         lost = Counter("gen_rerank_log_lines_lost", "Log lines that could not be written.", registry=registry)
         self._log = _Log(log, lost)
+        # vLLM makes the application that holds us, and tells nobody when it has ended.
+        atexit.register(self.close)
 
     def watch(self, admission: Admission) -> None:
         """Show the queue's pairs in the gauges, as they are when somebody looks."""
@@ -132,7 +139,8 @@ class Telemetry:
         self._log.write(_line(record))
 
     def close(self) -> None:
-        """Write what is left, waiting a few seconds at most, and close the log."""
+        """Write what is left, waiting a few seconds at most, close the log, and say on standard error how many lines were lost."""
+        atexit.unregister(self.close)
         self._log.close()
 
     def _answered(self, record: RequestRecord, scored: Distribution) -> None:
@@ -157,42 +165,51 @@ class _Log:
             self._file = FileIO(_STANDARD_ERROR, "a", closefd=False) if path is None else FileIO(path, "a")
         except OSError as error:
             raise BadInput(f"{path}: the log cannot be opened ({error.strerror})") from error
+        self._to_standard_error = path is None
         self._lost = lost
+        self._given = self._written = 0
         self._torn = False
         self._lines: queue.Queue[bytes | None] = queue.Queue(_MOST_LINES)
         self._writer = threading.Thread(target=self._write_all, name="request-log", daemon=True)
         self._writer.start()
 
     def write(self, line: bytes) -> None:
+        self._given += 1
         try:
             self._lines.put_nowait(line)
         except queue.Full:
             self._lost.inc()
 
     def close(self) -> None:
-        try:
+        end = time.monotonic() + _CLOSE_SECONDS
+        with suppress(queue.Full):  # nothing is being written: the thread ends with the process
             self._lines.put(None, timeout=_CLOSE_SECONDS)
-        except queue.Full:  # nothing is being written: the thread ends with the process
-            return
-        self._writer.join(_CLOSE_SECONDS)
+            self._writer.join(end - time.monotonic())
+        lost = self._given - self._written
+        stuck = self._to_standard_error and self._writer.is_alive()
+        if lost and not stuck:
+            with suppress(OSError):
+                os.write(_STANDARD_ERROR, f"{lost} lines of the request log were lost\n".encode())
 
     def _write_all(self) -> None:
         with self._file:
             while (line := self._lines.get()) is not None:
-                try:
-                    self._write(line)
-                except OSError:
+                if self._write(line):
+                    self._written += 1
+                else:
                     self._lost.inc()
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> bool:
+        """Return whether a line was written, and all of it."""
         # The last room on a disk may take half a line; the next one must not continue it.
-        start = b"\n" if self._torn else b""
-        written = self._file.write(start + line)
-        if written < len(start + line):
-            self._torn = True
-            self._lost.inc()
-        else:
-            self._torn = False
+        whole = b"\n" + line if self._torn else line
+        try:
+            written = self._file.write(whole) or 0  # None is a standard error that would have to be waited for
+        except OSError:
+            return False
+        if written:
+            self._torn = written < len(whole)
+        return written == len(whole)
 
 
 def _line(record: RequestRecord) -> bytes:

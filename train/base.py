@@ -170,7 +170,8 @@ def open_base(
         >>> model, tokenizer = open_base(Recipe.load("0.6b"), "Qwen/Qwen3-Reranker-0.6B", [])  # doctest: +SKIP
     """
     folder = base_folder(name)
-    if read_json(folder / "config.json").get("quantization_config", {}).get("quant_method") == "compressed-tensors":
+    quantization = read_json(folder / "config.json").get("quantization_config") or {}
+    if quantization.get("quant_method") == "compressed-tensors":
         raise BadInput(
             f"{name}: quantized, so that its layers do not learn; train the checkpoint that it was made from"
         )

@@ -22,7 +22,7 @@ from transformers import (
 
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoint import read_tokenizer, resolve_folder
-from gen_rerank.errors import BadInput
+from gen_rerank.errors import BadInput, first_line
 from train.base import word_tokenizer
 
 PAD, UNKNOWN, START, SEPARATOR, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -95,7 +95,7 @@ def load_encoder(name: str | Path, folder: str | Path, *, max_length: int, seed:
             source, num_labels=len(BIN_VALUES), ignore_mismatched_sizes=True, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        raise BadInput(f"{name}: not an encoder that transformers can open ({str(error).splitlines()[0]})") from error
+        raise BadInput(f"{name}: not an encoder that transformers can open ({first_line(error)})") from error
     positions = int(model.config.max_position_embeddings)
     if max_length > positions:
         raise BadInput(f"{name}: pairs may have {max_length} tokens, this encoder has {positions} positions")

@@ -19,15 +19,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gen_rerank.errors import BadInput
+from gen_rerank.schemes import scheme_info
 
 FakeQuantization = Literal["int8", "fp8", "mxfp4", "mxfp4a16"]
 """Schemes that round each weight to the nearest point of a grid whose scale is the largest weight's of its row or group.
 
 The others find their weights from example data (GPTQ, SmoothQuant) or share a scale over several layers (NVFP4).
 """
-
-# compressed-tensors' names.
-PRESETS: dict[FakeQuantization, str] = {"int8": "W8A8", "fp8": "FP8_DYNAMIC", "mxfp4": "MXFP4", "mxfp4a16": "MXFP4A16"}
 
 
 def add_fake_quantization(model: PreTrainedModel, scheme: FakeQuantization) -> None:
@@ -43,7 +41,7 @@ def add_fake_quantization(model: PreTrainedModel, scheme: FakeQuantization) -> N
     Example:
         >>> add_fake_quantization(model, "mxfp4")  # doctest: +SKIP
     """
-    chosen = preset_name_to_scheme(PRESETS[scheme], targets=["Linear"])
+    chosen = preset_name_to_scheme(scheme_info(scheme).preset, targets=["Linear"])
     weights = cast(QuantizationArgs, chosen.weights)
     layers: dict[str, Any] = {
         name: module

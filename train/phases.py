@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Provenance, Readout
+from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Provenance, Quantization, Readout, Realignment
 from gen_rerank.errors import BadInput
 from gen_rerank.prompt import Prompt
 from gen_rerank.records import Dataset
@@ -166,7 +166,8 @@ def train_scalar(
 
     On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its features
     are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says. The thresholds
-    of the old card belong to other scores and are left out.
+    of a quantized checkpoint stay, because what is written is to take its parent's place on the same scale of scores; those of
+    a plain one belong to other scores and are left out.
 
     Args:
         recipe: its `scalar` section and `augment` are read.
@@ -231,7 +232,10 @@ def train_scalar(
     base = checkpoint.card.provenance.base or checkpoint.folder.name
     card = checkpoint.card.model_copy(
         update={
-            "calibration": Calibration(temperature=float(readout.log_temperature.detach().exp())),
+            "calibration": Calibration(
+                temperature=float(readout.log_temperature.detach().exp()),
+                thresholds=checkpoint.card.calibration.thresholds if checkpoint.is_quantized else {},
+            ),
             "provenance": _aligned(checkpoint, provenance(base, run.dataset, given, trainer)),
         }
     )
@@ -408,13 +412,11 @@ def _copy_with_rows(checkpoint: Checkpoint, files: dict[str, list[str]], rows: T
 
 def _aligned(checkpoint: Checkpoint, made: Provenance) -> Provenance:
     """Return where a checkpoint with a new readout comes from; a quantized one still says how it was trained and quantized."""
-    if "quantization_config" not in checkpoint.config:
+    if not checkpoint.is_quantized:
         return made
     parent = checkpoint.card.provenance
-    quantization = {
-        **(parent.model_extra or {}).get("quantization", {}),
-        "realigned": {"data": made.data, "recipe": made.recipe},
-    }
+    realigned = Realignment(data=made.data, recipe=made.recipe)
+    quantization = (parent.quantization or Quantization()).model_copy(update={"realigned": realigned})
     return parent.model_copy(update={"metrics": made.metrics, "commit": made.commit, "quantization": quantization})
 
 

@@ -234,7 +234,7 @@ def provenance(
     base: str, dataset: Dataset, recipe: dict[str, Any], trainer: Trainer, noise: FittedNoise | None = None
 ) -> Provenance:
     """Return where a result comes from, with the last figures of its trainer."""
-    more = {} if noise is None else {"noise": noise.model_dump(mode="json")}
+    more: dict[str, Any] = {} if noise is None else {"noise": noise.model_dump(mode="json")}
     return Provenance(
         base=base,
         data=dataset.fingerprint,

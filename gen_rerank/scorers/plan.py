@@ -1,7 +1,8 @@
-"""What the engine gets of the machine that is found: threads, cache memory, blocks, batches, compilation.
+"""What the engine gets of the machine that is found: number type, threads, cache memory, blocks, batches, compilation.
 
 Each choice carries its reason, is printed at the start, and gives way to the person's own. On a GPU nearly everything is left to vLLM, which measures
-the memory itself; on a CPU its defaults leave cores idle and cache little of a product.
+the memory itself; on a CPU its defaults leave cores idle and cache little of a product. vLLM reads its environment when it is
+imported, so `plan` comes before that.
 """
 
 from __future__ import annotations
@@ -9,21 +10,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import psutil
 
 from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.cpu import children_keep_freed_memory
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers.vllm import Dtype, prepare_environment, token_bytes
+
+Dtype = Literal["bfloat16", "float16", "float32"]
 
 _MIB, _GIB = 2**20, 2**30
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
+# On a small machine every core computes; with more, vLLM's own choice (one core reserved, no hyper-threads) is better.
+_FEW_CORES = 8
 # Below this, a forward pass is over before compiled code can gain what its compilation costs at the start.
 _WORTH_COMPILING = 256 * _MIB
+# Of the memory that is free when an engine starts: the next one takes its share of what this one leaves.
 _CACHE_SHARE = 0.4
 # vLLM makes an object for every block of the cache, so that gigabytes of a nano model's tokens would take long to set up.
 _CACHE_TOKENS = 2**18
+# The CPU's default block of 128 tokens is longer than most product texts, so that nothing of them would be cached.
 _CPU_BLOCK_SIZE = 32
 _CPU_BATCH_TOKENS = 2048
 _BATCH_PROMPTS = 256
@@ -92,8 +99,6 @@ class EnginePlan:
 def plan(checkpoint: Checkpoint, chosen: EngineChoices) -> EnginePlan:
     """Choose the engine's settings for this machine, and set what vLLM reads from the environment.
 
-    Call it before vLLM is imported.
-
     Raises:
         BadInput: more threads than cores, or more cache than memory.
 
@@ -102,9 +107,7 @@ def plan(checkpoint: Checkpoint, chosen: EngineChoices) -> EnginePlan:
         '1'
     """
     threads = _threads(chosen.threads)
-    from vllm.platforms import current_platform
-
-    on_cpu = bool(current_platform.is_cpu())
+    on_cpu = computes_on_cpu()
     if not on_cpu:
         threads = Choice("left to vLLM", "the GPU computes", {})
     return EnginePlan(
@@ -114,6 +117,60 @@ def plan(checkpoint: Checkpoint, chosen: EngineChoices) -> EnginePlan:
         batch=_batch(checkpoint, chosen, on_cpu),
         compilation=_compilation(checkpoint, chosen.compiled, on_cpu),
     )
+
+
+def prepare_environment() -> None:
+    """Set what vLLM reads from the environment, where the caller has not; call it before vLLM is imported.
+
+    `VLLM_CPU_OMP_THREADS_BIND` means nothing to vLLM on a GPU. `OMP_NUM_THREADS` is left to vLLM, which sets it for the
+    worker alone: threads of the other processes would only spin against the worker's.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    children_keep_freed_memory()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) <= _FEW_CORES:
+        os.environ.setdefault(_BIND, ",".join(map(str, cores)))
+
+
+def computes_on_cpu() -> bool:
+    """Return whether vLLM computes on the CPU here."""
+    prepare_environment()
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def token_bytes(checkpoint: Checkpoint, dtype: Dtype | None = None) -> int:
+    """Return the bytes that a token takes in the key-value cache."""
+    config = checkpoint.config
+    heads = int(config["num_attention_heads"])
+    head_size = int(config.get("head_dim") or config["hidden_size"] // heads)
+    key_value_heads = int(config.get("num_key_value_heads") or heads)
+    width = 4 if (dtype or default_dtype(checkpoint)) == "float32" else 2
+    return 2 * width * int(config["num_hidden_layers"]) * key_value_heads * head_size
+
+
+def dtype_of(name: str | None) -> Dtype | None:
+    """Return the type of a name that a person gave; None stays None.
+
+    Raises:
+        BadInput: it is none of the three.
+    """
+    for known in get_args(Dtype):
+        if name == known:
+            return known
+    if name is None:
+        return None
+    raise BadInput(f"--dtype {name}: choose one of {', '.join(get_args(Dtype))}")
+
+
+def default_dtype(checkpoint: Checkpoint) -> Dtype:
+    """Return bfloat16 for a decoder, whose head is float32 anyway, and float32 for an encoder.
+
+    In bfloat16 an encoder's scores would differ from `CrossEncoder`'s by up to 0.005.
+    """
+    return "float32" if checkpoint.card.readout.kind == "classifier" else "bfloat16"
 
 
 def _threads(chosen: int | None) -> Choice:
@@ -141,6 +198,7 @@ def _cache(checkpoint: Checkpoint, chosen: EngineChoices, on_cpu: bool) -> Choic
         return Choice(f"{chosen.cache_gib:g} GiB", "as asked", {"kv_cache_memory_bytes": int(chosen.cache_gib * _GIB)})
     if not on_cpu:
         return Choice("left to vLLM", "it measures what the GPU has left", {})
+    # The environment's VLLM_CPU_KVCACHE_SPACE wins over this.
     token = token_bytes(checkpoint, chosen.dtype)
     free = max(0, psutil.virtual_memory().available - 2 * _weight_bytes(checkpoint))
     size = min(token * _CACHE_TOKENS, int(free * _CACHE_SHARE))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
@@ -24,6 +25,9 @@ from gen_rerank.bins import Distribution
 from gen_rerank.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.records import Pair
+
+# A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
+_UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)
 
 
 class TransformersScorer:
@@ -139,15 +143,15 @@ def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> P
     Example:
         >>> load_model(AutoModelForCausalLM, Checkpoint.open("runs/demo/model-int8"), torch.float32)  # doctest: +SKIP
     """
-    config = AutoConfig.from_pretrained(checkpoint.folder)
-    stored = checkpoint.config.get("quantization_config", {})
+    stored = checkpoint.config.get("quantization_config") or {}
     compressed = stored.get("quant_method") == "compressed-tensors"
-    if compressed:
-        config.quantization_config = {**stored, "dequantize": True}
     try:
+        config = AutoConfig.from_pretrained(checkpoint.folder)
+        if compressed:
+            config.quantization_config = {**stored, "dequantize": True}
         with _packed_layers_left_alone() if compressed else nullcontext():
             model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:  # a file cut short, other shapes …
+    except _UNLOADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{checkpoint.folder}: the weights cannot be loaded ({reason})") from error
     # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.

@@ -4,54 +4,25 @@ Everything that a client can do wrong in a body is found here and becomes a `Ref
 model, and how requests travel, is elsewhere.
 """
 
-from serve.question import Refusal
-from serve.wire.batch import BatchRequest, BatchResponse
-from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, parse
-from serve.wire.cohere import CohereRequest, CohereResponse
-from serve.wire.completions import CompletionRequest, CompletionResponse
-from serve.wire.dialect import (
-    BATCH,
-    COHERE,
-    COMPLETIONS,
-    JINA,
-    SCORE,
-    TEI,
-    Dialect,
-    ErrorBody,
-    error_for,
-    rerank_dialect,
-    status_for,
-)
-from serve.wire.jina import JinaRequest, JinaResponse
-from serve.wire.score import ScoreRequest, ScoreResponse
-from serve.wire.tei import TeiRequest, TeiResponse
+from serve.wire.bodies import parse, read_json, validated
+from serve.wire.dialect import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, VLLM, Dialect, rerank_dialect
+from serve.wire.errors import ErrorShape, errors_for
+from serve.wire.requests import WireRequest
 
 __all__ = [
     "BATCH",
     "COHERE",
     "COMPLETIONS",
     "JINA",
-    "MAX_DOCUMENTS",
     "SCORE",
     "TEI",
-    "BatchRequest",
-    "BatchResponse",
-    "CohereRequest",
-    "CohereResponse",
-    "CompletionRequest",
-    "CompletionResponse",
+    "VLLM",
     "Dialect",
-    "ErrorBody",
-    "JinaRequest",
-    "JinaResponse",
-    "Refusal",
-    "ScoreRequest",
-    "ScoreResponse",
-    "TeiRequest",
-    "TeiResponse",
+    "ErrorShape",
     "WireRequest",
-    "error_for",
+    "errors_for",
     "parse",
+    "read_json",
     "rerank_dialect",
-    "status_for",
+    "validated",
 ]

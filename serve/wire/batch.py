@@ -11,21 +11,12 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from gen_rerank.records import Pair
+from gen_rerank.records import Pair, Product
 from serve.question import Answer, Question, Refusal
-from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
-from serve.wire.documents import (
-    Document,
-    DocumentList,
-    DocumentTokens,
-    Instruction,
-    ModelName,
-    check_instruction,
-    check_query,
-    pairs,
-)
-from serve.wire.jina import Usage
-from serve.wire.results import RankOptions, RerankResult, ranked, relevances
+from serve.wire.bodies import check_size
+from serve.wire.documents import Document, DocumentList, DocumentTokens, check_query, products
+from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.results import RankOptions, RerankResult, Usage, ranked, relevances
 
 
 class BatchEntry(RankOptions):
@@ -34,7 +25,7 @@ class BatchEntry(RankOptions):
     documents: Annotated[DocumentList | None, Field(description="Of this query; absent, the shared ones.")] = None
 
 
-class BatchRequest(WireRequest):
+class BatchRequest(PairRequest):
     """The body of `POST /v1/rerank/batch`."""
 
     requests: Annotated[
@@ -47,8 +38,6 @@ class BatchRequest(WireRequest):
         ),
     ]
     documents: Annotated[DocumentList | None, Field(description="For the entries that have none of their own.")] = None
-    model: ModelName = None
-    instruction: Instruction = None
     max_tokens_per_doc: DocumentTokens = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
@@ -58,29 +47,34 @@ class BatchRequest(WireRequest):
             Refusal: no entries, an entry without a query or documents, too many pairs, or a document that is not a
                 product.
         """
-        check_instruction(self.instruction)
         if not self.requests:
             raise Refusal(422, "requests is empty; give at least one")
         check_size(
             "requests", sum(len(self.documents_of(entry)) for entry in self.requests), max_documents, "documents"
         )
-        return Question(
-            items=[pair for i, entry in enumerate(self.requests) for pair in self._pairs(i, entry)],
-            model=self.model,
-            instruction=self.instruction,
-            document_tokens=self.max_tokens_per_doc,
-        )
+        shared: dict[tuple[str, ...], list[Product]] = {}
+        items = [
+            Pair(entry.query, product)
+            for i, entry in enumerate(self.requests)
+            for product in self._products(i, entry, shared)
+        ]
+        return self._question(items, document_tokens=self.max_tokens_per_doc)
 
     def documents_of(self, entry: BatchEntry) -> list[Document]:
         """Return the documents of an entry, its own or the shared ones."""
         return (self.documents or []) if entry.documents is None else entry.documents
 
-    def _pairs(self, number: int, entry: BatchEntry) -> list[Pair]:
+    def _products(self, number: int, entry: BatchEntry, shared: dict[tuple[str, ...], list[Product]]) -> list[Product]:
+        """Return the products of an entry; those of shared documents are made once for all entries that read the same of them."""
         check_query(entry.query, f"requests.{number}.query")
-        if entry.documents is None and self.documents is None:
+        if entry.documents is not None:
+            return products(entry.documents, place=f"requests.{number}.documents", rank_fields=entry.rank_fields)
+        if self.documents is None:
             raise Refusal(422, f"requests.{number}.documents is missing, and there are no shared documents")
-        place = "documents" if entry.documents is None else f"requests.{number}.documents"
-        return pairs(entry.query, self.documents_of(entry), place=place, rank_fields=entry.rank_fields)
+        read = tuple(entry.rank_fields or ())
+        if read not in shared:
+            shared[read] = products(self.documents, rank_fields=entry.rank_fields)
+        return shared[read]
 
 
 class BatchResponse(BaseModel):

@@ -7,17 +7,13 @@ one line, and repeats at most a few characters of what the client sent. What the
 from __future__ import annotations
 
 import reprlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from serve.question import Question, Refusal
-
-# Unless the server was started with another limit: the most pairs of one request.
-MAX_DOCUMENTS = 1024
+from serve.question import Refusal
 
 _SHOWN = 40
 # What pydantic calls the members of our unions, at the end of an error's place.
@@ -28,44 +24,47 @@ _KINDS = {
     "list[union[str,dict[str,any]]]": "a list of documents",
 }
 
-
-class WireRequest(BaseModel, ABC):
-    """The body of a request. Fields that we do not know are ignored, as all of these services do: clients send many."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    @abstractmethod
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return what is asked.
-
-        Args:
-            max_documents: the most pairs that the request may have.
-
-        Raises:
-            Refusal: 422, with one sentence.
-        """
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
-Request = TypeVar("Request", bound=BaseModel)
-
-
-def parse(body: bytes, request: type[Request]) -> Request:
+def parse(body: bytes, shape: type[Shape]) -> Shape:
     """Return the request in a body.
 
     Raises:
-        Refusal: 400 when it is not JSON, 422 when a field is missing or has a wrong type.
+        Refusal: as `read_json` and `validated`.
 
     Example:
         >>> from serve.wire.jina import JinaRequest
         >>> parse(b'{"query": "oak desk", "documents": ["Oak desk"]}', JinaRequest).query
         'oak desk'
     """
+    return validated(read_json(body), shape)
+
+
+def read_json(body: bytes) -> Any:
+    """Return the content of a body, whatever JSON it is.
+
+    Raises:
+        Refusal: 400 when it is no JSON; JSON knows no NaN and no infinity.
+
+    Example:
+        >>> read_json(b'{"top_n": 3}')
+        {'top_n': 3}
+    """
     try:
-        content = from_json(body, allow_inf_nan=False)
+        return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Refusal(400, f"the body is not valid JSON: {error}") from error
+
+
+def validated(content: Any, shape: type[Shape]) -> Shape:
+    """Return the request that a body's content is.
+
+    Raises:
+        Refusal: 422 when a field is missing or has a wrong type.
+    """
     try:
-        return request.model_validate(content)
+        return shape.model_validate(content)
     except ValidationError as error:
         raise _first_fault(error.errors(include_url=False)) from error
 
@@ -92,14 +91,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def check_size(name: str, size: int, limit: int, unit: str) -> None:
+def check_size(name: str, size: int, limit: int, unit: str, *, status: int = 422) -> None:
     """Refuse what is over a limit.
+
+    Args:
+        name: of what has a size.
+        size: its size.
+        limit: the largest that is allowed.
+        unit: of both, in the plural.
+        status: of the refusal.
 
     Raises:
         Refusal: `size` is more than `limit`.
     """
     if size > limit:
-        raise Refusal(422, f"{name} has {size} {unit}; the limit is {limit}")
+        raise Refusal(status, f"{name} has {size} {unit}; the limit is {limit}")
 
 
 def _first_fault(errors: Sequence[ErrorDetails]) -> Refusal:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel
 
-from serve.question import Answer, Refusal
+from serve.question import Answer
 from serve.wire.jina import ApiVersion, Meta
 from serve.wire.rerank import RerankRequest, rerank_results
 from serve.wire.results import RerankResult
@@ -28,8 +27,3 @@ class CohereResponse(BaseModel):
 def answer_cohere(request: CohereRequest, answer: Answer) -> CohereResponse:
     """Return the answer, best results first."""
     return CohereResponse(id=str(uuid4()), results=rerank_results(request, answer))
-
-
-def error_cohere(refusal: Refusal) -> dict[str, Any]:
-    """Return the sentence as Cohere's clients look for it."""
-    return {"message": refusal.sentence}

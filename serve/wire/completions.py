@@ -25,10 +25,10 @@ from pydantic_core import from_json
 from gen_rerank.bins import BIN_COUNT, BIN_TOKENS
 from gen_rerank.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
-from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
-from serve.wire.documents import Document, ModelName, check_instruction, check_query, product
-from serve.wire.openai import OpenAIUsage
-from serve.wire.results import ResultOptions, Tier, relevances
+from serve.wire.bodies import check_size
+from serve.wire.documents import Document, check_query, product
+from serve.wire.requests import MAX_DOCUMENTS, WireRequest, check_instruction
+from serve.wire.results import OpenAIUsage, ResultOptions, Tier, relevances
 
 # The prompt of named parts is cut by its fields' budgets; a rendered one is tokenized as it is.
 MAX_PROMPT_CHARACTERS = 100_000
@@ -52,16 +52,22 @@ class CompletionRequest(WireRequest):
             examples=["Query: oak desk\nProduct: Oak writing desk"],
         ),
     ]
-    model: ModelName = None
-    max_tokens: Annotated[int | None, Field(description="1: the answer is one token.", examples=[1])] = None
+    max_tokens: Annotated[
+        int | None,
+        Field(description="1: the answer is one token.", examples=[1], json_schema_extra={"enum": [1, None]}),
+    ] = None
     logprobs: Annotated[
         int | None,
-        Field(description=f"How many bins to return, the most probable ones: 0 to {BIN_COUNT}.", examples=[11]),
+        Field(
+            description=f"How many bins to return, the most probable ones: 0 to {BIN_COUNT}.",
+            examples=[11],
+            json_schema_extra={"minimum": 0, "maximum": BIN_COUNT},
+        ),
     ] = None
-    n: Annotated[int | None, Field(description="1.")] = None
-    best_of: Annotated[int | None, Field(description="1.")] = None
-    stream: Annotated[bool | None, Field(description="false.")] = None
-    echo: Annotated[bool | None, Field(description="false.")] = None
+    n: Annotated[int | None, Field(description="1.", json_schema_extra={"enum": [1, None]})] = None
+    best_of: Annotated[int | None, Field(description="1.", json_schema_extra={"enum": [1, None]})] = None
+    stream: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
+    echo: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one item a prompt.

@@ -1,4 +1,4 @@
-"""The dialects that the server speaks: of each, what a request looks like, an answer, an error and its status."""
+"""The dialects that the server speaks: of each, what a request looks like, an answer and a refusal."""
 
 from __future__ import annotations
 
@@ -7,25 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from pydantic_core import from_json
 
-from serve.question import Answer, Refusal
+from serve.question import Answer
 from serve.wire.batch import BatchRequest, BatchResponse, answer_batch
-from serve.wire.bodies import WireRequest
-from serve.wire.cohere import CohereRequest, CohereResponse, answer_cohere, error_cohere
+from serve.wire.cohere import CohereRequest, CohereResponse, answer_cohere
 from serve.wire.completions import CompletionRequest, CompletionResponse, answer_completions
-from serve.wire.jina import JinaRequest, JinaResponse, answer_jina, error_jina
-from serve.wire.openai import error_openai, status_openai
+from serve.wire.errors import COHERE_ERRORS, JINA_ERRORS, OPENAI_ERRORS, TEI_ERRORS, VLLM_ERRORS, ErrorShape
+from serve.wire.jina import JinaRequest, JinaResponse, answer_jina
+from serve.wire.requests import WireRequest
 from serve.wire.score import ScoreRequest, ScoreResponse, answer_score
-from serve.wire.tei import TeiRequest, TeiResponse, answer_tei, error_tei
+from serve.wire.tei import TeiRequest, TeiResponse, answer_tei
+from serve.wire.vllm import VllmRequest
 
 R = TypeVar("R", bound=WireRequest)
-
-ErrorBody = Callable[[Refusal], dict[str, Any]]
-
-
-def _same_status(refusal: Refusal) -> int:
-    return refusal.status
 
 
 @dataclass(frozen=True)
@@ -37,80 +31,30 @@ class Dialect(Generic[R]):
         request: the body; its `question` says what is asked.
         response: the body of the answer, for OpenAPI.
         answer: makes the answer, which is written without the fields that are None.
-        error: makes the body of a refusal.
-        status: of a refusal's response.
+        errors: how it refuses.
     """
 
     name: str
     request: type[R]
     response: type[BaseModel]
     answer: Callable[[R, Answer], BaseModel]
-    error: ErrorBody
-    status: Callable[[Refusal], int] = _same_status
+    errors: ErrorShape
 
 
-JINA = Dialect("jina", JinaRequest, JinaResponse, answer_jina, error_jina)
-COHERE = Dialect("cohere_v2", CohereRequest, CohereResponse, answer_cohere, error_cohere)
-TEI = Dialect("tei", TeiRequest, TeiResponse, answer_tei, error_tei)
-SCORE = Dialect("score", ScoreRequest, ScoreResponse, answer_score, error_openai, status_openai)
-COMPLETIONS = Dialect(
-    "completions", CompletionRequest, CompletionResponse, answer_completions, error_openai, status_openai
-)
-BATCH = Dialect("batch", BatchRequest, BatchResponse, answer_batch, error_jina)
+JINA = Dialect("jina", JinaRequest, JinaResponse, answer_jina, JINA_ERRORS)
+VLLM = Dialect("vllm", VllmRequest, JinaResponse, answer_jina, VLLM_ERRORS)
+COHERE = Dialect("cohere_v2", CohereRequest, CohereResponse, answer_cohere, COHERE_ERRORS)
+TEI = Dialect("tei", TeiRequest, TeiResponse, answer_tei, TEI_ERRORS)
+SCORE = Dialect("score", ScoreRequest, ScoreResponse, answer_score, OPENAI_ERRORS)
+COMPLETIONS = Dialect("completions", CompletionRequest, CompletionResponse, answer_completions, OPENAI_ERRORS)
+BATCH = Dialect("batch", BatchRequest, BatchResponse, answer_batch, JINA_ERRORS)
 
 
-def rerank_dialect(body: bytes) -> Dialect[Any]:
-    """Return what a body of `POST /rerank` is written in: TEI's has `texts`, vLLM's has `documents` as Jina's does.
+def rerank_dialect(content: Any) -> Dialect[Any]:
+    """Return what a body of `POST /rerank` is: text-embeddings-inference's, with `texts`, or otherwise vLLM's.
 
     Example:
-        >>> rerank_dialect(b'{"query": "oak desk", "texts": ["Oak desk"]}').name
+        >>> rerank_dialect({"query": "oak desk", "texts": ["Oak desk"]}).name
         'tei'
     """
-    try:
-        content = from_json(body, allow_inf_nan=False)
-    except ValueError:
-        return JINA
-    return TEI if isinstance(content, dict) and "texts" in content else JINA
-
-
-def error_for(path: str) -> ErrorBody:
-    """Return the shape of an error for a path, where the body says nothing: before it is read, or elsewhere.
-
-    Example:
-        >>> error_for("/v2/rerank")(Refusal(401, "who are you?"))
-        {'message': 'who are you?'}
-    """
-    return _ERRORS.get(path, _error_elsewhere)
-
-
-def status_for(path: str) -> Callable[[Refusal], int]:
-    """Return how a path of `error_for` says the status of a refusal.
-
-    Example:
-        >>> status_for("/v1/load_lora_adapter")(Refusal(422, "lora_name is missing"))
-        400
-    """
-    return status_openai if error_for(path) is error_openai else _same_status
-
-
-def _error_rerank(refusal: Refusal) -> dict[str, Any]:
-    """The body would say which of the two it is: the answer has the fields of both."""
-    return error_tei(refusal) | error_jina(refusal)
-
-
-def _error_elsewhere(refusal: Refusal) -> dict[str, Any]:
-    return {"detail": refusal.sentence}
-
-
-_ERRORS: dict[str, ErrorBody] = {
-    "/v1/rerank": error_jina,
-    "/v1/rerank/batch": error_jina,
-    "/v2/rerank": error_cohere,
-    "/rerank": _error_rerank,
-    "/v1/score": error_openai,
-    "/score": error_openai,
-    "/v1/completions": error_openai,
-    "/v1/models": error_openai,
-    "/v1/load_lora_adapter": error_openai,
-    "/v1/unload_lora_adapter": error_openai,
-}
+    return TEI if isinstance(content, dict) and "texts" in content else VLLM

@@ -1,7 +1,8 @@
-"""Queries, instructions and documents of a body, checked; a document becomes a `Product`.
+"""Queries and documents of a body, checked; a document becomes a `Product`.
 
-A document is a string (a title), an object with a `text`, or an object with the fields of a product. With `rank_fields`
-it may be any object, of which only the named keys are read. How results look is elsewhere.
+A document is a string (a title), an object with a `text`, or an object with the fields of a product. Beside a `text`
+there may be anything, as Cohere's clients send it: what is no field of a product is not read. With `rank_fields` only
+the named keys are read, of any object. How results look is elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from serve.wire.bodies import check_size, shown, wrong_value
 
 # Bounds on the work that one request can cause. The prompt cuts a query to its budget of tokens long before this.
 MAX_QUERY_CHARACTERS = 10_000
-MAX_INSTRUCTION_CHARACTERS = 10_000
 MAX_ATTRIBUTES = 1000
 
 PRODUCT_FIELDS = tuple(Product.model_fields)
@@ -42,8 +42,9 @@ DocumentList = Annotated[
     list[Document],
     Field(
         fail_fast=True,
-        description="What is ranked: titles, `{text}` objects, or product objects with a `title` and any of "
-        "`description`, `brand`, `category`, `attributes`, `price`; with `rank_fields`, objects of any keys.",
+        description="What is ranked: titles, objects with a `text`, whose unknown keys are not read, or product "
+        "objects with a `title` and any of `description`, `brand`, `category`, `attributes`, `price`; with "
+        "`rank_fields`, objects of any keys.",
         examples=[["Oak writing desk", {"title": "Desk lamp", "brand": "Lumo", "attributes": {"colour": "black"}}]],
         json_schema_extra={"minItems": 1},
     ),
@@ -55,17 +56,15 @@ RankFields = Annotated[
         examples=[["title", "colour"]],
     ),
 ]
-Instruction = Annotated[
-    str | None,
-    Field(
-        description="Tells the model what to rate, instead of the checkpoint's own instruction.",
-        json_schema_extra={"maxLength": MAX_INSTRUCTION_CHARACTERS},
-    ),
-]
-ModelName = Annotated[str | None, Field(description="The served name of the base or of an adapter; absent, the base.")]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# vLLM says 0 where the others say nothing.
+CountOrAll = Annotated[int, Field(ge=0, le=2**31 - 1)]
 DocumentTokens = Annotated[
     Count | None, Field(description="The most tokens of each document that are read, within the checkpoint's own.")
+]
+DocumentTokensOrAll = Annotated[
+    CountOrAll | None,
+    Field(description="The most tokens of each document that are read, within the checkpoint's own; 0 for no limit."),
 ]
 
 
@@ -77,9 +76,20 @@ def pairs(
     Raises:
         Refusal: no documents, or one that is not a product.
     """
+    return [Pair(query, found) for found in products(documents, place=place, rank_fields=rank_fields)]
+
+
+def products(
+    documents: Sequence[Document], *, place: str = "documents", rank_fields: Sequence[str] | None = None
+) -> list[Product]:
+    """Return one product a document, in order.
+
+    Raises:
+        Refusal: no documents, or one that is not a product.
+    """
     if not documents:
         raise Refusal(422, f"{place} is empty; give at least one")
-    return [Pair(query, product(given, f"{place}.{i}", i, rank_fields)) for i, given in enumerate(documents)]
+    return [product(given, f"{place}.{i}", i, rank_fields) for i, given in enumerate(documents)]
 
 
 def check_query(query: str, place: str = "query") -> None:
@@ -91,15 +101,6 @@ def check_query(query: str, place: str = "query") -> None:
     if not query.strip():
         raise Refusal(422, f"{place} has no text")
     check_size(place, len(query), MAX_QUERY_CHARACTERS, "characters")
-
-
-def check_instruction(instruction: str | None, place: str = "instruction") -> None:
-    """Refuse an instruction with too much text.
-
-    Raises:
-        Refusal: as said.
-    """
-    check_size(place, len(instruction or ""), MAX_INSTRUCTION_CHARACTERS, "characters")
 
 
 def product(document: Document, place: str, number: int = 0, rank_fields: Sequence[str] | None = None) -> Product:
@@ -141,8 +142,9 @@ def _fields(document: dict[str, Any], place: str, rank_fields: Sequence[str] | N
         if not read:
             raise Refusal(422, f"{place} has none of the fields that rank_fields names")
     else:
-        _refuse_unknown(document, place)
-        read = known
+        if "text" not in document:
+            _refuse_unknown(document, place)
+        read = {key: value for key, value in known.items() if key == "text" or key in PRODUCT_FIELDS}
     fields = {key: value for key, value in read.items() if key in PRODUCT_FIELDS}
     others = {key: _scalar(value, place, key) for key, value in read.items() if key not in PRODUCT_FIELDS}
     _place_text(fields, others)
@@ -158,7 +160,7 @@ def _fields(document: dict[str, Any], place: str, rank_fields: Sequence[str] | N
 
 def _refuse_unknown(document: dict[str, Any], place: str) -> None:
     for key in document:
-        if key != "text" and key not in PRODUCT_FIELDS:
+        if key not in PRODUCT_FIELDS:
             raise Refusal(
                 422,
                 f"{place} has an unknown field {shown(key)}; it may have {', '.join(PRODUCT_FIELDS)}, "

@@ -1,22 +1,25 @@
-"""Jina's shape and Cohere v1's: `POST /v1/rerank`, whose answer has the fields of both."""
+"""Jina's shape and Cohere v1's: `POST /v1/rerank`, whose answer has the fields of both.
+
+Where their defaults differ Cohere's is taken: documents come back when `return_documents` asks for them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from serve.question import Answer, Question, Refusal
-from serve.wire.bodies import MAX_DOCUMENTS
+from serve.question import Answer, Question
 from serve.wire.documents import Count
+from serve.wire.requests import MAX_DOCUMENTS
 from serve.wire.rerank import RerankRequest, rerank_results
-from serve.wire.results import RerankResult
+from serve.wire.results import RerankResult, Usage
 
 
 class JinaRequest(RerankRequest):
-    """The body of `POST /v1/rerank`, as Jina's clients, Cohere's v1 client or vLLM's send it."""
+    """The body of `POST /v1/rerank`, as Jina's clients or Cohere's v1 client send it."""
 
     max_doc_length: Annotated[Count | None, Field(description="Jina's name of `max_tokens_per_doc`.")] = None
 
@@ -24,13 +27,6 @@ class JinaRequest(RerankRequest):
         """Return one pair a document; see `RerankRequest`."""
         tokens = self.max_tokens_per_doc or self.max_doc_length
         return replace(super().question(max_documents), document_tokens=tokens)
-
-
-class Usage(BaseModel):
-    """What was read: the tokens of all prompts, cached ones included. vLLM's clients look for the first name."""
-
-    prompt_tokens: int
-    total_tokens: int
 
 
 class ApiVersion(BaseModel):
@@ -70,8 +66,3 @@ def answer_jina(request: JinaRequest, answer: Answer) -> JinaResponse:
         usage=Usage(prompt_tokens=answer.tokens, total_tokens=answer.tokens),
         results=rerank_results(request, answer),
     )
-
-
-def error_jina(refusal: Refusal) -> dict[str, Any]:
-    """Return the sentence under Jina's name and under Cohere's."""
-    return {"detail": refusal.sentence, "message": refusal.sentence}

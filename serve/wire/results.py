@@ -38,7 +38,7 @@ class RankOptions(ResultOptions):
     min_score: Annotated[
         float | None, Field(ge=0, le=1, description="Leave out results below this; applied before `top_n`.")
     ] = None
-    return_documents: Annotated[bool, Field(description="Repeat each document in its result.")] = False
+    return_documents: Annotated[bool | None, Field(description="Repeat each document in its result.")] = None
     rank_fields: RankFields = None
 
 
@@ -60,6 +60,19 @@ class RerankResult(Relevance):
     index: Annotated[int, Field(description="The document's place in the request.")]
     relevance_score: Annotated[float, Field(description="The mean.", ge=0, le=1)]
     document: Annotated[dict[str, Any] | None, Field(description="The document; a string as `{text}`.")] = None
+
+
+class Usage(BaseModel):
+    """What was read: the tokens of all prompts, cached ones included. vLLM's clients look for the first name."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class OpenAIUsage(Usage):
+    """The tokens that were read and made."""
+
+    completion_tokens: int = 0
 
 
 def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)) -> list[Relevance]:
@@ -117,7 +130,7 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
             relevance_score=rows[i].mean,
             document=_echo(documents[i]) if options.return_documents else None,
         )
-        for i in order[: options.top_n]
+        for i in order[: options.top_n or None]
     ]
 
 

@@ -10,21 +10,13 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from gen_rerank.records import Pair
 from serve.question import Answer, Question, Refusal
-from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
-from serve.wire.documents import (
-    Document,
-    DocumentTokens,
-    Instruction,
-    ModelName,
-    check_instruction,
-    check_query,
-    product,
-)
-from serve.wire.openai import OpenAIUsage
-from serve.wire.results import Relevance, ResultOptions, relevances
+from serve.wire.bodies import check_size
+from serve.wire.documents import Document, DocumentTokensOrAll, check_query, product
+from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.results import OpenAIUsage, Relevance, ResultOptions, relevances
 
 
-class ScoreRequest(ResultOptions, WireRequest):
+class ScoreRequest(ResultOptions, PairRequest):
     """The body of `POST /v1/score`: one query for all documents, or as many as documents."""
 
     queries: Annotated[
@@ -43,9 +35,7 @@ class ScoreRequest(ResultOptions, WireRequest):
             examples=[["Oak writing desk", {"title": "Desk lamp", "brand": "Lumo"}]],
         ),
     ]
-    model: ModelName = None
-    instruction: Instruction = None
-    max_tokens_per_doc: DocumentTokens = None
+    max_tokens_per_doc: DocumentTokensOrAll = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one pair a document.
@@ -66,14 +56,9 @@ class ScoreRequest(ResultOptions, WireRequest):
             )
         for i, query in enumerate(queries):
             check_query(query, f"queries.{i}")
-        check_instruction(self.instruction)
         each = queries * len(documents) if len(queries) == 1 else queries
-        return Question(
-            items=[Pair(each[i], product(given, f"documents.{i}", i)) for i, given in enumerate(documents)],
-            model=self.model,
-            instruction=self.instruction,
-            document_tokens=self.max_tokens_per_doc,
-        )
+        items = [Pair(each[i], product(given, f"documents.{i}", i)) for i, given in enumerate(documents)]
+        return self._question(items, document_tokens=self.max_tokens_per_doc or None)
 
 
 class Score(Relevance):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, RootModel
 
 from serve.question import Answer, Question, Refusal
-from serve.wire.bodies import MAX_DOCUMENTS, WireRequest, check_size
-from serve.wire.documents import Instruction, ModelName, QueryText, check_instruction, check_query, pairs
+from serve.wire.bodies import check_size
+from serve.wire.documents import MAX_QUERY_CHARACTERS, QueryText, check_query, pairs
+from serve.wire.requests import MAX_DOCUMENTS, PairRequest
 from serve.wire.results import Relevance, ResultOptions, best_first, relevances
 
 # Keeps the log-odds of 0 and 1 finite: ±13.8.
 _MARGIN = 1e-6
 
 
-class TeiRequest(ResultOptions, WireRequest):
+class TeiRequest(ResultOptions, PairRequest):
     """The body of `POST /rerank` with `texts`."""
 
     query: QueryText
@@ -34,24 +35,20 @@ class TeiRequest(ResultOptions, WireRequest):
     truncate: Annotated[
         bool | None, Field(description="`false` refuses a text that does not fit; otherwise it is cut.")
     ] = None
-    model: ModelName = None
-    instruction: Instruction = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
         """Return one pair a text.
 
         Raises:
-            Refusal: no query, no texts, too much of either, or a text without text.
+            Refusal: 400 when there are no texts, 413 when there are too many, so that clients split them, or the query
+                is too long, 422 for a query or a text without text.
         """
+        if not self.texts:
+            raise Refusal(400, "texts is empty; give at least one")
+        check_size("texts", len(self.texts), max_documents, "entries", status=413)
+        check_size("query", len(self.query), MAX_QUERY_CHARACTERS, "characters", status=413)
         check_query(self.query)
-        check_instruction(self.instruction)
-        check_size("texts", len(self.texts), max_documents, "entries")
-        return Question(
-            items=pairs(self.query, self.texts, place="texts"),
-            model=self.model,
-            instruction=self.instruction,
-            refuse_cut=self.truncate is False,
-        )
+        return self._question(pairs(self.query, self.texts, place="texts"), refuse_cut=self.truncate is False)
 
 
 class TeiResult(Relevance):
@@ -91,14 +88,3 @@ def log_odds(score: float) -> float:
     """
     inside = min(max(score, _MARGIN), 1 - _MARGIN)
     return math.log(inside / (1 - inside))
-
-
-def error_tei(refusal: Refusal) -> dict[str, Any]:
-    """Return the sentence and the kind of the error, by its status."""
-    if refusal.status == 429:
-        kind = "Overloaded"
-    elif refusal.status == 503:
-        kind = "Unhealthy"
-    else:
-        kind = "Validation" if refusal.status < 500 else "Backend"
-    return {"error": refusal.sentence, "error_type": kind}

@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Distribution, Pair, Product
 from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.scorers.plan import prepare_environment
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.scorers.vllm import prepare_environment
 
 
 def benchmark(name: str) -> ModuleType:

@@ -15,7 +15,10 @@ from gen_rerank.checkpoint import (
     Calibration,
     Card,
     Checkpoint,
+    Provenance,
+    Quantization,
     Readout,
+    Realignment,
     read_tokenizer,
     single_token_id,
     source_commit,
@@ -101,6 +104,8 @@ def test_a_broken_file(folder, name, content):
         ({"readout__kind": "regression"}, "readout.kind"),
         ({"calibration": {"temperature": 0}}, "calibration.temperature"),
         ({"calibration": {"temperature": -1.5}}, "calibration.temperature"),
+        ({"provenance": {"quantization": "int8"}}, "provenance.quantization: Input should be an object"),
+        ({"provenance": {"quantization": {"calibration": 512}}}, "provenance.quantization.calibration"),
         ({"prompt": {"max_length": 0}}, "prompt.max_length"),
         ({"prompt": {"budgets": {"colour": 5}}}, "prompt.budgets.colour"),
         ({"prompt": {"template": "no_such"}}, "no prompt template 'no_such'"),
@@ -144,11 +149,29 @@ def test_a_readout_outside_the_vocabulary(folder):
     assert "outside the model's vocabulary of 100" in refused(folder)
 
 
+@pytest.mark.parametrize(("stored", "quantized"), [(None, False), ({"quant_method": "compressed-tensors"}, True)])
+def test_a_configuration_says_whether_the_weights_are_quantized(folder, stored, quantized):
+    assert not Checkpoint.open(folder).is_quantized
+    change(folder / "config.json", quantization_config=stored)
+    assert Checkpoint.open(folder).is_quantized is quantized
+
+
+def test_other_records_of_a_quantization_are_kept(folder, tmp_path):
+    change(folder / CARD, provenance={"quantization": {"scheme": "int8", "bits": 8}})
+    Checkpoint.open(folder).card.save(tmp_path)
+    assert json.loads((tmp_path / CARD).read_text())["provenance"]["quantization"]["bits"] == 8
+
+
 def test_a_card_round_trip(tiny_checkpoint, tmp_path):
     card = Card(
         readout=Readout.of(read_tokenizer(tiny_checkpoint)),
         prompt=PromptSpec(max_length=99, budgets={"title": 3}),
         calibration=Calibration(temperature=1.5, thresholds={"exact": 0.8}),
+        provenance=Provenance(
+            quantization=Quantization(
+                scheme="int8", recipe=({"modifier": "GPTQModifier"},), realigned=Realignment(data="d")
+            )
+        ),
     )
     card.save(tmp_path)
     assert Card.model_validate_json((tmp_path / CARD).read_text()) == card

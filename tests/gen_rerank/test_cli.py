@@ -153,6 +153,50 @@ def test_compare_exits_2_when_there_is_nothing_to_compare(run, comparing, tiny_c
     assert not (tmp_path / "out" / "comparison.json").exists()
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"model_type": "qwen9"}, {"quantization_config": {"quant_method": "awq", "bits": 4}}, {"hidden_size": "64"}],
+)
+def test_a_model_that_transformers_does_not_know_is_one_sentence(run, changed, tiny_checkpoint, tiny_data, tmp_path):
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, **changed}))
+    assert "cannot be loaded" in complaint(run("evaluate", model, tiny_data))
+    words = ("--data", tiny_data, "--out", tmp_path / "out", "--no-cost")
+    assert "cannot be loaded" in complaint(run("compare", model, tiny_checkpoint, *words))
+
+
+def test_a_configuration_may_say_null(run, tiny_checkpoint, tiny_data, tmp_path):
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "quantization_config": None}))
+    assert run("score", model, tiny_data, "--out", tmp_path / "scores.jsonl")[0] == 0
+
+
+def test_compare_says_what_was_not_measured_and_what_was_left_out(run, tiny_checkpoint, tiny_shop, tmp_path):
+    tiny_shop.save(tmp_path / "shop")
+    with (tmp_path / "shop" / "judgments.jsonl").open("a") as file:
+        file.write("{}\n")
+    words = ("--data", tmp_path / "shop", "--out", tmp_path / "out", "--no-cost", "--skip-bad-rows")
+    code, out, _ = run("compare", tiny_checkpoint, tiny_checkpoint, *words)
+    assert code == 0
+    assert "1 bad row left out" in out
+    assert "What vLLM serves was not measured." in " ".join(out.split())
+    for name in ("report.html", "report.md"):
+        report = (tmp_path / "out" / name).read_text()
+        assert "What vLLM serves was not measured." in report
+        assert "1 bad row left out" in report
+
+
+def test_latency_needs_two_candidates_and_the_example_measures_what_it_ships(run, tiny_checkpoint, tiny_data, tmp_path):
+    words = ("--data", tiny_data, "--out", tmp_path / "out", "--candidates-per-query", 1)
+    code, _, err = run("compare", tiny_checkpoint, tiny_checkpoint, *words)
+    assert code == 2
+    assert "--candidates-per-query" in err
+    _, out, _ = run("compare", "--help")
+    assert "gates.yaml && ./ship.sh" in " ".join(out.split())
+
+
 def test_the_printed_gates_can_be_used(run, comparing, tmp_path):
     code, out, _ = run("compare", "--print-gates")
     assert code == 0
@@ -164,8 +208,8 @@ def test_quantize_realigns_and_leaves_nothing_else(run, tiny_checkpoint, tiny_da
     code, _, err = run("quantize", tiny_checkpoint, "--realign", tiny_data, "--out", tmp_path / "int8")
     assert code == 0, err
     made = Checkpoint.open(tmp_path / "int8").card.provenance
-    assert made.quantization["scheme"] == "int8"
-    assert "realigned" in made.quantization
+    assert made.quantization.scheme == "int8"
+    assert made.quantization.realigned is not None
     assert [file.name for file in tmp_path.iterdir()] == ["int8"]
     again = ("quantize", tiny_checkpoint, "--realign", tiny_data, "--out", tmp_path / "int8")
     assert "not empty" in complaint(run(*again))
@@ -232,6 +276,17 @@ def test_interrupting_leaves_no_traceback(run, monkeypatch, tmp_path):
     code, _, err = run("sample", "--out", tmp_path / "shop")
     assert code == 130
     assert "Traceback" not in err
+
+
+def test_a_bug_is_no_verdict(run, monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr("gen_rerank.data.sample.write_sample", fail)
+    code, _, err = run("sample", "--out", tmp_path / "shop")
+    assert code == 2
+    assert "in fail" in err, "the traceback says where"
+    assert err.splitlines()[-1] == "error: gen-rerank failed: AttributeError: no such thing; this is a bug"
 
 
 def test_a_full_disk_is_said(run, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -191,8 +192,10 @@ def test_several_files_may_share_a_layer(packed: Callable[[str], Checkpoint], tm
 
 
 def test_what_is_not_packed_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="not quantized, so there is nothing to dequantize; leave --dequantize out"):
-        dequantize(Checkpoint.open(tiny_checkpoint), tmp_path)
+    checkpoint = Checkpoint.open(tiny_checkpoint)
+    for config in (checkpoint.config, checkpoint.config | {"quantization_config": None}):
+        with pytest.raises(BadInput, match="not quantized, so there is nothing to dequantize; leave --dequantize out"):
+            dequantize(dataclasses.replace(checkpoint, config=config), tmp_path)
     assert not any(tmp_path.iterdir())
 
 

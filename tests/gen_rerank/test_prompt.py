@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+import tracemalloc
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -199,6 +200,14 @@ def test_encoder_ids_are_those_of_the_plain_pair(encoder_tokenizer, kind):
             assert len(ids) <= prompt.spec.max_length
 
     check()
+
+
+def test_a_template_without_an_instruction_refuses_one(encoder_tokenizer):
+    prompt = Prompt(PromptSpec(template="encoder"), encoder_tokenizer("pair_bpe"))
+    pair = Pair("oak desk", Product(product_id="1", title="Oak desk"))
+    with pytest.raises(BadInput, match="'encoder' has no instruction; leave it out"):
+        prompt.encode([pair], instruction="Rate.")
+    assert prompt.encode([pair])
 
 
 def test_segments_by_hand(encoder_tokenizer):
@@ -429,7 +438,7 @@ def test_a_rendered_prompt_is_read_as_its_parts(tiny_checkpoint, encoder_tokeniz
         )
         pair = Pair(f"x{query}", product)
         (ids,) = prompt.encode([pair], instruction=instruction)
-        assert prompt.parse(prompt.render(pair, instruction=instruction)) == ids
+        assert prompt.parse([prompt.render(pair, instruction=instruction)]) == [ids]
 
     check()
 
@@ -460,22 +469,45 @@ RENDERED = (
 def test_what_is_no_prompt_of_the_template_is_refused(old, new, reason):
     prompt = Prompt(PromptSpec(), byte_level())
     pair = Pair("desk", Product(product_id="p", title="Oak desk"))
-    assert prompt.parse(RENDERED) == prompt.encode([pair], instruction="Rate")[0]
+    assert prompt.parse([RENDERED]) == prompt.encode([pair], instruction="Rate")
     text = RENDERED.replace(old, new)
     if reason == "has no text":
         text = text.replace("Oak desk", "").replace("Query: desk", "Query: ")
     with pytest.raises(BadInput, match=reason):
-        prompt.parse(text)
+        prompt.parse([RENDERED, text])
 
 
 def test_an_instruction_of_another_kind_is_read(encoder_tokenizer):
     prompt = Prompt(PromptSpec(), byte_level())
     pair = Pair("desk", Product(product_id="p", title="Oak desk"))
     text = RENDERED.replace("Rate", "Another <\ud800 instruction")
-    assert prompt.parse(text) == prompt.encode([pair], instruction="Another <? instruction")[0]
+    assert prompt.parse([text]) == prompt.encode([pair], instruction="Another <? instruction")
     # Runs of spaces are added tokens of some tokenizers; in a prompt they are text.
     encoder = Prompt(PromptSpec(template="encoder"), encoder_tokenizer("pair_bpe"))
-    assert len(encoder.parse("[CLS]oak  desk[SEP]Oak   desk[SEP]")) > 5
+    assert len(encoder.parse(["[CLS]oak  desk[SEP]Oak   desk[SEP]"])[0]) > 5
+
+
+def test_many_prompts_are_read_at_once_in_their_order(tiny_shop, tiny_checkpoint):
+    prompt = Prompt(PromptSpec(max_length=100), read_tokenizer(tiny_checkpoint))
+    pairs = [tiny_shop.pair(row) for row in tiny_shop.judgments[:20]]
+    assert prompt.parse([prompt.render(pair) for pair in pairs]) == prompt.encode(pairs)
+    assert prompt.parse([]) == []
+
+
+@pytest.mark.parametrize("field", ["title", "description", "attributes"])
+def test_a_product_that_many_pairs_share_is_cleaned_once(tiny_checkpoint, field):
+    prompt = Prompt(PromptSpec(max_length=100), read_tokenizer(tiny_checkpoint))
+    huge = "oak  desk " * 50_000
+    fields = {"title": "Oak desk", field: {"k": huge} if field == "attributes" else huge}
+    product = Product(product_id="p", **fields)
+    pairs = [Pair(f"desk {i}", product) for i in range(100)]
+    tracemalloc.start()
+    together = prompt.prepare(pairs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * len(huge)
+    assert together.token_ids[7] == prompt.encode([pairs[7]])[0]
+    assert together.cut == [True] * 100
 
 
 def test_a_long_title_goes_on_in_the_description():

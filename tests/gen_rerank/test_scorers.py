@@ -30,6 +30,7 @@ from gen_rerank.adapter import Adapter
 from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout, read_tokenizer, single_token_id
 from gen_rerank.prompt import PromptSpec
 from gen_rerank.scorers import open_scorer
+from gen_rerank.scorers.plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
 from train.base import NanoShape, new_base
@@ -159,7 +160,7 @@ def test_an_encoder_in_vllm(encoder, pairs):
     hot = replace(encoder, card=encoder.card.model_copy(update={"calibration": Calibration(temperature=1.7)}))
     expected = TransformersScorer(hot, dtype=torch.float32).score(pairs)
     assert np.abs(expected.mean - TransformersScorer(encoder).score(pairs).mean).max() > 0.01
-    with VllmScorer(hot, dtype="float32") as scorer:
+    with VllmScorer(hot, choices=EngineChoices(dtype="float32")) as scorer:
         np.testing.assert_allclose(scorer.score(pairs).probabilities, expected.probabilities, atol=1e-3)
         np.testing.assert_allclose(scorer.score(pairs[::-1]).mean[::-1], expected.mean, atol=1e-3)
 
@@ -196,7 +197,7 @@ def test_yes_no_and_its_adapter_in_both_backends(yes_no, pairs, write_adapter, t
     np.testing.assert_allclose(with_adapter.mean, adapted, atol=1e-5)
 
     pytest.importorskip("vllm")
-    with VllmScorer(yes_no, adapter, dtype="float32") as scorer:
+    with VllmScorer(yes_no, adapter, EngineChoices(dtype="float32")) as scorer:
         np.testing.assert_allclose(scorer.score(pairs).mean, adapted, atol=1e-3)
         # The same prompts again without the adapter: nothing of it may be left in the prefix cache.
         scorer.checkpoint, scorer._lora = yes_no, None

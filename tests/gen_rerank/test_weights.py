@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from gen_rerank import BadInput
-from gen_rerank.weights import Weights
+from gen_rerank.weights import READOUT_MODULES, Weights, reads_out
 from quant.quantize import quantize
 
 pytest.importorskip("llmcompressor")
@@ -69,6 +69,19 @@ def test_the_most_specific_target_says_how_a_layer_is_quantized(int8_copy: Path,
     assert torch.equal(decoded({**int4, "targets": ["re:.*"]}, {**int8, "targets": [LAYER]}), expected)
     with pytest.raises(BadInput, match=f"quantized as pack-quantized, but the weights have no {LAYER}.weight_packed"):
         decoded({**int4, "targets": [LAYER]}, pattern)
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("lm_head", True), ("score", True), ("classifier", True), ("classifier.out_proj", True), ("head.dense", True),
+        ("bert.pooler.dense", True), ("lm_head.weight_scale", True), ("model.layers.0.attn.Wqkv", False),
+        ("model.layers.3.mlp.up_proj", False), ("bert.encoder.layer.0.attention.self.query", False), ("multihead", False),
+    ],
+)  # fmt: skip
+def test_what_reads_the_pooled_state_is_known_by_its_name(name: str, reads: bool) -> None:
+    assert reads_out(name) == reads
+    assert all(map(reads_out, READOUT_MODULES))
 
 
 def test_broken_folders(int8_copy: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from gen_rerank.evaluation import evaluate
 from gen_rerank.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
 from quant import compare as module
-from quant.compare import Plan, _names, _with_costs, compare
+from quant.compare import Plan, _machine, _names, _with_costs, compare
 from quant.comparison import Comparison, Cost
 from quant.gates import Gates
 
@@ -68,6 +70,7 @@ def test_figures_are_those_of_an_evaluation(run: tuple[Comparison, Path], tiny_s
     assert candidate.slices["colour"].queries == 8
     assert candidate.slices["colour"].ndcg5.mean == pytest.approx(candidate.delta["nDCG@5"].mean)
     assert candidate.slices["colour"].mean_change == pytest.approx(candidate.drift.mean_change)
+    assert run[0].slice_floor == {"colour": pytest.approx(run[0].floor.mean_change)}
 
 
 def test_the_floor_is_rounding(run: tuple[Comparison, Path]) -> None:
@@ -81,6 +84,60 @@ def test_a_candidate_that_does_not_load_is_a_finding(run: tuple[Comparison, Path
     assert "cannot be loaded" in broken.refused
     assert not broken.passed
     assert {verdict.gate for verdict in broken.failures} >= {"base", "readout", "layers", "scorable"}
+
+
+def reconfigured(folder: Path, **changed: object) -> str:
+    """Change the config.json of a copy."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    return str(folder)
+
+
+def test_a_candidate_with_a_broken_card_is_a_finding_and_a_null_is_no_quantization(
+    reference: Path, int8_copy: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    null = reconfigured(Path(shutil.copytree(reference, tmp_path / "null")), quantization_config=None)
+    broken = Path(shutil.copytree(int8_copy, tmp_path / "broken"))
+    card = json.loads((broken / "gen_rerank.json").read_text())
+    card["provenance"]["quantization"] = "int8"
+    (broken / "gen_rerank.json").write_text(json.dumps(card))
+    found = compare(Plan(null, (null, str(broken)), tiny_data, tmp_path / "out", load_time=("int8",), cost=False))
+    assert (found.reference.scheme, found.candidates[1].scheme) == ("none", "unknown")
+    assert "provenance.quantization: " in found.candidates[1].refused
+    assert [candidate.refused == "" for candidate in found.candidates] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model_type": "qwen9"}, "`qwen9`"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}, "AWQ"),
+        ({"num_attention_heads": 0}, "division"),
+    ],
+)
+def test_a_reference_that_does_not_load_is_bad_input(
+    changed: dict[str, object], says: str, reference: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = reconfigured(Path(shutil.copytree(reference, tmp_path / "model")), **changed)
+    with pytest.raises(BadInput, match=f"model: .*cannot be loaded.*{says}"):
+        compare(Plan(folder, (str(reference),), tiny_data, tmp_path / "out", cost=False))
+
+
+def test_what_is_left_out_of_the_data_is_said(reference: Path, tiny_shop: Dataset, tmp_path: Path) -> None:
+    tiny_shop.save(tmp_path / "shop")
+    with (tmp_path / "shop" / "judgments.jsonl").open("a") as rows:
+        rows.write('{"query_id": "q0", "product_id": "p01", "relevance": NaN}\n')
+    screen = io.StringIO()
+    plan = Plan(str(reference), (str(reference),), tmp_path / "shop", tmp_path / "out", cost=False, skip_bad_rows=True)
+    found = compare(plan, Console(file=screen, width=300))
+    assert (found.skipped, found.pairs) == (1, len(tiny_shop.of("test").judgments))
+    assert f"judgments.jsonl:{len(tiny_shop.judgments) + 1}: " in screen.getvalue()
+    assert "1 bad row left out" in screen.getvalue()
+
+
+def test_the_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
+    assert ", 1 cores, " in _machine()
 
 
 def test_load_time_rows_have_scores_of_their_own_and_no_files(run: tuple[Comparison, Path]) -> None:
@@ -119,7 +176,7 @@ def refuse(
     def scored(*_: object) -> None:
         raise AssertionError("scored before it was refused")
 
-    monkeypatch.setattr(module, "_score", scored)
+    monkeypatch.setattr(module, "score_pairs", scored)
     plan = {
         "reference": str(reference),
         "candidates": (str(int8_copy),),

@@ -25,7 +25,7 @@ from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
 from gen_rerank.checkpoint import Card, Checkpoint, read_card
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.comparison import Cost, Visit
-from quant.cost import Subject, Workload, _death, _explained, _with, measure
+from quant.cost import Subject, Workload, _death, _explained, _meaningless, _with, measure
 from quant.visit import Budget, Order, Outcome, Size, _size, cache_bytes, visit
 
 QUICK = Budget(seconds=0.3, least_queries=2)
@@ -207,8 +207,15 @@ def test_served_change_is_a_high_percentile_of_the_differences_on_the_sample(
     assert cost.visits == (figures,)
     assert cost.served_change == pytest.approx(0.25)
     assert cost.served_pairs == 3
+    many = np.asarray([(place % 11) / 10 for place in workload.sample])
+    many[:2] += 0.5, 0.25
+    assert len(many) < 200, "the second largest is the 99th percentile"
+    cost = _with(cost, Outcome(figures=figures, sample=tuple(many)), workload, reference)
+    assert (cost.served_change, cost.served_largest) == (pytest.approx(0.25), pytest.approx(0.5))
+    assert cost.served_pairs == len(workload.sample)
     later = _with(cost, Outcome(figures=figures), workload, None)
-    assert (len(later.visits), later.served_change, later.served_pairs) == (2, cost.served_change, 3)
+    assert later.model_copy(update={"visits": cost.visits}) == cost, "only the visit is new"
+    assert len(later.visits) == 3
 
 
 def test_a_death_is_told_with_its_last_words() -> None:
@@ -242,18 +249,19 @@ def subjects(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     broken = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("broken") / "model")
     weights = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    compressed = configured(tiny_checkpoint, broken.parent / "compressed", {"quant_method": "compressed-tensors"})
     return {
         "float32": Subject("float32", tiny_checkpoint, "transformers", dtype="float32"),
         "broken": Subject("broken", broken, "transformers"),
-        "compressed": Subject("compressed", compressed(tiny_checkpoint, broken.parent / "compressed"), "transformers"),
+        "compressed": Subject("compressed", compressed, "transformers"),
     }
 
 
-def compressed(checkpoint: Path, folder: Path) -> Path:
-    """A copy whose configuration says that its weights are packed; nobody is to load them."""
+def configured(checkpoint: Path, folder: Path, quantization: object) -> Path:
+    """A copy whose configuration says how its weights are packed; nobody is to load them."""
     shutil.copytree(checkpoint, folder)
     config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "compressed-tensors"}
+    config["quantization_config"] = quantization
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -283,6 +291,11 @@ def test_what_cannot_be_measured_says_why(costs: dict[str, Cost]) -> None:
     assert costs["broken"].unmeasured.startswith("the weights cannot be loaded (")
     assert "\n" not in costs["broken"].unmeasured
     assert costs["compressed"].unmeasured.startswith("transformers unpacks these weights")
+
+
+def test_a_configuration_may_say_null(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = configured(tiny_checkpoint, tmp_path / "null", None)
+    assert _meaningless(Subject("null", folder, "transformers")) == ""
 
 
 def test_visits_alternate_and_are_told(costs: dict[str, Cost], said: io.StringIO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gen_rerank import BadInput, Dataset, Distribution
+from quant.comparison import Drift
 from quant.drift import drift, stuck, worst_pairs
 
 THRESHOLDS = {"exact": 0.8, "close": 0.5}
@@ -55,14 +58,21 @@ def test_tiers_begin_at_their_thresholds() -> None:
     assert found.tier_flips == 1.0
 
 
-def test_top5_is_of_each_query() -> None:
+def test_top5_is_of_each_query_that_has_more() -> None:
     before = two_point(*(0.9 - 0.1 * i for i in range(7)), 0.5, 0.4)
     after = two_point(0.9, 0.8, 0.7, 0.6, 0.05, 0.4, 0.3, 0.1, 0.2)
     queries = ["a"] * 7 + ["b"] * 2
     found = drift(queries, before, after, THRESHOLDS, product_ids=[str(i) for i in range(9)])
-    assert found.top5_kept == pytest.approx((4 / 5 + 1) / 2)
-    assert found.top5_changed == 0.5
+    assert found.top5_kept == pytest.approx(4 / 5), "of the first query alone: nothing can leave the second's"
+    assert found.top5_changed == 1
     assert found.kendall_tau == pytest.approx(((21 - 2 * 2) / 21 - 1) / 2)
+
+
+def test_where_no_query_has_more_than_five_candidates_none_can_lose_one() -> None:
+    before, after = two_point(*(0.1 * i for i in range(6))), two_point(*(0.1 * (5 - i) for i in range(6)))
+    assert of_one_query(before, after).top5_kept == pytest.approx(4 / 5)
+    few = of_one_query(before[:5], after[:5])
+    assert (few.top5_kept, few.top5_changed, few.kendall_tau) == (None, None, pytest.approx(-1))
 
 
 def test_equal_scores_do_not_follow_the_order_of_the_rows() -> None:
@@ -109,16 +119,13 @@ def test_histogram_holds_every_pair() -> None:
 )
 @settings(max_examples=30, deadline=None)
 def test_the_order_of_the_pairs_changes_nothing(first: np.ndarray, second: np.ndarray, order: list[int]) -> None:
-    before, after = (Distribution(rows / rows.sum(axis=1, keepdims=True)) for rows in (first, second))
-    queries, products = [f"q{i % 3}" for i in range(12)], [f"p{i}" for i in range(12)]
-    found = drift(queries, before, after, THRESHOLDS, product_ids=products)
-    again = drift(
-        [queries[i] for i in order],
-        before[order],
-        after[order],
-        THRESHOLDS,
-        product_ids=[products[i] for i in order],
-    )
+    def drift_of(order: Sequence[int]) -> Drift:
+        sides = (
+            Distribution(rows[list(order)] / rows[list(order)].sum(axis=1, keepdims=True)) for rows in (first, second)
+        )
+        return drift([f"q{i % 2}" for i in order], *sides, THRESHOLDS, product_ids=[f"p{i}" for i in order])
+
+    found, again = drift_of(range(12)), drift_of(order)
     for name, value in found.model_dump(exclude={"changes", "flips"}).items():
         assert getattr(again, name) == pytest.approx(value, abs=1e-9), name
     assert (again.flips, again.changes) == (found.flips, found.changes)

@@ -19,7 +19,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-def a_drift(**changed: float) -> Drift:
+def a_drift(**changed: float | None) -> Drift:
     same = {
         "mean_change": 0.0, "p99_change": 0.0, "largest_change": 0.0, "jensen_shannon": 0.0, "p99_jensen_shannon": 0.0,
         "kendall_tau": 1.0, "top5_kept": 1.0, "top5_changed": 0.0, "tier_flips": 0.0, "saturated": 0.0,
@@ -109,6 +109,14 @@ def test_stuck_counts_what_was_free_in_the_reference(before: float, after: float
     assert f"stuck {after:.4f} (floor {before:.4f})" in found.measured
     said = f"{after:.1%} of the scores are stuck at 0, 0.5 or 1, {before:.1%} of the reference's"
     assert (found.meaning == said) is not passed
+
+
+def test_five_candidates_decide_nothing_on_the_first_five() -> None:
+    few = a_drift(top5_kept=None, top5_changed=None)
+    found = judged(a_candidate(drift=few), floor=few)
+    assert [name for name, verdict in found.items() if not verdict.passed] == ["top5_kept"]
+    assert (found["top5_kept"].passed, found["top5_kept"].measured) == (None, "not measured")
+    assert found["top5_kept"].meaning.startswith("no query has more than five candidates")
 
 
 @pytest.mark.parametrize(("gate", "measure"), [("ndcg@5", "nDCG@5"), ("ndcg@10", "nDCG@10"), ("rps", "RPS")])

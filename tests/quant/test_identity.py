@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gen_rerank import Product
-from gen_rerank.checkpoint import Calibration, Card, Readout, read_card
+from gen_rerank.checkpoint import Calibration, Card, Quantization, Readout, Realignment, read_card
 from gen_rerank.prompt import PromptSpec
 from quant.comparison import Check
 from quant.identity import _grid, identity
@@ -21,7 +22,7 @@ from train.encoder_base import EncoderShape, new_encoder
 from train.phases import train_scalar
 from train.recipe import Recipe
 
-from .conftest import change_weights, put_rows
+from .conftest import Change, change_weights, put_rows
 
 EMBEDDINGS = "model.embed_tokens.weight"
 BLOCK = "model.layers.1"
@@ -91,8 +92,75 @@ def test_a_copy_of_a_16_bit_parent_is_the_same(
     assert failed(parent, copy) == ["base"]
 
 
+def break_norms(weights: dict[str, Tensor]) -> None:
+    for name in weights:
+        if name.endswith(("input_layernorm.weight", "post_attention_layernorm.weight")):
+            weights[name][0] *= -3
+            weights[name][1] = 0
+
+
+def test_smoothed_norms_are_judged_with_their_layers(
+    smoothed_copy: Path, reference: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    found = checks(reference, smoothed_copy)
+    assert all(check.held for check in found.values())
+    assert found["base"].finding == (
+        "embeddings and norms, but for 4 smoothed norms, judged with the layers that read them, are the reference's"
+    )
+    assert [check.held for check in identity(smoothed_copy, reference)[0]] == [True] * 6, "the other way round too"
+    folder = change_weights(copy_of(smoothed_copy), break_norms)
+    assert failed(reference, folder) == ["layers"]
+    assert re.search(
+        r"_proj is \d\d\.\d\d% from the reference's \(and 9 more layers\): more than rounding explains",
+        checks(reference, folder)["layers"].finding,
+    )
+
+
+def test_norms_are_smoothed_only_where_the_card_says_so(
+    reference: Path, int8_copy: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    assert "norms are the reference's" in checks(reference, int8_copy)["base"].finding
+    folder = change_weights(copy_of(int8_copy), break_norms)
+    assert failed(reference, folder) == ["base"]
+    assert "layernorm.weight is not the reference's in 2 of 64 rows" in checks(reference, folder)["base"].finding
+
+
+def noisy(share: float) -> Change:
+    def change(weights: dict[str, Tensor]) -> None:
+        weight = weights[f"{BLOCK}.mlp.up_proj.weight"]
+        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        weight += share * weight.norm() / noise.norm() * noise
+
+    return change
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.008, True), (0.012, False)])
+def test_a_layer_that_is_not_quantized_is_the_references_but_for_rounding(
+    share: float, held: bool, reference: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    folder = change_weights(copy_of(reference), noisy(share))
+    found = checks(reference, folder)["layers"]
+    assert found.held is held
+    said = f"{BLOCK}.mlp.up_proj is {share:.2%} from the reference's: more than rounding explains"
+    assert (found.finding == said) is not held
+
+
+@pytest.mark.parametrize(("steps", "held"), [(1, True), (16, False)])
+def test_a_layer_of_8_bits_is_as_near_as_8_bits_are(
+    steps: int, held: bool, reference: Path, int8_copy: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    def move(weights: dict[str, Tensor]) -> None:
+        weight = weights[f"{BLOCK}.mlp.up_proj.weight"]
+        sign = torch.randint(2, weight.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        weights[f"{BLOCK}.mlp.up_proj.weight"] = (weight.int() + steps * sign).clamp(-127, 127).to(torch.int8)
+
+    folder = change_weights(copy_of(int8_copy), move)
+    assert failed(reference, folder) == ([] if held else ["layers"])
+
+
 def test_smoothing_cancels_but_half_of_it_does_not(reference: Path, copy_of: Callable[[Path], Path]) -> None:
     folder = copy_of(reference)
+    record(folder, quantization=Quantization(scheme="int8-smoothquant"))
     factors = torch.linspace(0.5, 4.0, 64)
     norm = f"{BLOCK}.post_attention_layernorm.weight"
 
@@ -116,7 +184,7 @@ def test_training_is_a_finding_only_where_the_card_hides_it(reference: Path, cop
     assert not hidden["base"].held
     assert "although the card records no training" in hidden["base"].finding
     assert "the card records no training" in hidden["readout"].finding
-    assert hidden["layers"].held
+    assert "more than rounding explains" in hidden["layers"].finding
     record(folder, recipe={"fake_quantization": True})
     told = checks(reference, folder)
     assert failed(reference, folder) == []
@@ -142,8 +210,8 @@ def test_realigned_rows_may_differ_but_not_lie_on_a_grid(
 
     change_weights(folder, move)
     assert failed(reference, folder) == ["readout"]
-    made = read_card(folder, Card).provenance.model_extra["quantization"]
-    record(folder, quantization={**made, "realigned": {"data": "0" * 16}})
+    made = read_card(folder, Card).provenance.quantization
+    record(folder, quantization=made.model_copy(update={"realigned": Realignment(data="0" * 16)}))
     assert failed(reference, folder) == []
 
     def round_to_4_bits(weights: dict[str, Tensor]) -> None:
@@ -152,6 +220,12 @@ def test_realigned_rows_may_differ_but_not_lie_on_a_grid(
 
     change_weights(folder, round_to_4_bits)
     assert "lie on a grid of 4-bit integers" in checks(reference, folder)["readout"].finding
+
+
+@pytest.fixture(scope="module")
+def smoothed_copy(reference: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("smoothed") / "model"
+    return quantize(reference, "int8-smoothquant", out, tiny_data, calibration_pairs=32).folder
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +282,7 @@ def test_a_copy_has_the_references_calibration(
     assert checks(before, after)["calibration"].finding == "the same: temperature 1, thresholds exact 0.8, close 0.5"
 
 
-def test_a_realigned_copy_has_a_temperature_of_its_own_but_needs_thresholds(
+def test_a_realigned_copy_has_a_temperature_of_its_own_and_the_references_thresholds(
     realigned: Path, reference: Path, tmp_path: Path
 ) -> None:
     before, after = (
@@ -224,8 +298,13 @@ def test_a_realigned_copy_has_a_temperature_of_its_own_but_needs_thresholds(
     calibrate(before)
     assert failed(before, after) == ["calibration"]
     assert "what it serves has no tiers" in checks(before, after)["calibration"].finding
-    calibrate(after, temperature, {"exact": 0.7, "close": 0.4})
-    assert failed(before, after) == []
+    calibrate(after, temperature)
+    assert checks(before, after)["calibration"] == told, "the thresholds are no difference"
+    calibrate(after, temperature, {"exact": 0.7, "close": 0.5})
+    assert failed(before, after) == ["calibration"]
+    assert "the threshold of exact is 0.7, in the reference 0.8" in checks(before, after)["calibration"].finding
+    record(after, recipe={"fake_quantization": True})
+    assert checks(before, after)["calibration"].held, "trained further"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

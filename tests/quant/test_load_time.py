@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertForSequenceClassification
 
 from gen_rerank import BadInput, Dataset, Pair
 from gen_rerank.checkpoint import Card, Checkpoint, Readout
@@ -63,6 +66,24 @@ def test_an_encoder_keeps_its_head(tiny_shop: Dataset, pairs: list[Pair], tmp_pa
     assert not isinstance(model.head.dense, Linear8bitLt)
     assert not isinstance(model.classifier, Linear8bitLt)
     assert len(scorer.score(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize(("kind", "quantized"), [("nf4", Linear4bit), ("int8", Linear8bitLt)])
+def test_a_bert_keeps_its_pooler(
+    kind: str, quantized: type, encoder_tokenizer: Callable[[str], Tokenizer], tmp_path: Path
+) -> None:
+    tokenizer = encoder_tokenizer("word_piece")
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=128, max_position_embeddings=128, num_labels=11,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(tmp_path)
+    model = open_load_time(Checkpoint.open(tmp_path), kind).network.model
+    plain = {name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear}
+    assert plain == {"bert.pooler.dense", "classifier"}
+    assert sum(isinstance(layer, quantized) for layer in model.modules()) == 6
 
 
 def test_what_is_refused(reference: Path, int8_copy: Path) -> None:

@@ -64,6 +64,18 @@ def quantized_embeddings(folder: Path) -> None:
     change_weights(folder, change)
 
 
+def broken_norms(folder: Path) -> None:
+    """Two channels of each norm in front of layers: in int8 nothing was moved out of them."""
+
+    def change(weights: dict[str, Tensor]) -> None:
+        for name in weights:
+            if name.endswith(("input_layernorm.weight", "post_attention_layernorm.weight")):
+                weights[name][0] *= -3
+                weights[name][1] = 0
+
+    change_weights(folder, change)
+
+
 def zeroed_row(folder: Path) -> None:
     change_weights(folder, lambda weights: weights[EMBEDDINGS][token_ids(folder)[3]].zero_())
 
@@ -145,6 +157,7 @@ PLANTED = [
     (rows_rounded_to_8_bits, "readout", r"differ from the reference's by 0\.\d+%, and lie on a grid of 8-bit integers"),
     (quantized_output_matrix, "readout", "the readout is quantized: the weights of lm_head are stored as int8"),
     (quantized_embeddings, "readout", "the readout is quantized: the weights of model.embed_tokens are stored as int8"),
+    (broken_norms, "base", r"layernorm.weight is not the reference's in 2 of 64 rows \(and 3 more\), although"),
     (zeroed_row, "readout", r"the row of <\|rel_3\|> is zero"),
     (swapped_rows, "readout", r"the rows of <\|rel_2\|> and <\|rel_7\|> are swapped"),
     (swapped_values, "readout", r"the value of <\|rel_2\|> is 0\.7 .* swapped with that of <\|rel_7\|>"),

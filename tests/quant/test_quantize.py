@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from gen_rerank import BadInput, Dataset, Distribution, Pair
-from gen_rerank.checkpoint import Card, Checkpoint, Readout
+from gen_rerank.checkpoint import CARD, CalibrationData, Card, Checkpoint, Provenance, Quantization, Readout
 from gen_rerank.prompt import PromptSpec
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant import quantize as module
@@ -27,6 +29,7 @@ from quant.calibration import calibration_pairs
 from quant.quantize import quantize
 from quant.schemes import SCHEMES, scheme_named
 from train.encoder_base import EncoderShape, new_encoder
+from train.run import publishing
 
 # The least correlation with the parent's scores, on random weights, which are harder to quantize than trained ones.
 NEAR = {
@@ -69,6 +72,8 @@ def parent(tiny_checkpoint: Path, tiny_shop: Dataset, tmp_path_factory: pytest.T
         6 * worth * varies / (hidden @ varies).std()
     )
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    trained = Provenance(base="nano", metrics={"validation_rps": 0.05})
+    checkpoint.card.model_copy(update={"provenance": trained}).save(folder)
     return folder
 
 
@@ -130,20 +135,27 @@ def test_folder_is_a_plain_checkpoint_with_provenance(
     assert config["tie_word_embeddings"] is True
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (checkpoint.folder / name).read_bytes() == (parent / name).read_bytes()
-    opened, made = Checkpoint.open(parent), checkpoint.card.provenance.model_dump()["quantization"]
-    drawn = None
+    opened, provenance = Checkpoint.open(parent), checkpoint.card.provenance
+    made, drawn = provenance.quantization, None
+    assert made is not None
     if scheme_named(scheme).needs_calibration:
         tokens = sum(map(len, opened.prompt.encode(calibration_pairs(tiny_shop, PAIRS))))
-        drawn = {"fingerprint": tiny_shop.fingerprint, "pairs": PAIRS, "tokens": tokens, "seed": 0}
-    assert made.pop("llmcompressor")
-    assert made.pop("recipe")[-1]["modifier"] == scheme_named(scheme).method
-    assert made == {
-        "scheme": scheme,
-        "preset": scheme_named(scheme).preset,
-        "calibration": drawn,
-        "parent": str(parent),
-        "parent_fingerprint": opened.fingerprint,
-    }
+        drawn = CalibrationData(fingerprint=tiny_shop.fingerprint, pairs=PAIRS, tokens=tokens, seed=0)
+    assert made.llmcompressor
+    assert made.recipe[-1]["modifier"] == scheme_named(scheme).method
+    assert made == Quantization(
+        scheme=scheme,
+        preset=scheme_named(scheme).info.preset,
+        recipe=made.recipe,
+        llmcompressor=made.llmcompressor,
+        calibration=drawn,
+        parent=str(parent),
+        parent_fingerprint=opened.fingerprint,
+    )
+    assert opened.card.provenance.metrics
+    assert provenance == opened.card.provenance.model_copy(update={"quantization": made, "metrics": None}), (
+        "the parent's figures were not measured on this model"
+    )
     assert checkpoint.card.model_copy(update={"provenance": opened.card.provenance}) == opened.card
     assert [path.name for path in checkpoint.folder.parent.iterdir()] == [scheme], "no temporary folder is left"
 
@@ -188,10 +200,13 @@ def test_w4a16_takes_the_largest_group_that_divides(tiny_checkpoint: Path, tiny_
     assert group["weights"]["group_size"] == 64
     stored = load_file(checkpoint.folder / "model.safetensors")
     assert stored["model.layers.0.mlp.down_proj.weight_scale"].shape == (64, 2)
-    recipe = checkpoint.card.provenance.model_dump()["quantization"]["recipe"]
-    assert recipe[0]["arguments"]["config_groups"]["group_0"]["weights"]["group_size"] == 64
+    made = checkpoint.card.provenance.quantization
+    assert made is not None
+    assert made.recipe[0]["arguments"]["config_groups"]["group_0"]["weights"]["group_size"] == 64
     assert "groups of 64, because 128 does not divide every layer" in said.getvalue()
     assert "calibrated on 32 pairs (" in said.getvalue()
+    where = "where w4a16-gptq runs: CPU: native, 4-bit weights and 16-bit activations; Hopper: native, 4-bit weights"
+    assert said.getvalue().splitlines()[-1].startswith(where)
     with pytest.raises(BadInput, match=r"fp8-block needs layers whose input size is a multiple of 128, but .* has 64"):
         quantize(tiny_checkpoint, "fp8-block", tmp_path / "block")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -227,7 +242,9 @@ def test_a_scheme_that_needs_examples_says_so(scheme: str, parent: Path, tmp_pat
 
 def test_calibration_data_may_be_a_folder(parent: Path, tiny_data: Path, tmp_path: Path) -> None:
     made = quantize(parent, "nvfp4", tmp_path / "out", tiny_data, calibration_pairs=PAIRS, seed=5).card.provenance
-    assert made.model_dump()["quantization"]["calibration"]["seed"] == 5
+    assert made.quantization is not None
+    assert made.quantization.calibration is not None
+    assert made.quantization.calibration.seed == 5
     with pytest.raises(BadInput, match="no such folder; a data set is"):
         quantize(parent, "nvfp4", tmp_path / "other", tmp_path / "nowhere")
 
@@ -293,18 +310,6 @@ def test_an_output_that_blocks_cannot_cover() -> None:
         module._group(scheme_named("fp8-block"), {"k_proj": torch.nn.Linear(128, 64)})
 
 
-@pytest.mark.parametrize(
-    ("name", "reads"),
-    [
-        ("lm_head", True), ("score", True), ("classifier", True), ("classifier.out_proj", True), ("head.dense", True),
-        ("bert.pooler.dense", True), ("model.layers.0.attn.Wqkv", False), ("model.layers.3.mlp.up_proj", False),
-        ("bert.encoder.layer.0.attention.self.query", False),
-    ],
-)  # fmt: skip
-def test_what_reads_the_pooled_state_is_known_by_its_name(name: str, reads: bool) -> None:
-    assert module._reads_out(name) == reads
-
-
 @pytest.mark.parametrize("step", ["_write_rest", "_check_untouched", "_check_scores"])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
 def test_a_failure_in_the_middle_leaves_nothing(
@@ -347,27 +352,87 @@ def test_a_full_disk_is_said_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_error_of_the_system_stays_itself(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), module._full_disk_in_words(tmp_path):
-        raise PermissionError(errno.EACCES, "no")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_under_a_realignment_is_not_told_to_resume(number: int, tmp_path: Path) -> None:
+    """`train scalar` has --resume, and says so; `quantize`, which runs it, has not."""
+    out, inner = tmp_path / "out", tmp_path / ".out.partial" / "out"
+    with pytest.raises(BadInput, match=f"^{out}: the disk is full; free some space"), module._full_disk_in_words(out):  # noqa: SIM117
+        with publishing(inner):
+            raise OSError(number, "No space left on device")
+
+
+def test_another_error_stays_itself(tmp_path: Path) -> None:
+    for error in (PermissionError(errno.EACCES, "no"), BadInput("no such scheme")):
+        with pytest.raises(type(error), match="no"), module._full_disk_in_words(tmp_path):
+            raise error
 
 
 def test_a_failing_overwrite_keeps_the_old_folder(tmp_path: Path) -> None:
-    def write(out: Path, name: str, *, fail: bool) -> None:
-        with module._appearing(out) as folder:
+    def write(text: str, *, fail: bool) -> None:
+        with module._appearing(out, overwrite=True) as folder:
             folder.mkdir()
-            (folder / name).touch()
+            (folder / CARD).write_text(text)
             if fail:
                 raise RuntimeError("boom")
 
     out = tmp_path / "out"
-    write(out, "old", fail=False)
+    write("old", fail=False)
     with pytest.raises(RuntimeError, match="boom"):
-        write(out, "new", fail=True)
-    assert [path.name for path in out.iterdir()] == ["old"]
-    write(out, "new", fail=False)
-    assert [path.name for path in out.iterdir()] == ["new"]
+        write("new", fail=True)
+    assert (out / CARD).read_text() == "old"
+    write("new", fail=False)
+    assert (out / CARD).read_text() == "new"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "theirs", "says"),
+    [(False, CARD, "exists and is not empty"), (True, "precious.txt", "only a checkpoint is overwritten")],
+)
+def test_what_appears_meanwhile_stays(overwrite: bool, theirs: str, says: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def run() -> None:
+        with module._appearing(out, overwrite) as folder:
+            folder.mkdir()
+            out.mkdir()
+            (out / theirs).write_text("theirs")
+
+    with pytest.raises(BadInput, match=says):
+        run()
+    assert (out / theirs).read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_two_runs_to_one_folder_do_not_touch_each_other(tmp_path: Path) -> None:
+    with module._appearing(tmp_path / "out", overwrite=False) as first:
+        first.mkdir()
+        (first / CARD).write_text("first")
+        with pytest.raises(BadInput, match="another run is writing it"), module._appearing(tmp_path / "out", True):
+            pass
+        with module._appearing(tmp_path / "other", overwrite=False) as second:
+            second.mkdir()
+    assert (tmp_path / "out" / CARD).read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    """A process that was killed in the middle wrote this much, and its lock went with it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with module._appearing(tmp_path / "out", overwrite=False) as folder:
+                folder.mkdir()
+                (folder / "model.safetensors").write_text("half")
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:  # no second pytest, whatever happens
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1, "something was left"
+    with module._appearing(tmp_path / "out", overwrite=False) as folder:
+        assert not folder.exists()
+        folder.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_changed_tensor_is_found(int8: Path, parent: Path, tmp_path: Path) -> None:
@@ -392,6 +457,7 @@ def test_a_quantized_readout_is_found(int8: Path, parent: Path, tmp_path: Path) 
     weights = load_file(int8 / "model.safetensors")
     weights["lm_head.weight_scale"] = torch.ones(1)
     save_file(weights, tmp_path / "model.safetensors")
+    shutil.copyfile(int8 / "config.json", tmp_path / "config.json")
     with pytest.raises(BadInput, match="quantized the readout"):
         module._check_untouched(Checkpoint.open(parent), scheme_named("int8"), tmp_path)
 
@@ -424,7 +490,7 @@ def test_smoothing_that_is_not_made_up_for_is_found(parent: Path, tiny_shop: Dat
 
 def test_smoothing_knows_qwen3_only(parent: Path) -> None:
     opened = Checkpoint.open(parent)
-    other = SimpleNamespace(folder=parent, card=opened.card, config=opened.config | {"model_type": "gemma3"})
+    other = dataclasses.replace(opened, config=opened.config | {"model_type": "gemma3"})
     with pytest.raises(BadInput, match="Qwen3 decoders only, and this is a gemma3; choose int8"):
         module._check_parent(other, scheme_named("int8-smoothquant"))
     module._check_parent(other, scheme_named("int8"))

@@ -188,7 +188,14 @@ def candidate(name: str, scheme: str, ndcg5: float, disk: int, **given) -> Candi
 
 def comparison() -> Comparison:
     flips = {"exact>close": 40, "close>irrelevant": 30, "irrelevant>close": 3}
-    served = Cost(engine="vllm", dtype="bfloat16", visits=visits(1900, 410_000_000), served_change=0.0031)
+    served = Cost(
+        engine="vllm",
+        dtype="bfloat16",
+        visits=visits(1900, 410_000_000),
+        served_change=0.0031,
+        served_largest=0.0412,
+        served_pairs=256,
+    )
     refused = Cost(engine="vllm", dtype="bfloat16", unmeasured=NO_KERNEL)
     decoded = Cost(engine="transformers", dtype="bfloat16", unmeasured=DECODED)
     return Comparison(
@@ -216,11 +223,14 @@ def comparison() -> Comparison:
             disk_bytes=3_400_000,
             quality=quality(0.87),
             cost=(
-                Cost(engine="vllm", dtype="bfloat16", visits=visits(1200, 500_000_000), served_change=0.0021),
+                Cost(
+                    engine="vllm", dtype="bfloat16", visits=visits(1200, 500_000_000), served_change=0.0021, served_largest=0.003, served_pairs=256
+                ),
                 Cost(engine="transformers", dtype="bfloat16", visits=visits(800, 450_000_000)),
             ),
         ),
         floor=drift(0.0002, {}),
+        slice_floor={"typo": 0.0007, "brand_excluded": 0.0006, "a|tag": 0.0},
         candidates=(
             candidate(
                 "int8", "int8", 0.871, 2_100_000, drift=drift(0.004, {"exact>close": 2}), verdicts=verdicts(), cost=(served, decoded)
@@ -313,10 +323,13 @@ def test_the_verdicts_are_plain():
         f"mxfp4: do not ship. tier_flips: 6.1% of pairs change tier, at most 1.0% is allowed.{unserved}"
     )
     assert sentence(int8.model_copy(update={"cost": mxfp4.cost})) == f"int8: ship it. All 4 gates pass.{unserved}"
+    unmeasured = " What vLLM serves was not measured."
     assert sentence(mxfp4.model_copy(update={"cost": ()})).endswith(
-        "ndcg@5: the ranking loses up to 0.032 nDCG@5. Nor do these pass: tier_flips, served."
+        f"ndcg@5: the ranking loses up to 0.032 nDCG@5. Nor do these pass: tier_flips, served.{unmeasured}"
     )
-    assert sentence(nvfp4.model_copy(update={"verdicts": ()})) == f"nvfp4: do not ship. {REFUSED}"
+    for cost in ((), int8.cost[1:]):  # none was measured; or, as of a load-time row, that of transformers
+        assert sentence(int8.model_copy(update={"cost": cost})) == f"int8: ship it. All 4 gates pass.{unmeasured}"
+    assert sentence(nvfp4.model_copy(update={"verdicts": ()})) == f"nvfp4: do not ship. {REFUSED}.{unmeasured}"
     assert sentence(int8.model_copy(update={"verdicts": ()})) == "int8: do not ship. No gate was judged."
 
 
@@ -338,7 +351,7 @@ def test_the_figures_are_the_comparisons(result, page):
         assert " ".join(figure(value, ".4f") for value in cells) in page.text
     for pair in int8.worst:
         assert f"{pair.query_id} · {pair.product_id} · judged 0.20" in page.text
-    assert "typo 31 +0.0010 -0.0190 to +0.0160 0.0120" in re.sub(r"typo: .*? queries ", "", page.text)
+    assert "typo 31 +0.0010 -0.0190 to +0.0160 0.0120 floor 0.0007" in re.sub(r"typo: .*? queries ", "", page.text)
 
 
 def test_the_page_is_one_file_that_loads_nothing(folder, page):
@@ -401,6 +414,7 @@ def test_no_cell_of_cost_is_blank_and_every_dash_has_its_reason(result):
     assert [cell.text for cell in int8.cells] == ["410 MB", "20.5 s", "1,900", "33.7 ms", "42.1 ms", "0.0031"]
     assert [cell.ratio for cell in int8.cells] == ["0.82×", "1.00×", "1.58×", "0.63×", "0.63×", ""]
     assert reference.cells[0].extent == "490 MB – 520 MB"
+    assert int8.cells[-1].extent == "largest 0.0412 of 256 pairs"
     assert {table.notes[cell.note - 1] for cell in refused.cells} == {NO_KERNEL}
 
 
@@ -425,6 +439,20 @@ def test_visits_that_were_cut_short_say_so(result):
     ).rows[0]
     assert row.visits == "3 visits: 256 pairs, 8 queries"
     assert row.note == 1
+
+
+def test_how_far_visits_differ_stands_beside_the_median(page, markdown):
+    assert "1,900 1.58× 1,827 – 1,939" in page.text
+    assert "| 1,900 (1.58×; 1,827 – 1,939) |" in markdown
+    assert "| 0.0031 (largest 0.0412 of 256 pairs) |" in markdown
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, ""), (1, ", 1 bad row left out"), (1200, ", 1,200 bad rows left out")])
+def test_what_was_left_out_of_the_data_is_said(result, tmp_path, count, said):
+    write_report(result.model_copy(update={"skipped": count}), tmp_path)
+    for text in (Page((tmp_path / "report.html").read_text()).text, (tmp_path / "report.md").read_text()):
+        assert f"1,200 judged pairs{said}" in text.split("gen_rerank 0.1.0")[0]
+        assert ("left out" in text) == bool(count)
 
 
 def test_a_run_without_costs_says_so_first(result, tmp_path, page, markdown):

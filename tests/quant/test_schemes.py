@@ -1,4 +1,4 @@
-"""The table of schemes, held against the presets that llm-compressor and vLLM know."""
+"""How schemes are applied, held against the presets that llm-compressor and vLLM know."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ import json
 import pytest
 from compressed_tensors.quantization.quant_scheme import PRESET_SCHEMES, QuantizationScheme
 
-from gen_rerank import BadInput
-from quant.schemes import SCHEMES, Scheme, scheme_named
-
-NAMES = ("int8", "int8-smoothquant", "w4a16-gptq", "fp8", "fp8-block", "nvfp4", "mxfp4", "mxfp4a16")
+from gen_rerank import BadInput, schemes
+from quant.schemes import SCHEMES, Scheme, scheme_named, smoothed_norms
 
 
-def test_the_names_are_unique_and_found() -> None:
-    assert tuple(scheme.name for scheme in SCHEMES) == NAMES
-    assert [scheme_named(name).name for name in NAMES] == list(NAMES)
-
-
-@pytest.mark.parametrize("name", ["int4", "", "W8A8", "INT8"])
-def test_an_unknown_name_lists_the_known(name: str) -> None:
-    with pytest.raises(BadInput, match=f"{name!r}; choose one of int8, int8-smoothquant, .*, mxfp4a16$"):
-        scheme_named(name)
+def test_every_scheme_can_be_applied() -> None:
+    assert [scheme.info for scheme in SCHEMES] == list(schemes.SCHEMES)
+    assert all(scheme_named(scheme.name) is scheme for scheme in SCHEMES)
+    with pytest.raises(BadInput, match="there is no quantization scheme 'W8A8'"):
+        scheme_named("W8A8")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 def test_the_table_says_what_the_preset_is(scheme: Scheme) -> None:
     """Groups, blocks and the need of examples follow from the preset; nothing here is an opinion."""
-    preset = PRESET_SCHEMES[scheme.preset]
+    preset = PRESET_SCHEMES[scheme.info.preset]
     weights, inputs = preset["weights"], preset.get("input_activations")
     shared = [size for size in (weights.group_size, inputs and inputs.group_size) if size]
     assert scheme.groups[0] == max(shared, default=1)
@@ -64,6 +58,16 @@ def test_smoothing_comes_before_rounding() -> None:
     readers, norm = smooth.arguments["mappings"][1]
     assert norm == r"re:.*\.post_attention_layernorm$"
     assert readers == [r"re:.*\.gate_proj$", r"re:.*\.up_proj$"]
+
+
+def test_a_layer_is_paired_with_the_norm_that_it_reads() -> None:
+    ends = ("self_attn.k_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj", "input_layernorm")
+    modules = ["lm_head", *(f"model.layers.7.{end}" for end in ends)]
+    pair = {"model.layers.7.self_attn.k_proj": "model.layers.7.input_layernorm"}
+    assert smoothed_norms(modules) == pair, "the norm in front of the MLP is not there"
+    after = "model.layers.7.post_attention_layernorm"
+    assert smoothed_norms([*modules, after]) == {**pair, "model.layers.7.mlp.up_proj": after}
+    assert smoothed_norms(modules, [scheme_named("int8")]) == {}
 
 
 def test_vllm_has_the_groups_of_w4a16() -> None:

@@ -88,8 +88,10 @@ class TestCohere:
         assert answer.results[0].document.dict(exclude={"text"}) == documents[ranking[0][0]]
 
     def test_v1_objects_with_a_text(self, v1: Any, ranking: Ranking) -> None:
-        answer = v1.rerank(query=QUERY, documents=[{"text": text} for text in TEXTS])
+        documents = [{"text": text, "id": str(i)} for i, text in enumerate(TEXTS)]
+        answer = v1.rerank(query=QUERY, documents=documents, return_documents=True)
         assert [(r.index, r.relevance_score) for r in answer.results] == same(ranking)
+        assert [r.document.dict() for r in answer.results] == [documents[index] for index, _ in ranking]
 
     def test_v2(self, v2: Any, ranking: Ranking) -> None:
         answer = v2.rerank(model="tiny", query=QUERY, documents=TEXTS, top_n=3, max_tokens_per_doc=4096)
@@ -245,6 +247,43 @@ def test_tei_errors(url: str) -> None:
     assert refused.status_code == 413
     assert refused.json()["error_type"] == "Validation"
     assert httpx.post(f"{url}/rerank", json=long | {"truncate": True}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("texts", "status", "kind"),
+    [(["desk"] * 1025, 413, "Validation"), ([], 400, "Empty"), ("desk", 422, "Tokenizer")],
+)
+def test_tei_statuses(url: str, texts: Any, status: int, kind: str) -> None:
+    """What a client of text-embeddings-inference decides by whether to split its batch."""
+    refused = httpx.post(f"{url}/rerank", json={"query": QUERY, "texts": texts})
+    assert (refused.status_code, refused.json()["error_type"]) == (status, kind)
+
+
+def test_vllms_own_shapes(url: str, ranking: Ranking) -> None:
+    """A client that is made of vLLM's own classes sends all their defaults and requires all their fields."""
+    from vllm.entrypoints.pooling.scoring.protocol import (
+        RerankRequest,
+        RerankResponse,
+        ScoreQueriesDocumentsRequest,
+        ScoreResponse,
+    )
+    from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+
+    asked = RerankRequest(model="tiny", query=QUERY, documents=TEXTS).model_dump()
+    answer = RerankResponse.model_validate(httpx.post(f"{url}/rerank", json=asked).json())
+    assert [(r.index, r.relevance_score) for r in answer.results] == same(ranking)
+    assert [r.document.text for r in answer.results] == [TEXTS[index] for index, _ in ranking]
+    best = httpx.post(f"{url}/rerank", json=asked | {"top_n": 2}).json()
+    assert [r["index"] for r in best["results"]] == [index for index, _ in ranking[:2]]
+
+    pairs = ScoreQueriesDocumentsRequest(model="tiny", queries=QUERY, documents=TEXTS).model_dump()
+    scored = ScoreResponse.model_validate(httpx.post(f"{url}/v1/score", json=pairs).json())
+    assert [(row.index, row.score) for row in scored.data] == same(sorted(ranking))
+
+    for wrong, status in (({"documents": []}, 400), ({"model": "other"}, 404)):
+        refused = httpx.post(f"{url}/rerank", json=asked | wrong)
+        error = ErrorResponse.model_validate(refused.json()).error
+        assert refused.status_code == error.code == status
 
 
 def test_vllm_bench(url: str, tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from gen_rerank.schemes import SCHEMES
 from serve import doctor
 from serve.doctor import Examination, examine, tables
 from serve.kernels import Answer
@@ -34,6 +35,17 @@ def test_the_examination_is_written_for_programs_and_for_people(monkeypatch: pyt
         assert expected in text
 
 
+def test_each_scheme_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ask_vllm", lambda: ANSWERS)
+    found = examine()
+    text = shown(found, width=700)
+    for scheme in SCHEMES:
+        (row,) = [line for line in text.splitlines() if f" {scheme.name} " in line and scheme.explanation in line]
+        cells = [cell.strip() for cell in row.strip("│").split("│")]
+        assert cells[-3:] == [scheme.cpu, scheme.hopper, scheme.blackwell]
+    assert json.loads(found.to_json())["schemes"][0]["blackwell"] == "no kernel, use fp8"
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("llmcompressor", "vllm") else "1.0")
     found = examine()
@@ -41,11 +53,12 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_work["quantize"].reason == "not installed: llmcompressor (the extra 'quant' brings it)"
     assert by_work["train an encoder"].possible
     assert {answer.reason for answer in found.answers} == {"vLLM is not installed"}
+    assert [answer.scheme for answer in found.answers] == ["bf16", *(scheme.name for scheme in SCHEMES)]
     assert "llmcompressor (the extra 'quant' brings it)" in shown(found)
 
 
-def shown(examination: Examination) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def shown(examination: Examination, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     for table in tables(examination):
         console.print(table)
     return console.file.getvalue()

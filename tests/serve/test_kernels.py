@@ -21,7 +21,9 @@ on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU vLLM h
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Answer]:
     """There is no preset of the last name: the process that is asked ends with an error."""
-    return {answer.scheme: answer for answer in ask_vllm(["int8", "mxfp4", "nonsense"])}
+    return {
+        answer.scheme: answer for answer in ask_vllm(["int8", "int8-smoothquant", "w4a16-gptq", "mxfp4", "nonsense"])
+    }
 
 
 @on_cpu
@@ -37,6 +39,15 @@ def test_int8_is_served_and_right(answers: dict[str, Answer]) -> None:
 
 
 @on_cpu
+def test_a_scheme_is_asked_about_as_quantize_spells_it(answers: dict[str, Answer]) -> None:
+    assert answers["w4a16-gptq"].served
+    assert answers["w4a16-gptq"].kernel == "CPUWNA16LinearKernel"
+    assert answers["w4a16-gptq"].relative_error < 0.01
+    smooth = answers["int8-smoothquant"]
+    assert smooth == answers["int8"].model_copy(update={"scheme": "int8-smoothquant"}), "one layer, measured once"
+
+
+@on_cpu
 def test_mxfp4_is_refused_in_vllms_words(answers: dict[str, Answer]) -> None:
     mxfp4 = answers["mxfp4"]
     assert not mxfp4.served
@@ -45,7 +56,7 @@ def test_mxfp4_is_refused_in_vllms_words(answers: dict[str, Answer]) -> None:
 
 
 def test_a_scheme_that_ends_the_process_is_not_served(answers: dict[str, Answer]) -> None:
-    assert list(answers) == ["bf16", "int8", "mxfp4", "nonsense"]
+    assert list(answers) == ["bf16", "int8", "int8-smoothquant", "w4a16-gptq", "mxfp4", "nonsense"]
     assert not answers["nonsense"].served
     assert answers["nonsense"].reason == "vLLM ended: KeyError: 'nonsense'"
 
@@ -67,7 +78,10 @@ def test_a_checkpoint_gets_the_schemes_answer(
 
 
 def test_a_plain_checkpoint_is_not_asked_about(tiny_checkpoint: Path) -> None:
-    assert why_not_served(Checkpoint.open(tiny_checkpoint)) is None
+    checkpoint = Checkpoint.open(tiny_checkpoint)
+    assert why_not_served(checkpoint) is None
+    checkpoint.config["quantization_config"] = None
+    assert why_not_served(checkpoint) is None
 
 
 def test_a_reason_is_one_line() -> None:

@@ -247,6 +247,16 @@ def test_bad_requests(client: httpx.Client, path: str, fields: set[str], body: A
     assert words in answer.json()["message"]
 
 
+def test_a_short_body_that_asks_for_a_long_answer(client: httpx.Client) -> None:
+    body = {"documents": ["oak desk " * 6_000], "requests": [{"query": f"desk {i}"} for i in range(1000)]}
+    answer = client.post("/v1/rerank/batch", json=body)
+    assert answer.status_code == 413
+    assert "1000 requests share them" in answer.json()["detail"]
+    repeated = body | {"requests": [{"query": f"desk {i}", "return_documents": True} for i in range(40)]}
+    answer = client.post("/v1/rerank/batch", json=repeated)
+    assert [len(row["document"]["text"]) for (row,) in answer.json()["results"]] == [54_000] * 40
+
+
 @pytest.mark.parametrize("given", ["0", "-1", "soon", "nan", "inf"])
 def test_a_deadline_that_is_no_time_is_refused(client: httpx.Client, given: str) -> None:
     answer = client.post("/v1/rerank", json={"query": "a", "documents": ["b"]}, headers={"X-Request-Timeout": given})
@@ -415,7 +425,8 @@ def test_openapi_lists_what_can_be_asked(client: httpx.Client) -> None:
 
 
 def test_vllms_own_routes_are_there(client: httpx.Client) -> None:
-    assert client.get("/health").status_code == 200
+    for path in ("/health", "/ping", "/version", "/docs", "/redoc"):
+        assert client.get(path).status_code == 200, path
     assert "vllm:num_requests_running" in client.get("/metrics").text
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,71 @@ def test_a_reader_that_is_stuck_holds_no_request_up(tmp_path: Path) -> None:
     os.close(reader)  # what is written now fails
     telemetry.close()
     assert registry.get_sample_value("gen_rerank_log_lines_lost_total") == pytest.approx(12_000, abs=600)
+
+
+AT_THE_END = """
+import sys
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from serve import telemetry
+
+telemetry._CLOSE_SECONDS = float(sys.argv[1])
+log = telemetry.Telemetry(Path(sys.argv[2]) if sys.argv[2] else None, registry=CollectorRegistry())
+for i in range(1000):  # more than a pipe holds
+    log.finished(telemetry.RequestRecord(f"{i:03}", "/v1/rerank", "POST", status=200))
+print("that is all", flush=True)
+"""
+
+
+def at_the_end(seconds: float, log: Path | None, **streams: Any) -> subprocess.Popen[str]:
+    """A process that has logged 1000 requests and says so, then ends, with `seconds` for its log."""
+    command = [sys.executable, "-c", AT_THE_END, str(seconds), str(log or "")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "that is all\n"
+    return process
+
+
+def test_what_waits_for_a_slow_disk_is_written_before_the_process_ends(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with at_the_end(30, fifo, stderr=subprocess.PIPE) as process, FileIO(reader) as pipe:
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits"
+        os.set_blocking(reader, True)
+        found = [json.loads(line)["request_id"] for line in pipe.read().splitlines()]
+        assert process.stderr is not None
+        assert (process.wait(30), process.stderr.read()) == (0, "")
+    assert found == [f"{i:03}" for i in range(1000)]
+
+
+def test_a_process_does_not_wait_long_for_a_disk_that_is_stuck_and_says_what_is_lost(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with at_the_end(0.2, fifo, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.wait(30) == 0
+        lost, _, words = process.stderr.read().partition(" ")
+    assert words == "lines of the request log were lost\n"
+    with FileIO(reader) as pipe:
+        written = pipe.read().count(b"\n")
+    assert 0 < written == 1000 - int(lost)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_standard_error_that_takes_nothing_holds_nobody_up(blocking: bool) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, blocking)
+    with at_the_end(0.2, None, stderr=write) as process:
+        os.close(write)
+        assert process.wait(30) == 0
+    with FileIO(read) as pipe:
+        lines = pipe.read().splitlines()
+    whole = [json.loads(line)["request_id"] for line in lines[:-1]]
+    assert whole == [f"{i:03}" for i in range(len(whole))]
+    assert 100 < len(whole) < 1000
 
 
 def test_without_a_file_lines_go_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:

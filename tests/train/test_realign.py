@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset, Distribution
-from gen_rerank.checkpoint import CARD, Calibration, Checkpoint
+from gen_rerank.checkpoint import CARD, Calibration, Checkpoint, Realignment
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 from train import phases
@@ -107,13 +107,14 @@ def test_the_card_keeps_how_it_was_quantized_and_says_that_it_was_realigned(
     pair: tuple[Checkpoint, Checkpoint], tiny_data: Path
 ) -> None:
     before, after = (one.card for one in pair)
-    old, new = (card.provenance.model_dump()["quantization"] for card in (before, after))
-    realigned = new.pop("realigned")
-    assert new == old
-    assert realigned["data"] == Dataset.load(tiny_data).fingerprint
-    assert realigned["recipe"]["scalar"]["learning_rate"] == 1e-2
+    old, new = (card.provenance.quantization for card in (before, after))
+    assert old is not None
+    assert new is not None
+    recipe = RECIPE.model_dump(mode="json", exclude_none=True)
+    realigned = Realignment(data=Dataset.load(tiny_data).fingerprint, recipe=recipe)
+    assert new == old.model_copy(update={"realigned": realigned})
     assert after.calibration.temperature != 1.5
-    assert after.calibration.thresholds == {}, "they belong to the scores from before"
+    assert after.calibration.thresholds == {"exact": 0.6}, "the copy takes its parent's place, tiers included"
     assert after.provenance.base == before.provenance.base
     assert (after.readout, after.prompt) == (before.readout, before.prompt)
 
@@ -140,11 +141,17 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     assert resumed.card.calibration == pair[1].card.calibration
 
 
-def test_a_plain_checkpoint_keeps_its_dtype(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_plain_checkpoint_keeps_its_dtype_and_loses_its_thresholds(
+    tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    plain = Path(shutil.copytree(tiny_checkpoint, tmp_path / "plain"))
+    calibration = Calibration(thresholds={"exact": 0.6})
+    Checkpoint.open(plain).card.model_copy(update={"calibration": calibration}).save(plain)
     recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "num_train_epochs": 1}})
-    aligned = train_scalar(recipe, tiny_checkpoint, tiny_data, tmp_path / "model")
+    aligned = train_scalar(recipe, plain, tiny_data, tmp_path / "model")
     assert {tensor.dtype for tensor in load_file(aligned.folder / WEIGHTS).values()} == {torch.float32}
-    assert "quantization" not in aligned.card.provenance.model_dump()
+    assert aligned.card.provenance.quantization is None
+    assert aligned.card.calibration.thresholds == {}, "they belong to the scores from before"
 
 
 def test_unreadable_weights_are_refused(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -93,6 +93,22 @@ def test_the_longest_prompt_fits_in_a_batch(checkpoint: Checkpoint) -> None:
         plan(long, EngineChoices(batch_tokens=2048))
 
 
+def test_the_next_engine_takes_its_share_of_what_is_left(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a 0.6B shape, whose cache for 262,144 tokens, 28 GiB, fits into no small machine."""
+    shape = {"num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
+    large = replace(checkpoint, config=checkpoint.config | shape)
+    now = psutil.virtual_memory()
+    weights = sum(file.stat().st_size for file in checkpoint.folder.glob("*.safetensors"))
+    shares = []
+    for taken in (0, 4 * 2**30):
+        available = 10 * 2**30 + 2 * weights - taken
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=available: now._replace(available=free))
+        shares.append(plan(large, EngineChoices()).arguments()["kv_cache_memory_bytes"])
+    assert shares == [4 * 2**30, int(0.4 * 6 * 2**30)]
+
+
 @pytest.mark.parametrize("threads", [0, -1, 3])
 def test_more_threads_than_cores_are_refused(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, threads: int

@@ -11,6 +11,7 @@ import pytest
 
 from gen_rerank import BadInput, Pair, Product
 from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.scorers.plan import EngineChoices, computes_on_cpu, plan
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer, engine_arguments
 
@@ -55,6 +56,17 @@ def test_scores_equal_the_reference(checkpoint: Checkpoint, scorer: VllmScorer) 
     np.testing.assert_allclose(scorer.score(pairs[::-1]).probabilities[::-1], expected.probabilities, atol=0.02)
 
 
+def test_the_engine_runs_as_planned_for_the_server(checkpoint: Checkpoint, scorer: VllmScorer) -> None:
+    planned = plan(checkpoint, EngineChoices()).arguments()
+    engine = scorer._llm.llm_engine.vllm_config
+    assert engine.scheduler_config.max_num_seqs == planned["max_num_seqs"]
+    assert engine.model_config.enforce_eager is planned["enforce_eager"]
+    if computes_on_cpu():
+        assert engine.cache_config.block_size == planned["block_size"]
+        assert engine.cache_config.kv_cache_memory_bytes == planned["kv_cache_memory_bytes"]
+        assert engine.scheduler_config.max_num_batched_tokens == planned["max_num_batched_tokens"]
+
+
 def test_instruction_changes_the_prompt(checkpoint: Checkpoint, scorer: VllmScorer) -> None:
     pairs = _pairs()[:3]
     expected = TransformersScorer(checkpoint).score(pairs, instruction="Prefer desks.")
@@ -68,6 +80,11 @@ def test_no_pairs_give_no_rows(scorer: VllmScorer) -> None:
 def test_query_without_text_is_refused(scorer: VllmScorer) -> None:
     with pytest.raises(BadInput, match="query has no text"):
         scorer.score([Pair(" ", Product(product_id="1", title="desk"))])
+
+
+def test_a_choice_that_does_not_fit_the_machine_is_refused_before_the_engine_starts(checkpoint: Checkpoint) -> None:
+    with pytest.raises(BadInput, match="--batch-tokens 64: the longest prompt has 128 tokens"):
+        VllmScorer(checkpoint, choices=EngineChoices(batch_tokens=64))
 
 
 def test_prompts_longer_than_the_context_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -30,6 +30,17 @@ def test_entries_come_one_after_the_other(ask: Any) -> None:
     assert (question.model, question.instruction, question.document_tokens) == ("shop", "Rate.", 9)
 
 
+def test_shared_documents_become_products_once(ask: Any) -> None:
+    """Also for entries that read other keys of them, each kind once."""
+    documents = [{"title": "Oak desk", "colour": "brown"}, {"title": "Lamp", "colour": "red"}]
+    entries = [{"query": query, "rank_fields": ["title", *more]} for query in "ab" for more in ([], ["colour"])]
+    items = ask(BATCH, {"documents": documents, "requests": entries}).items
+    assert [item.query for item in items] == ["a"] * 4 + ["b"] * 4
+    assert [id(item.product) for item in items[:4]] == [id(item.product) for item in items[4:]]
+    assert len({id(item.product) for item in items}) == 4
+    assert items[0].product.attributes != items[2].product.attributes
+
+
 def test_each_entry_gets_the_ranking_it_would_get_alone(reply: Any) -> None:
     bins = [[1, 9], [4, 2, 4], [0, 9]]
     answer = reply(BATCH, GOOD, [k for row in bins for k in row])

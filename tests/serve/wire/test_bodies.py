@@ -5,8 +5,9 @@ import time
 import pytest
 
 from serve.question import Refusal
-from serve.wire import BATCH, COMPLETIONS, SCORE, TEI, Dialect, JinaRequest, parse
-from serve.wire.bodies import shown
+from serve.wire import BATCH, COMPLETIONS, SCORE, TEI, Dialect, parse, read_json, validated
+from serve.wire.bodies import check_size, shown
+from serve.wire.jina import JinaRequest
 
 
 @pytest.mark.parametrize(
@@ -23,15 +24,30 @@ from serve.wire.bodies import shown
     ],
 )
 def test_a_body_that_is_not_json_is_400(body: bytes) -> None:
-    with pytest.raises(Refusal, match="not valid JSON") as refused:
-        parse(body, JinaRequest)
-    assert refused.value.status == 400
+    for read in (read_json, lambda body: parse(body, JinaRequest)):
+        with pytest.raises(Refusal, match="not valid JSON") as refused:
+            read(body)
+        assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("body", [b"[]", b"3", b"null", b'"query"'])
 def test_a_body_that_is_no_object_is_422(body: bytes) -> None:
-    with pytest.raises(Refusal, match="not a JSON object"):
-        parse(body, JinaRequest)
+    content = read_json(body)
+    with pytest.raises(Refusal, match="not a JSON object") as refused:
+        validated(content, JinaRequest)
+    assert refused.value.status == 422
+
+
+def test_a_body_is_what_its_content_says() -> None:
+    """Numbers that came as texts are numbers, as in forms; a text is never made of a number."""
+    content = read_json(b'{"query": "q", "documents": ["a", {"title": 1e2}], "top_n": "2", "min_score": 1}')
+    assert content == {"query": "q", "documents": ["a", {"title": 100.0}], "top_n": "2", "min_score": 1}
+    request = validated(content, JinaRequest)
+    assert (request.top_n, request.min_score, request.documents) == (2, 1.0, ["a", {"title": 100.0}])
+    with pytest.raises(Refusal, match=r"^query: input should be a valid string, but it is 3$"):
+        validated(content | {"query": 3}, JinaRequest)
+    with pytest.raises(Refusal, match="top_n"):
+        validated(content | {"top_n": 1.5}, JinaRequest)
 
 
 def test_missing_fields_are_named() -> None:
@@ -89,3 +105,11 @@ def test_what_is_shown_is_short_and_on_one_line(value: object) -> None:
     text = shown(value)
     assert len(text) <= 40
     assert len(text.splitlines()) == 1
+
+
+def test_what_is_over_a_limit_is_refused_with_the_status_that_is_asked_for() -> None:
+    check_size("texts", 3, 3, "entries")
+    for more, status in (({}, 422), ({"status": 413}, 413)):
+        with pytest.raises(Refusal, match=r"^texts has 4 entries; the limit is 3$") as refused:
+            check_size("texts", 4, 3, "entries", **more)
+        assert refused.value.status == status

@@ -124,4 +124,4 @@ def test_ties_go_to_the_lower_bin() -> None:
 def test_bad_requests_are_400(changes: dict[str, Any], words: str, refused: Any) -> None:
     refusal = refused(COMPLETIONS, {"prompt": NAMED} | changes)
     assert words in refusal.sentence
-    assert COMPLETIONS.status(refusal) == COMPLETIONS.error(refusal)["error"]["code"] == 400
+    assert COMPLETIONS.errors.status(refusal) == COMPLETIONS.errors.error(refusal)["error"]["code"] == 400

@@ -13,21 +13,9 @@ from pydantic import TypeAdapter
 
 from gen_rerank import Distribution
 from serve.question import Answer, Question, Refusal
-from serve.wire import (
-    BATCH,
-    COHERE,
-    COMPLETIONS,
-    JINA,
-    SCORE,
-    TEI,
-    Dialect,
-    error_for,
-    parse,
-    rerank_dialect,
-    status_for,
-)
+from serve.wire import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, VLLM, Dialect, parse, rerank_dialect
 
-DIALECTS = [JINA, COHERE, TEI, SCORE, COMPLETIONS, BATCH]
+DIALECTS = [JINA, VLLM, COHERE, TEI, SCORE, COMPLETIONS, BATCH]
 JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 texts = st.text(max_size=20) | st.sampled_from(["Query: a\nProduct: b", 'Query: a\nProduct: {"title": "b"}', " ", "\0"])
@@ -108,8 +96,8 @@ def test_any_body_is_answered_or_refused(dialect: Dialect[Any], body: Any) -> No
     if isinstance(asked, Refusal):
         assert "\n" not in asked.sentence
         assert len(asked.sentence) < 250
-        assert dialect.status(asked) in (400, 422)
-        assert json.dumps(dialect.error(asked))
+        assert dialect.errors.status(asked) in (400, 422)
+        assert json.dumps(dialect.errors.error(asked))
         return
     request, question = asked
     assert question.items
@@ -122,7 +110,7 @@ def test_any_body_is_answered_or_refused(dialect: Dialect[Any], body: Any) -> No
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
-    for dialect in (*DIALECTS, rerank_dialect(body)):
+    for dialect in DIALECTS:
         assert isinstance(asked_or_refused(dialect, body), Refusal)
 
 
@@ -141,36 +129,16 @@ def test_every_field_is_described_for_openapi(dialect: Dialect[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "dialect"),
+    ("content", "dialect"),
     [
-        (b'{"query": "q", "texts": ["a"]}', TEI),
-        (b'{"query": "q", "documents": ["a"]}', JINA),
-        (b'{"query": "texts"}', JINA),
-        (b'["texts"]', JINA),
-        (b"{", JINA),
+        ({"query": "q", "texts": ["a"]}, TEI),
+        ({"texts": None, "documents": ["a"]}, TEI),
+        ({"query": "q", "documents": ["a"]}, VLLM),
+        ({"query": "texts"}, VLLM),
+        (["texts"], VLLM),
+        ("texts", VLLM),
+        (None, VLLM),
     ],
 )
-def test_texts_tell_tei_from_jina(body: bytes, dialect: Dialect[Any]) -> None:
-    assert rerank_dialect(body) is dialect
-
-
-@pytest.mark.parametrize(
-    ("path", "fields"),
-    [
-        ("/v1/rerank", {"detail", "message"}),
-        ("/v1/rerank/batch", {"detail", "message"}),
-        ("/v2/rerank", {"message"}),
-        ("/rerank", {"error", "error_type", "detail", "message"}),
-        ("/v1/score", {"error"}),
-        ("/score", {"error"}),
-        ("/v1/completions", {"error"}),
-        ("/v1/models", {"error"}),
-        ("/v1/load_lora_adapter", {"error"}),
-        ("/nowhere", {"detail"}),
-    ],
-)
-def test_errors_before_the_body_is_read(path: str, fields: set[str]) -> None:
-    refusal = Refusal(413, "too large")
-    assert error_for(path)(refusal).keys() == fields
-    assert status_for(path)(refusal) == 413
-    assert status_for(path)(Refusal(422, "wrong")) == (400 if fields == {"error"} else 422)
+def test_texts_tell_tei_from_vllm(content: Any, dialect: Dialect[Any]) -> None:
+    assert rerank_dialect(content) is dialect

@@ -23,6 +23,11 @@ def test_a_string_is_a_title() -> None:
             {"title": "Desk", "description": "Old.", "attributes": {"text": "Solid."}},
         ),
         ({"title": "Desk", "product_id": "p1", "brand": None}, {"title": "Desk", "product_id": "p1"}),
+        ({"text": "Oak desk", "id": "7", "tags": ["a"], "none": None}, {"title": "Oak desk"}),
+        (
+            {"text": "Solid.", "title": "Desk", "brand": "B", "id": 7},
+            {"title": "Desk", "description": "Solid.", "brand": "B"},
+        ),
         ({"title": "", "text": "Desk", "brand": " "}, {"title": "Desk"}),
         (
             {"title": "Desk", "brand": "B", "price": "3.5", "attributes": {"w": 2}},
@@ -88,6 +93,8 @@ def test_rank_fields_leave_strings_alone() -> None:
         ({"title": "a", "attributes": {"x\ny": None}}, None, "documents.1.attributes: input should be a valid string"),
         ({"title": "a", "attributes": []}, None, "documents.1.attributes"),
         ({"text": ["a"]}, None, "the field 'text' is not a string"),
+        ({"text": " ", "id": "7"}, None, "documents.1 has no title"),
+        ({"text": "a", "id": float("inf")}, None, "documents.1 has a number that is too large"),
         (" ", None, "documents.1 has no text"),
         (ROW, ["absent", "gone"], "documents.1 has none of the fields that rank_fields names"),
         (ROW, ["attributes"], "documents.1 has no text in the fields that rank_fields names"),

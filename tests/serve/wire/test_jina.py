@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from serve.question import Refusal
 from serve.wire import COHERE, JINA
 
 GOOD: dict[str, Any] = {"query": "red desk", "documents": ["Red desk", {"title": "Lamp"}, {"text": "Sofa"}]}
@@ -41,6 +40,22 @@ def test_the_answer_has_the_fields_of_jina_and_of_cohere_v1(reply: Any) -> None:
             result(0, 0.3, "irrelevant", {"text": "Red desk"}),
         ],
     }
+
+
+def test_an_option_that_is_null_is_not_given(reply: Any) -> None:
+    """Cohere's client sends what it was given, and it may be given None."""
+    nulls = dict.fromkeys(("model", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc"))
+    answer = reply(JINA, GOOD | nulls, [3, 9, 3])
+    assert [result["index"] for result in answer["results"]] == [1, 0, 2]
+    assert "document" not in answer["results"][0]
+
+
+def test_what_cohere_does_not_rank_by_comes_back_as_sent(ask: Any, reply: Any) -> None:
+    document = {"text": "Oak desk", "id": "7", "tags": ["a", {"b": None}]}
+    body = {"query": "q", "documents": [document], "return_documents": True}
+    (pair,) = ask(JINA, body).items
+    assert (pair.product.title, pair.product.attributes, pair.product.product_id) == ("Oak desk", {}, "0")
+    assert reply(JINA, body, [5])["results"][0]["document"] == document
 
 
 def test_cohere_v2(reply: Any) -> None:
@@ -83,11 +98,5 @@ def test_what_a_client_can_do_wrong_is_one_sentence(
     dialect: Any, changes: dict[str, Any], words: str, refused: Any
 ) -> None:
     refusal = refused(dialect, GOOD | changes)
-    assert refusal.status == dialect.status(refusal) == 422
+    assert refusal.status == dialect.errors.status(refusal) == 422
     assert words in refusal.sentence
-
-
-def test_errors() -> None:
-    refusal = Refusal(404, "no such model")
-    assert JINA.error(refusal) == {"detail": "no such model", "message": "no such model"}
-    assert COHERE.error(refusal) == {"message": "no such model"}

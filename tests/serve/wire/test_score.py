@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from serve.question import Refusal
 from serve.wire import SCORE
 
 
@@ -26,6 +25,10 @@ def test_pairs(queries: str, documents: str, first: Any, second: Any, expected: 
     question = ask(SCORE, {queries: first, documents: second, "max_tokens_per_doc": 9, "instruction": "Rate."})
     assert [(pair.query, pair.product.title) for pair in question.items] == expected
     assert (question.document_tokens, question.instruction) == (9, "Rate.")
+
+
+def test_0_tokens_are_no_limit_as_vllms_clients_say_it(ask: Any) -> None:
+    assert ask(SCORE, {"queries": "q", "documents": "a", "max_tokens_per_doc": 0}).document_tokens is None
 
 
 def test_the_answer_keeps_the_order(reply: Any) -> None:
@@ -56,29 +59,14 @@ def row(index: int, score: float, tier: str) -> dict[str, Any]:
         ({"queries": "q", "documents": ["a"] * 1025}, "the limit is 1024"),
         ({"queries": ["q", " "], "documents": ["a", "b"]}, "queries.1 has no text"),
         ({"queries": "q", "documents": ["a", {"colour": "red"}]}, "documents.1 has an unknown field"),
+        ({"queries": "q", "documents": "a", "max_tokens_per_doc": -1}, "max_tokens_per_doc"),
         ({"text_1": "q"}, "documents is missing"),
         ({"queries": ["q", 3], "documents": ["a"]}, "queries is neither a string nor a list of strings"),
     ],
 )
 def test_bad_requests_are_400_as_openai_says_it(body: dict[str, Any], words: str, refused: Any) -> None:
     refusal = refused(SCORE, body)
-    assert SCORE.status(refusal) == 400
-    error = SCORE.error(refusal)["error"]
+    assert SCORE.errors.status(refusal) == 400
+    error = SCORE.errors.error(refusal)["error"]
     assert words in error.pop("message")
     assert error == {"type": "invalid_request_error", "param": None, "code": 400}
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (401, "authentication_error"),
-        (403, "permission_error"),
-        (404, "invalid_request_error"),
-        (429, "rate_limit_error"),
-        (503, "server_error"),
-    ],
-)
-def test_other_errors_keep_their_status(status: int, kind: str) -> None:
-    refusal = Refusal(status, "no")
-    assert SCORE.status(refusal) == status
-    assert SCORE.error(refusal) == {"error": {"message": "no", "type": kind, "param": None, "code": status}}

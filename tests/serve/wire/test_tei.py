@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from serve.question import Refusal
 from serve.wire import TEI
 
 GOOD: dict[str, Any] = {"query": "red desk", "texts": ["Lamp", "Red desk", "Desk"]}
@@ -40,33 +39,21 @@ def test_raw_scores_are_finite_log_odds(reply: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "status", "kind", "words"),
     [
-        ({"texts": []}, "texts is empty"),
-        ({"texts": [""]}, "texts.0 has no text"),
-        ({"texts": [{"title": "a"}]}, "texts.0: input should be a valid string"),
-        ({"query": ""}, "query has no text"),
-        ({"truncate": "maybe"}, "truncate"),
+        ({"texts": []}, 400, "Empty", "texts is empty"),
+        ({"texts": ["a"] * 1025}, 413, "Validation", "texts has 1025 entries; the limit is 1024"),
+        ({"query": "q" * 10_001}, 413, "Validation", "query has 10001 characters; the limit is 10000"),
+        ({"texts": [""]}, 422, "Tokenizer", "texts.0 has no text"),
+        ({"texts": [{"title": "a"}]}, 422, "Tokenizer", "texts.0: input should be a valid string"),
+        ({"query": ""}, 422, "Tokenizer", "query has no text"),
+        ({"instruction": "q" * 10_001}, 422, "Tokenizer", "instruction has 10001 characters"),
+        ({"truncate": "maybe"}, 422, "Tokenizer", "truncate"),
     ],
 )
-def test_bad_requests(changes: dict[str, Any], words: str, refused: Any) -> None:
-    assert words in refused(TEI, GOOD | changes).sentence
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, "Validation"),
-        (404, "Validation"),
-        (413, "Validation"),
-        (422, "Validation"),
-        (429, "Overloaded"),
-        (500, "Backend"),
-        (503, "Unhealthy"),
-        (504, "Backend"),
-    ],
-)
-def test_errors(status: int, kind: str) -> None:
-    refusal = Refusal(status, "no")
-    assert TEI.error(refusal) == {"error": "no", "error_type": kind}
-    assert TEI.status(refusal) == status
+def test_bad_requests(changes: dict[str, Any], status: int, kind: str, words: str, refused: Any) -> None:
+    """A client that splits its batch when it is told 413 must be told so for what splitting helps against."""
+    refusal = refused(TEI, GOOD | changes)
+    assert words in refusal.sentence
+    assert TEI.errors.status(refusal) == status
+    assert TEI.errors.error(refusal)["error_type"] == kind

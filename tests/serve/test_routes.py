@@ -1,0 +1,243 @@
+"""The routes behind the guard, asked over ASGI: the shape of refusals, and bounds that hold while threads work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("vllm")
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from gen_rerank.checkpoint import Checkpoint
+from serve import routes
+from serve.access import Keys, add_key
+from serve.admission import Admission
+from serve.guard import Guard
+from serve.models import ServedModels
+from serve.options import ServeOptions
+from serve.scoring import OnlineScorer, ScoreCache
+from serve.telemetry import Telemetry
+
+LIMIT = 100_000
+
+
+class Server:
+    """The routes and the guard, put together as the plugin does, on an engine."""
+
+    def __init__(self, engine: Any, checkpoint: Checkpoint, folder: Path) -> None:
+        self.engine = engine
+        self.admin = add_key(folder / "keys", "owner", admin=True)
+        self.telemetry = Telemetry(folder / "log.jsonl", registry=CollectorRegistry())
+        options = ServeOptions(max_body_bytes=LIMIT, max_bodies_bytes=LIMIT, deadline_seconds=10)
+        self.app = FastAPI()
+        self.app.include_router(routes.router)
+        admission = Admission(max_pairs=options.max_queued_pairs, window=100)
+        models = ServedModels(engine, checkpoint, "tiny", folder=None, places=1, largest_rank=8)
+        self.app.state.options, self.app.state.served_models = options, models
+        self.app.state.online_scorer = OnlineScorer(engine, models, admission, ScoreCache(1000))
+        self.app.add_middleware(
+            Guard,
+            keys=Keys.read(folder / "keys"),
+            telemetry=self.telemetry,
+            routes=routes.PATHS,
+            max_body_bytes=options.max_body_bytes,
+            max_bodies_bytes=options.max_bodies_bytes,
+            body_seconds=10,
+        )
+
+    async def post(self, path: str, body: Any, *, root: str = "", **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.admin}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        transport = httpx.ASGITransport(self.app, root_path=root)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+            return await asyncio.wait_for(client.post(root + path, content=content), 20)
+
+
+@pytest.fixture
+def server(engine: Any, tiny_checkpoint: Path, tmp_path: Path) -> Iterator[Server]:
+    server = Server(engine, Checkpoint.open(tiny_checkpoint), tmp_path)
+    yield server
+    server.telemetry.close()
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Keep the thread of large bodies busy for the length of the block."""
+    end = threading.Event()
+    routes._LARGE_BODIES.submit(end.wait, 30)
+    try:
+        yield
+    finally:
+        end.set()
+
+
+def batch(entries: int, document: Any, **options: Any) -> dict[str, Any]:
+    return {"documents": [document], "requests": [{"query": f"desk {i}", **options} for i in range(entries)]}
+
+
+@pytest.mark.parametrize(
+    ("document", "options"),
+    [
+        ("oak desk " * 1000, {"return_documents": True}),
+        ({"title": "oak", "attributes": {f"a{i}": "b" for i in range(900)}}, {}),
+        # What is not read is repeated all the same.
+        ({"title": "oak", "stock": [0] * 4500}, {"return_documents": True, "rank_fields": ["title"]}),
+    ],
+)
+def test_documents_that_entries_share_count_for_each_of_them(
+    server: Server, document: Any, options: dict[str, Any]
+) -> None:
+    size = len(json.dumps([document], separators=(",", ":")))
+    most = LIMIT // size
+
+    async def play() -> None:
+        refused = await server.post("/v1/rerank/batch", batch(most + 1, document, **options))
+        assert refused.status_code == 413
+        assert refused.json()["message"] == (
+            f"the shared documents have {size} bytes, and {most + 1} requests share them; together that must be at most "
+            f"{LIMIT} bytes: send fewer requests at once"
+        )
+        assert server.engine.prompts == []
+        own = {"query": "lamp", "documents": [document], **options}
+        some = batch(most // 2, document, **options)
+        answered = await server.post("/v1/rerank/batch", some | {"requests": [*some["requests"], own]})
+        assert answered.status_code == 200, answered.text
+        assert len(answered.json()["results"]) == most // 2 + 1
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("body", "thread"),
+    [
+        (batch(4, "oak desk " * 100), "MainThread"),
+        (batch(80, "oak desk " * 100), "large-bodies_0"),
+        ({"requests": [{"query": "desk", "documents": ["oak"] * 400}]}, "large-bodies_0"),
+    ],
+)
+def test_a_long_answer_to_a_short_body_is_written_on_a_thread(
+    server: Server, body: Any, thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    dialect = routes.BATCH
+
+    def answer(*arguments: Any) -> Any:
+        written.append(threading.current_thread().name)
+        return dialect.answer(*arguments)
+
+    monkeypatch.setattr(routes, "BATCH", replace(dialect, answer=answer))
+    assert len(json.dumps(body)) < routes._LARGE
+    assert asyncio.run(server.post("/v1/rerank/batch", body)).status_code == 200
+    assert written == [thread]
+
+
+def test_answers_are_held_as_bodies_are(server: Server) -> None:
+    async def play() -> None:
+        document = "x" * 9_000
+        held = await server.post("/v1/rerank/batch", batch(11, document, return_documents=True))
+        assert held.status_code == 429
+        assert held.headers["retry-after"] == "1"
+        assert held.json().keys() == {"detail", "message"}
+        assert (await server.post("/v1/rerank/batch", batch(11, document))).status_code == 200
+        # Nothing of them is held any more.
+        padded = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(LIMIT - 1000)
+        assert (await server.post("/v1/rerank", padded)).status_code == 200
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank"])
+def test_waiting_for_another_large_body_is_within_the_deadline(server: Server, path: str) -> None:
+    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes._LARGE)
+    with busy():
+        answer = asyncio.run(server.post(path, body, X_Request_Timeout="0.1"))
+    assert answer.status_code == 504
+    assert "longer than 0.1 seconds" in answer.json()["message"]
+
+
+def test_a_refusal_has_the_paths_shape_until_the_body_says_whose_it_is(server: Server) -> None:
+    texts = {"query": "desk", "texts": ["oak"]}
+    both = {"detail", "message", "error", "error_type"}
+
+    async def play() -> None:
+        for body, headers, status, fields in [
+            (b"{", {}, 400, both),
+            (texts, {"X_Request_Timeout": "soon"}, 400, both),
+            ({"texts": []}, {}, 422, {"error", "error_type"}),
+            (texts | {"model": "other"}, {}, 404, {"error", "error_type"}),
+            ({"documents": ["a"]}, {}, 400, {"detail", "message", "error"}),
+        ]:
+            answer = await server.post("/rerank", body, **headers)
+            assert (answer.status_code, answer.json().keys()) == (status, fields)
+        server.engine.going.clear()
+        late = await server.post("/rerank", texts, X_Request_Timeout="0.1")
+        assert (late.status_code, late.json().keys()) == (504, {"error", "error_type"})
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("root", ["", "/shop"])
+def test_below_a_root_path_refusals_have_the_same_shape(server: Server, root: str) -> None:
+    answer = asyncio.run(server.post("/v1/load_lora_adapter", b"{", root=root))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_is_held_until_the_thread_that_reads_it_has_ended(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes._LARGE)
+    began, end, left = threading.Event(), threading.Event(), asyncio.Event()
+    read_json = routes.read_json
+
+    def slowly(content: bytes) -> Any:
+        began.set()
+        assert end.wait(10)
+        return read_json(content)
+
+    monkeypatch.setattr(routes, "read_json", slowly)
+    messages = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def play() -> None:
+        headers = [(b"authorization", f"Bearer {server.admin}".encode())]
+        scope = {"type": "http", "method": "POST", "path": "/v1/rerank", "query_string": b"", "headers": headers}
+        gone = asyncio.create_task(server.app(scope, receive, send))
+        await asyncio.to_thread(began.wait)
+        left.set()
+        await asyncio.sleep(0.05)
+        assert not gone.done()
+        refused = await server.post("/v1/rerank", body)
+        assert (refused.status_code, refused.json()["detail"][:23]) == (429, "too many large requests")
+        end.set()
+        await gone
+        assert (await server.post("/v1/rerank", body)).status_code == 200
+
+    asyncio.run(play())
+
+
+def test_openapi_has_each_dialects_own_statuses() -> None:
+    responses = {route.path: route.responses for route in routes.router.routes if route.path.endswith("rerank")}
+    assert responses["/v1/rerank"].keys() == {200, 400, 401, 404, 408, 413, 422, 429, 500, 503, 504}
+    # text-embeddings-inference says 424 of its own failure.
+    assert responses["/rerank"].keys() == responses["/v1/rerank"].keys() | {424}
+    assert responses["/rerank"][424] == responses["/rerank"][500]
