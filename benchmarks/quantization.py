@@ -6,14 +6,19 @@ compare` measures all of them on the test queries, on which nothing was trained,
 the 0.6B shape with random weights, whose quality means nothing. Each step is a command that a user types; what is done is kept, so an
 interrupted benchmark goes on where it stopped.
 
+`memory`: where the resident memory of vLLM goes, for the checkpoints that `speed` made.
+
 Run: python benchmarks/quantization.py quality --out runs/quantization
      python benchmarks/quantization.py speed --shape 0.6b --out runs/quantization-0.6b
+     python benchmarks/quantization.py memory --shape 0.6b --out runs/quantization-0.6b
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +31,14 @@ from scipy.stats import t as student
 from serving import Settings, Shape, about_this_run, make_model, markdown_table
 from steps import Steps
 
+from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.data.sample import make_sample
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import ECE, RPS
+from gen_rerank.scorers.plan import EngineChoices, default_dtype
 from quant.comparison import Candidate, Comparison
 from quant.schemes import SCHEMES
+from quant.visit import cache_bytes, resident_bytes
 from train.recipe import Recipe
 
 NDCG = "nDCG@5"
@@ -288,6 +297,60 @@ def speed(
     rows = [word for name in load_time or () for word in ("--load-time", name)]
     steps.run("compare", out / "compare", "gen-rerank", "compare", model, *made, "--data", data, "--visits", str(visits), *rows, may_stop=a_gate_failed)  # fmt: skip
     show(speed_document(Comparison.load(out / "compare" / "comparison.json")), document)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident bytes of a checkpoint in vLLM, with all its processes, shared pages counted once.
+
+    Attributes:
+        weights: of the files.
+        cache: of keys and values.
+        ready: when the engine may be asked.
+        scored: after 64 pairs.
+    """
+
+    weights: int
+    cache: int
+    ready: int
+    scored: int
+
+
+def memory_of(folder: Path) -> Memory:
+    """Open a checkpoint in vLLM and score; called once in a process. Not compiled: what compilation takes is no part of a scheme."""
+    checkpoint = Checkpoint.open(folder)
+    dtype = default_dtype(checkpoint)
+    cache = cache_bytes(checkpoint, dtype)
+    shop = make_sample(0, 1000, 60)
+    pairs = [shop.pair(row) for row in shop.judgments[:64]]
+    from gen_rerank.scorers.vllm import VllmScorer
+
+    with VllmScorer(checkpoint, choices=EngineChoices(cache_gib=cache / 2**30, compiled=False)) as scorer:
+        ready = resident_bytes()
+        scorer.score(pairs)
+        return Memory(sum(file.stat().st_size for file in folder.glob("*.safetensors")), cache, ready, resident_bytes())
+
+
+@app.command()
+def memory(
+    out: Out = Path("runs/quantization-0.6b"),
+    shape: Annotated[Shape, typer.Option(help="0.6b or nano")] = "0.6b",
+    scheme: Annotated[list[str] | None, typer.Option(help="which; repeat for several; int8 by default")] = None,
+    document: Document = None,
+) -> None:
+    """Show the resident memory of what `speed` made, beside the nano base, which is hardly more than libraries and processes."""
+    model = make_model(Settings(shape), out)
+    rows = []
+    for folder in (make_model(Settings("nano"), out), model, *(out / name for name in scheme or ["int8"])):
+        if not folder.is_dir():
+            raise BadInput(f"{folder} is not there; make it with: quantization.py speed --out {out}")
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            found = process.submit(memory_of, folder).result()
+        sizes = (found.weights, found.cache, found.ready, found.scored, found.scored - found.cache)
+        rows.append([folder.name, *(f"{size / 2**20:,.0f}" for size in sizes)])
+    header = ["System", "Weights, MiB", "Cache, MiB", "Ready, MiB", "After 64 pairs, MiB", "of it not cache, MiB"]
+    about = about_this_run()
+    show(f"`{about['command']}`, {about['date']}, {about['machine']}.\n\n{markdown_table(header, rows)}\n", document)
 
 
 if __name__ == "__main__":

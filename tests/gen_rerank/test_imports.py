@@ -38,6 +38,14 @@ def test_importing_is_light_and_fast():
     assert min(run["spent"] for run in runs) < 0.5
 
 
+def test_a_script_with_data_and_measures_can_start_an_engine():
+    """What it imports is imported again in vLLM's workers, which (0.32) do not start where numba is."""
+    parts = ("evaluation", "search.bm25", "data.sample", "reranker", "commands", "report")
+    names = [f"gen_rerank.{name}" for name in parts] + ["quant.comparison", "quant.drift", "quant.visit"]
+    script = f"import {', '.join(names)}, sys; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=300).returncode == 0
+
+
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
     """Yield the first name of each imported module, and whether it is imported inside a function."""
 
