@@ -449,6 +449,22 @@ def hostile_documents(notes: Notes, server: Server, traffic: Traffic, sizes: Siz
         notes.wanted("score afterwards, difference", difference, f"below {SAME}", difference < SAME)
 
 
+async def closed_loop(server: Server, requests: Sequence[Asked], seconds: float, clients: int = 16) -> float:
+    """Return the requests per second that are answered when each client asks again at once."""
+    answered, started = 0, time.monotonic()
+
+    async def ask_on(client: httpx.AsyncClient, start: int) -> None:
+        nonlocal answered
+        for number in itertools.count(start, clients):
+            if time.monotonic() >= started + seconds:
+                return
+            answered += (await ask(client, requests[number % len(requests)])).status == 200
+
+    async with server.client() as client:
+        await asyncio.gather(*(ask_on(client, start) for start in range(clients)))
+    return answered / (time.monotonic() - started)
+
+
 async def open_loop(server: Server, requests: Sequence[Asked], rate: float, seconds: float) -> list[Outcome]:
     """Ask at random moments, `rate` a second, whether or not earlier requests were answered; return all outcomes."""
     rng = random.Random(0)
@@ -679,7 +695,7 @@ async def _leave(server: Server, asked: Asked) -> None:
 def vanishing_clients(notes: Notes, server: Server, traffic: Traffic, sizes: Sizes) -> None:
     """Send whole requests and leave; what they asked for must be dropped."""
     requests = traffic.requests
-    able = asyncio.run(capacity(server, requests, 5))
+    able = asyncio.run(closed_loop(server, requests, 5))
 
     async def play() -> float:
         await asyncio.gather(*(_leave(server, requests[i % len(requests)]) for i in range(sizes.vanishing)))

@@ -13,10 +13,15 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import hypothesis
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from gen_rerank import Dataset, Judgment, Product, Query
 from gen_rerank.checkpoint import read_tokenizer
+
+# The same examples in each run; slow machines are no failures.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("fixed")
 
 # A job in the background ignores Ctrl-C, and so would the processes that are told to stop by it here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
