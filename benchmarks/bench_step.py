@@ -59,15 +59,15 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoint import Readout
-from gen_rerank.cpu import keep_freed_memory
+from gen_rerank.checkpoints.checkpoint import Readout
 from gen_rerank.data.sample import make_sample
-from gen_rerank.prompt import Prompt, PromptSpec
-from train.base import base_folder
+from gen_rerank.prompting.prompt import Prompt, PromptSpec
+from gen_rerank.system.memory import keep_freed_memory
+from train.bases import base_folder
 from train.batches import TokenBudgetSampler
 from train.estimate import GIB, PUBLISHED
-from train.examples import rows_dataset
 from train.fake_quantization import FakeQuantization, add_fake_quantization
+from train.inputs import rows_dataset
 from train.packing import PAD_TO, pack
 from train.phases import phase1_defaults, with_lora
 from train.recipe import Lora, Recipe

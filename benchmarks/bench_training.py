@@ -14,11 +14,11 @@ import torch
 from transformers import PreTrainedModel
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoint import Readout
-from gen_rerank.cpu import keep_freed_memory
+from gen_rerank.checkpoints.checkpoint import Readout
 from gen_rerank.data.sample import make_sample
-from gen_rerank.prompt import Prompt
-from train.base import load_base, new_base
+from gen_rerank.prompting.prompt import Prompt
+from gen_rerank.system.memory import keep_freed_memory
+from train.bases import load_base, new_base
 from train.packing import Row, collate, pack
 from train.phases import training_texts
 from train.recipe import Recipe

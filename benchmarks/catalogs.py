@@ -20,10 +20,10 @@ from typing import Annotated, Any
 
 import typer
 
+from gen_rerank.data.records import Dataset, Judgment, Product, Query
 from gen_rerank.data.sample import make_sample
 from gen_rerank.data.sample.shop import UNBRANDED
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Judgment, Product, Query
 
 PAIRS = "pairs.jsonl.gz"
 TOP_GRADE = 3

@@ -31,14 +31,14 @@ from scipy.stats import t as student
 from serving import Settings, Shape, about_this_run, make_model, markdown_table
 from steps import Steps
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.sample import make_sample
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import ECE, RPS
-from gen_rerank.scorers.plan import EngineChoices, default_dtype
+from gen_rerank.evaluation.evaluation import ECE, RPS
+from gen_rerank.scorers.engine_plan import EngineChoices, default_dtype
 from quant.comparison import Candidate, Comparison
+from quant.measured_process import cache_bytes, resident_bytes
 from quant.schemes import SCHEMES
-from quant.visit import cache_bytes, resident_bytes
 from train.recipe import Recipe
 
 NDCG = "nDCG@5"

@@ -36,11 +36,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from serving import Settings, about_this_run, make_model, percentiles, rich_table
 
-from gen_rerank.adapter import Adapter, AdapterBase, AdapterCard
-from gen_rerank.checkpoint import Calibration, Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
+from gen_rerank.checkpoints.checkpoint import Calibration, Checkpoint
+from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.sample import make_sample
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
 from serve.access import add_key
 from serve.launch import start_server_process

@@ -43,9 +43,9 @@ from serving import (
     timed,
 )
 
-from gen_rerank.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout, read_tokenizer
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.prompting.prompt import PromptSpec
 from serve.launch import start_server
 
 WINDOWS = 30  # of a replay, each a point of the plot
@@ -288,7 +288,7 @@ def make_encoder(preset: str, folder: Path, settings: Settings) -> int:
     from transformers import ModernBertForSequenceClassification
 
     from train.encoder import EncoderRecipe
-    from train.encoder_base import pair_tokenizer, train_tokenizer
+    from train.encoder_bases import pair_tokenizer, train_tokenizer
 
     spec = PromptSpec(
         template="encoder",

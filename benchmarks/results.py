@@ -31,9 +31,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from steps import HERE, Steps
 
-from gen_rerank.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.data.records import Dataset, Split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import (
+from gen_rerank.evaluation.evaluation import (
     ECE,
     MSE,
     RPS,
@@ -44,9 +45,8 @@ from gen_rerank.evaluation import (
     random_scores,
     read_scores,
 )
-from gen_rerank.metrics import MEASURES, Doubles, Interval
-from gen_rerank.prompt import Prompt, PromptSpec
-from gen_rerank.records import Dataset, Split
+from gen_rerank.evaluation.metrics import MEASURES, Doubles, Interval
+from gen_rerank.prompting.prompt import Prompt, PromptSpec
 
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
 NANO, ADAPTED = "nano", "nano + adapter"

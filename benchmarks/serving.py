@@ -46,11 +46,11 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from gen_rerank.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.prompt import PromptSpec
-from gen_rerank.records import Pair, Product
-from gen_rerank.scorers.plan import EngineChoices, plan
+from gen_rerank.prompting.prompt import PromptSpec
+from gen_rerank.scorers.engine_plan import EngineChoices, plan
 
 # Torch, transformers and vLLM are imported where they are needed: each step's process, and each of its engine's, reads this file again.
 
@@ -104,7 +104,7 @@ class Settings:
         query_tokens: of each query.
         requests: the most of a row.
         seconds: after these a row gets no further request, once it has had two.
-        compiled: whether vLLM compiles the model; None leaves it to `gen_rerank.scorers.plan`.
+        compiled: whether vLLM compiles the model; None leaves it to `gen_rerank.scorers.engine_plan`.
     """
 
     shape: Shape
@@ -482,7 +482,7 @@ def library_row(step: Step, settings: Settings, folder: Path) -> Measured:
     """Return the row of a peer that runs in this process, at the best of its batch sizes."""
     from serving_peers import CrossEncoderPeer, TransformersPeer, export_classifier
 
-    from gen_rerank.cpu import keep_freed_memory
+    from gen_rerank.system.memory import keep_freed_memory
 
     keep_freed_memory()  # as good for the peers as for our own training
     checkpoint = Checkpoint.open(make_model(settings, folder))

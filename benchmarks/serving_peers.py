@@ -18,9 +18,9 @@ from tokenizers import processors
 from transformers import AutoModelForCausalLM, Qwen3ForSequenceClassification
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.records import Pair, Product
-from gen_rerank.scorers.plan import EngineChoices, plan
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Pair, Product
+from gen_rerank.scorers.engine_plan import EngineChoices, plan
 from gen_rerank.scorers.transformers import length_batches
 from gen_rerank.scorers.vllm import engine_arguments
 

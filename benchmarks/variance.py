@@ -17,12 +17,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Dataset
 from gen_rerank.data.sample import write_sample
 from gen_rerank.data.sample.annotators import PLANTED
-from gen_rerank.evaluation import RPS, Evaluation, evaluate
-from gen_rerank.metrics import Interval, bootstrap, paired
-from gen_rerank.records import Dataset
+from gen_rerank.evaluation.evaluation import RPS, Evaluation, evaluate
+from gen_rerank.evaluation.metrics import Interval, bootstrap, paired
 from gen_rerank.scorers.transformers import TransformersScorer
 from train.noise import FittedNoise, fit_noise
 from train.phases import train_distributional

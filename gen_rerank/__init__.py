@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, Distribution
+    from gen_rerank.data.records import Dataset, Judgment, Pair, Product, Query
     from gen_rerank.errors import BadInput
-    from gen_rerank.records import Dataset, Judgment, Pair, Product, Query
     from gen_rerank.reranker import Reranker, Result
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ __all__ = [
 _MODULES = {
     "bins": ("BIN_TOKENS", "BIN_VALUES", "Distribution"),
     "errors": ("BadInput",),
-    "records": ("Dataset", "Judgment", "Pair", "Product", "Query"),
+    "data.records": ("Dataset", "Judgment", "Pair", "Product", "Query"),
     "reranker": ("Reranker", "Result"),
 }
 

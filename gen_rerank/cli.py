@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from gen_rerank import __version__
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput, first_line
 
 app = typer.Typer(
@@ -89,7 +89,7 @@ def demo(
 
     Example: gen-rerank demo --out runs/demo
     """
-    from gen_rerank.demo import Demo
+    from gen_rerank.demo.demo import Demo
     from serve.launch import start_server
 
     Demo(out, seed=seed, config=config, products=products, queries=queries, console=console).run(start_server)
@@ -505,7 +505,7 @@ def serve(
     Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
     /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
     """
-    from gen_rerank.scorers.plan import EngineChoices, dtype_of
+    from gen_rerank.scorers.engine_plan import EngineChoices, dtype_of
     from serve.launch import EngineDied, serve_model
     from serve.options import ServeOptions, named_adapter
 

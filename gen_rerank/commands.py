@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gen_rerank.bins import Distribution
+from gen_rerank.data.records import BadRow, Dataset, Pair, Split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
-from gen_rerank.records import BadRow, Dataset, Pair, Split
+from gen_rerank.evaluation.evaluation import Evaluation, bm25_scores, difference, evaluate, random_scores, write_scores
+from gen_rerank.evaluation.tables import difference_table, ranking_table, reliability_table, slices_table
 from gen_rerank.scorers import Backend, Scorer, open_scorer
-from gen_rerank.tables import difference_table, ranking_table, reliability_table, slices_table
 
 _CHUNK = 2048
 

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from gen_rerank.bins import Distribution, Floats
+from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair, Product
 from gen_rerank.scorers import Backend, Scorer, open_scorer
 
 ProductLike = Product | str | Mapping[str, Any]

@@ -29,7 +29,7 @@ from rich.progress import Progress
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import (
+from gen_rerank.checkpoints.checkpoint import (
     CARD,
     Card,
     Checkpoint,
@@ -39,20 +39,20 @@ from gen_rerank.checkpoint import (
     resolve_folder,
     source_commit,
 )
+from gen_rerank.checkpoints.public_names import yes_no_prompt
 from gen_rerank.commands import evaluate_floors, judged_split, say_skipped, score_pairs, scoring_bar
+from gen_rerank.data.records import Dataset, Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
-from gen_rerank.metrics import paired
-from gen_rerank.public import yes_no_prompt
-from gen_rerank.records import Dataset, Pair
-from gen_rerank.scorers.plan import default_dtype
+from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.metrics import paired
+from gen_rerank.scorers.engine_plan import default_dtype
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality, SliceChange, System
 from quant.cost import Subject, Workload, measure
 from quant.drift import TIERS, drift, worst_pairs
 from quant.gates import Gates
 from quant.identity import identity
-from quant.load_time import LoadTime, open_load_time
+from quant.quantized_loading import LoadTime, open_load_time
 from quant.report import PAGE, TEXT, write_report
 
 RESULT = "comparison.json"

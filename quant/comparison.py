@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gen_rerank.errors import BadInput
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation.metrics import Interval
 
 Engine = Literal["vllm", "transformers"]
 
@@ -93,7 +93,7 @@ class WorstPair(Record):
 
 
 class Quality(Record):
-    """What a system is worth on the split, by the names of `gen_rerank.metrics`: nDCG@5, nDCG@10, RPS, MSE, ECE(10 bins)."""
+    """What a system is worth on the split, by the names of `gen_rerank.evaluation.metrics`: nDCG@5, nDCG@10, RPS, MSE, ECE(10 bins)."""
 
     measures: dict[str, Interval]
 

@@ -1,6 +1,6 @@
 """What a checkpoint costs: start-up, memory, throughput and latency, measured in visits that alternate between the systems.
 
-A visit is a fresh process (`quant.visit` says what it times and what is cold in it). Visits of the systems A, B and C go A B C A
+A visit is a fresh process (`quant.measured_process` says what it times and what is cold in it). Visits of the systems A, B and C go A B C A
 B C … in one run, so that a machine that becomes slower in the meantime is no system's disadvantage. The first visit
 of a system decides how much the others score; where it cannot be made, its reason stands in the place of the figures.
 
@@ -29,12 +29,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import read_json
+from gen_rerank.checkpoints.checkpoint import read_json
+from gen_rerank.data.records import Dataset, Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Pair
-from gen_rerank.scorers.plan import Dtype
+from gen_rerank.scorers.engine_plan import Dtype
 from quant.comparison import Cost, Engine
-from quant.visit import LATENCY, SAMPLE, THROUGHPUT, WARM_UP, Budget, Order, Outcome, Request, Size
+from quant.measured_process import LATENCY, SAMPLE, THROUGHPUT, WARM_UP, Budget, Order, Outcome, Request, Size
 
 # The most requests of a workload: 16,384 pairs for the throughput, and for the latency enough for a 95th percentile.
 _MOST_LATENCY = 100
@@ -254,7 +254,7 @@ def _visit(order: Order, folder: Path) -> Outcome:
     told, answer, log = folder / "order.json", folder / "outcome.json", folder / "visit.log"
     told.write_text(order.model_dump_json(), encoding="utf-8")
     answer.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "quant.visit", str(told), str(answer)]
+    command = [sys.executable, "-m", "quant.measured_process", str(told), str(answer)]
     with (
         log.open("wb") as output,
         # A session of its own: what it starts can then be stopped as one group, and Ctrl-C reaches us alone. The pipe is

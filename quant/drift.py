@@ -1,7 +1,7 @@
 """How far a system's answers are from the reference's, on the same pairs: every figure of `Drift`, and the worst pairs.
 
 Both sides are distributions of the same pairs in the same order; nothing here knows which model gave them, and no gold
-label is read. What a drift is worth in ranking quality is `gen_rerank.evaluation`'s, how much of it is too much is
+label is read. What a drift is worth in ranking quality is `gen_rerank.evaluation.evaluation`'s, how much of it is too much is
 `gates`'.
 """
 
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 
 from gen_rerank.bins import Distribution
+from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.metrics import Doubles, agreement, shuffled_ranks
-from gen_rerank.records import Dataset
+from gen_rerank.evaluation.metrics import Doubles, agreement, shuffled_ranks
 from quant.comparison import Drift, Histogram, WorstPair
 
 # Best first; what reaches none of them is irrelevant.
@@ -52,7 +52,7 @@ def drift(
         other: n distributions of the same pairs, in the same order.
         thresholds: the scores at which the tiers `exact` and `close` begin.
         product_ids: `[n]`, the product of each pair; equal scores are ordered by a seeded hash of both ids, as in
-            `gen_rerank.metrics.shuffled_ranks`.
+            `gen_rerank.evaluation.metrics.shuffled_ranks`.
 
     Raises:
         BadInput: there are no pairs, or lengths differ.

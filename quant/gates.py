@@ -2,7 +2,7 @@
 
 The defaults are those of a shop that would not notice the difference. `Gates().to_yaml()` is a file to start from; a
 line that is `null` switches its gate off. What is judged was measured before (`drift`, `identity`,
-`gen_rerank.evaluation`, `cost`).
+`gen_rerank.evaluation.evaluation`, `cost`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import ECE, RPS
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation.evaluation import ECE, RPS
+from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Drift, System, Verdict
 
 On = bool | None

@@ -22,7 +22,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from gen_rerank.checkpoint import (
+from gen_rerank.checkpoints.checkpoint import (
     CARD,
     Calibration,
     Card,
@@ -33,9 +33,9 @@ from gen_rerank.checkpoint import (
     read_tokenizer,
     resolve_folder,
 )
+from gen_rerank.checkpoints.weights import Weights, reads_out
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import FIELDS, PromptSpec, template_sha256
-from gen_rerank.weights import Weights, reads_out
+from gen_rerank.prompting.prompt import FIELDS, PromptSpec, template_sha256
 from quant.comparison import Check, LayerError
 from quant.schemes import SCHEMES, smoothed_norms
 

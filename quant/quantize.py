@@ -30,14 +30,14 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import CARD, Checkpoint, Quantization
+from gen_rerank.checkpoints.checkpoint import CARD, Checkpoint, Quantization
+from gen_rerank.checkpoints.weights import Weights, reads_out
+from gen_rerank.data.records import Dataset, Pair, Product
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Pair, Product
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.weights import Weights, reads_out
-from quant.calibration import CalibrationSet
-from quant.calibration import calibration_pairs as draw_pairs
 from quant.drift import stuck
+from quant.example_pairs import CalibrationSet
+from quant.example_pairs import calibration_pairs as draw_pairs
 from quant.schemes import SCHEMES, Scheme, Step, scheme_named, smoothed_norms
 
 # Where a decoder's output matrix is stored, unless it is the embedding.

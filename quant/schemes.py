@@ -1,6 +1,6 @@
 """How each quantization scheme is applied: what it asks of a model's linear layers, and llm-compressor's recipe for it.
 
-A table and nothing else: `quant.quantize` applies a scheme; what it is called and where it runs is in `gen_rerank.schemes`.
+A table and nothing else: `quant.quantize` applies a scheme; what it is called and where it runs is in `gen_rerank.checkpoints.schemes`.
 All schemes leave the embeddings, the norms and the readout in bfloat16 (SmoothQuant rescales norms): eleven rows cost
 nothing, and a quantized readout is the field's best known way to scores that are stuck at 0, 0.5 or 1.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gen_rerank.schemes import SchemeInfo, scheme_info
+from gen_rerank.checkpoints.schemes import SchemeInfo, scheme_info
 
 
 @dataclass(frozen=True)

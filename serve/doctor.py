@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from gen_rerank.schemes import SCHEMES, SchemeInfo
-from serve.kernels import INPUTS, OUTPUTS, PLAIN, TOKENS, Answer, ask_vllm, unanswered
+from gen_rerank.checkpoints.schemes import SCHEMES, SchemeInfo
+from serve.vllm_support import INPUTS, OUTPUTS, PLAIN, TOKENS, Answer, ask_vllm, unanswered
 
 _INSTRUCTION_SETS = {
     "avx2": "AVX2", "avx512_f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16",

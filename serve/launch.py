@@ -1,6 +1,6 @@
 """Starting and stopping the server: in this process (`serve_model`) or as a child of it (`start_server`).
 
-`serve_model` checks everything that is cheap to check, lets `gen_rerank.scorers.plan` choose the engine's settings and runs vLLM's own API server with
+`serve_model` checks everything that is cheap to check, lets `gen_rerank.scorers.engine_plan` choose the engine's settings and runs vLLM's own API server with
 our plugin; it is called from Python because the `vllm serve` command does not exist in the CPU build. `start_server` is
 for a demonstration or a test: it waits until the server is ready and is sure to leave no process behind.
 """
@@ -24,16 +24,16 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.scorers.plan import EngineChoices, plan
+from gen_rerank.scorers.engine_plan import EngineChoices, plan
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
 from serve.access import Keys
-from serve.kernels import why_not_served
 from serve.lifecycle import Lifecycle, end_now
 from serve.models import open_adapter
 from serve.options import ServeOptions
 from serve.telemetry import Telemetry
+from serve.vllm_support import why_not_served
 
 _HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
@@ -257,7 +257,7 @@ def _check_kernel(checkpoint: Checkpoint, choices: EngineChoices) -> None:
         return
     reason = why_not_served(checkpoint, choices.dtype)
     if reason is not None:
-        from gen_rerank.dequantize import scheme_of
+        from gen_rerank.checkpoints.dequantize import scheme_of
 
         raise BadInput(
             f"{checkpoint.folder}: vLLM cannot serve {scheme_of(checkpoint)} on this machine ({reason}); "
@@ -271,7 +271,7 @@ def _weights(checkpoint: Checkpoint, choices: EngineChoices, say: Callable[[str]
     if not choices.dequantize:
         yield checkpoint
         return
-    from gen_rerank.dequantize import dequantize, megabytes, rounds_activations, scheme_of
+    from gen_rerank.checkpoints.dequantize import dequantize, megabytes, rounds_activations, scheme_of
 
     with _scratch_folder() as folder:
         done = dequantize(checkpoint, folder)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gen_rerank.adapter import Adapter
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput, first_line
 from serve.question import Refusal
 

@@ -1,6 +1,6 @@
 """What a person may choose when starting the server, with the defaults; the command line and the tests make one of these.
 
-Choices about the engine (threads, memory, batches) are in `gen_rerank.scorers.plan`: they depend on the computer that is found.
+Choices about the engine (threads, memory, batches) are in `gen_rerank.scorers.engine_plan`: they depend on the computer that is found.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_rerank.bins import Distribution
-from gen_rerank.records import Pair
+from gen_rerank.data.records import Pair
 
 
 class Refusal(Exception):

@@ -22,9 +22,9 @@ import numpy as np
 from cachetools import LRUCache
 
 from gen_rerank.bins import Distribution, Floats
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import Encoded
-from gen_rerank.records import Pair
+from gen_rerank.prompting.prompt import Encoded
 from serve.admission import Admission
 from serve.models import ServedModel, ServedModels
 from serve.question import Answer, Question, Refusal, RenderedPrompt

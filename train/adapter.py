@@ -19,17 +19,14 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from transformers import EarlyStoppingCallback
 
-from gen_rerank.adapter import Adapter, AdapterBase, AdapterCard
-from gen_rerank.checkpoint import Calibration, Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
+from gen_rerank.checkpoints.checkpoint import Calibration, Checkpoint
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import RPS, Evaluation, difference
-from gen_rerank.metrics import Interval
-from train.base import open_base
+from gen_rerank.evaluation.evaluation import RPS, Evaluation, difference
+from gen_rerank.evaluation.metrics import Interval
+from train.bases import open_base
 from train.estimate import recipe_plan
-from train.phases import distributional_trainer, phase1_defaults, target_noise, with_lora
-from train.recipe import Lora, Recipe, trainer_config
-from train.report import TrainingRun, write_model_card, write_training_report
-from train.run import (
+from train.life import (
     QUIET,
     Epoch,
     Run,
@@ -41,7 +38,10 @@ from train.run import (
     training_run,
     validation_report,
 )
-from train.states import remove
+from train.phases import distributional_trainer, phase1_defaults, target_noise, with_lora
+from train.recipe import Lora, Recipe, trainer_config
+from train.report import TrainingRun, write_model_card, write_training_report
+from train.saved_states import remove
 from train.targets import targets_of
 from train.trainers import DistributionalConfig, budget_sampler, distribution_loss
 

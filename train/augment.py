@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from gen_rerank.records import Pair, Product
+from gen_rerank.data.records import Pair, Product
 
 _ONSETS = ("b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "l", "m", "n", "p", "qu", "r", "s", "st", "t", "tr", "v", "w", "z")  # fmt: skip
 _VOWELS = ("a", "e", "i", "o", "u", "ea", "oo", "y")

@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gen_rerank.bins import BIN_COUNT
+from gen_rerank.data.records import Dataset, Judgment, Product, Split
+from gen_rerank.demo.report import bars
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Judgment, Product, Split
-from gen_rerank.report import bars
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 # How far, in units of relevance, the mean of a pair's labels may be from its relevance.

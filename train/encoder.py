@@ -1,6 +1,6 @@
 """Encoder baselines: a cross-encoder with an eleven-way head, trained on the same targets as the decoders.
 
-Pairs become token ids in `gen_rerank.prompt`, as everywhere. `encoder_base` makes what training starts from, `encoder_trainer` is the
+Pairs become token ids in `gen_rerank.prompting.prompt`, as everywhere. `encoder_base` makes what training starts from, `encoder_trainer` is the
 trainer, through sentence-transformers; here are the recipe and the life of a run.
 """
 
@@ -20,20 +20,17 @@ from rich.console import Console
 from sentence_transformers.cross_encoder import CrossEncoder
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import Prompt, PromptSpec
-from gen_rerank.records import Dataset
-from train import states
+from gen_rerank.prompting.prompt import Prompt, PromptSpec
+from train import saved_states as states
 from train.augment import Augment, augmented
-from train.encoder_base import EncoderShape, load_encoder, new_encoder
+from train.encoder_bases import EncoderShape, load_encoder, new_encoder
 from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, budget_sampler
 from train.estimate import Plan
-from train.examples import training_texts
-from train.phases import target_noise
-from train.recipe import RecipeFile, trainer_config
-from train.report import TrainingRun, write_model_card, write_training_report
-from train.run import (
+from train.inputs import training_texts
+from train.life import (
     DEFAULTS,
     QUIET,
     Epoch,
@@ -45,6 +42,9 @@ from train.run import (
     training_run,
     validation_report,
 )
+from train.phases import target_noise
+from train.recipe import RecipeFile, trainer_config
+from train.report import TrainingRun, write_model_card, write_training_report
 from train.targets import targets_of
 
 # On the command line, where a missing name means "as the recipe says".

@@ -20,11 +20,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback, ProgressCallback
 
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.records import Dataset
+from gen_rerank.data.records import Dataset
 from gen_rerank.scorers.transformers import length_batches
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.progress import TrainingBar
-from train.states import saving
+from train.saved_states import saving
 from train.trainers import TargetArguments, distribution_loss, validation_metrics
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
 
 from gen_rerank.errors import BadInput
-from train.base import base_folder
+from train.bases import base_folder
 from train.recipe import Recipe
 
 Method = Literal["full", "lora", "qlora", "frozen"]

@@ -18,8 +18,8 @@ from compressed_tensors.quantization.utils import calculate_qparams
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from gen_rerank.checkpoints.schemes import scheme_info
 from gen_rerank.errors import BadInput
-from gen_rerank.schemes import scheme_info
 
 FakeQuantization = Literal["int8", "fp8", "mxfp4", "mxfp4a16"]
 """Schemes that round each weight to the nearest point of a grid whose scale is the largest weight's of its row or group.

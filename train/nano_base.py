@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gen_rerank.data.records import Dataset, Product
 from gen_rerank.data.sample import make_sample
-from gen_rerank.records import Dataset, Product
 from train.phases import train_distributional
 from train.recipe import Recipe
 

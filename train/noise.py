@@ -18,8 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from gen_rerank.data.records import Judgment
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Judgment
 from train.targets import Noise
 
 Doubles = npt.NDArray[np.float64]

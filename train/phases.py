@@ -23,21 +23,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Provenance, Quantization, Readout, Realignment
+from gen_rerank.checkpoints.checkpoint import (
+    Calibration,
+    Card,
+    Checkpoint,
+    Provenance,
+    Quantization,
+    Readout,
+    Realignment,
+)
+from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import Prompt
-from gen_rerank.records import Dataset
-from train import states
+from gen_rerank.prompting.prompt import Prompt
+from train import saved_states as states
 from train.augment import Augment
-from train.base import lacks_bin_tokens, merge_into_plain, new_base, open_base, open_checkpoint
+from train.bases import lacks_bin_tokens, merge_into_plain, new_base, open_base, open_checkpoint
 from train.estimate import recipe_plan
-from train.examples import features_dataset, rows_dataset, training_texts
 from train.fake_quantization import add_fake_quantization
-from train.noise import FittedNoise, fit_noise
-from train.packing import refuse_unpackable
-from train.recipe import Lora, Recipe, trainer_config
-from train.report import TrainingRun, write_model_card, write_training_report
-from train.run import (
+from train.inputs import features_dataset, rows_dataset, training_texts
+from train.life import (
     DEFAULTS,
     QUIET,
     Epoch,
@@ -51,6 +55,10 @@ from train.run import (
     validation_report,
     write_checkpoint,
 )
+from train.noise import FittedNoise, fit_noise
+from train.packing import refuse_unpackable
+from train.recipe import Lora, Recipe, trainer_config
+from train.report import TrainingRun, write_model_card, write_training_report
 from train.targets import Noise, Variance, targets_of
 from train.trainers import (
     BinTrainer,

@@ -20,9 +20,9 @@ from transformers import HfArgumentParser, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
 from gen_rerank.errors import BadInput
-from gen_rerank.prompt import FIELDS, PromptSpec
+from gen_rerank.prompting.prompt import FIELDS, PromptSpec
 from train.augment import Augment
-from train.base import NanoShape, Quantization
+from train.bases import NanoShape, Quantization
 from train.fake_quantization import FakeQuantization
 
 Config = TypeVar("Config", bound=TrainingArguments)

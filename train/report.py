@@ -1,6 +1,6 @@
 """What a run leaves for people: `training.html`, the model card `README.md`, and `training.json` to redraw them.
 
-A `TrainingRun` holds the figures; measures are `gen_rerank.evaluation`'s. The page is `templates/training.html` (inline
+A `TrainingRun` holds the figures; measures are `gen_rerank.evaluation.evaluation`'s. The page is `templates/training.html` (inline
 SVG, no script, nothing loaded from elsewhere), the card `templates/model_card.md`; here are the shapes that a template
 cannot compute itself.
 """
@@ -24,12 +24,13 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from gen_rerank import __version__, evaluation
-from gen_rerank.axis import Axis
-from gen_rerank.checkpoint import Card
+from gen_rerank import __version__
+from gen_rerank.checkpoints.checkpoint import Card
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation import Evaluation
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation import evaluation
+from gen_rerank.evaluation.evaluation import Evaluation
+from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.reporting.axis import Axis
 from train.data_check import DataSummary
 from train.noise import Disagreement, FittedNoise
 from train.targets import Noise

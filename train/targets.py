@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gen_rerank.bins import BIN_VALUES, Floats
+from gen_rerank.data.records import Judgment
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Judgment
 
 Variance = Literal["fixed", "fitted", "empirical"]
 

@@ -22,15 +22,15 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerControl
 from trl import SFTConfig, SFTTrainer
 
-from gen_rerank import metrics
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.evaluation import RPS
-from gen_rerank.records import Dataset
+from gen_rerank.data.records import Dataset
+from gen_rerank.evaluation import metrics
+from gen_rerank.evaluation.evaluation import RPS
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate
 from train.progress import TrainingBar
-from train.states import saving
+from train.saved_states import saving
 
 
 @dataclass

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair
 
 Backend = Literal["transformers", "vllm"]
 
@@ -29,7 +29,7 @@ class Scorer(Protocol):
 def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> Scorer:
     """Open a checkpoint, and an adapter on it, with a backend; its libraries are imported here and not before.
 
-    vLLM's engine gets the settings that `gen_rerank.scorers.plan` chooses for this machine, as in the server: a large model is compiled.
+    vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the server: a large model is compiled.
 
     Raises:
         BadInput: the checkpoint or the adapter is refused, or there is no such backend.

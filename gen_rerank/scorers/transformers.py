@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
-from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Pair
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
 _UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)

@@ -6,7 +6,7 @@ Nothing is decoded and the vocabulary's logits never exist. We ask for logits, n
 checkpoint's temperature divides logits. An encoder with a classification head is served as it is, and a LoRA adapter goes with
 each request.
 
-`engine_arguments` and `lora_arguments` say how a checkpoint is opened, and `gen_rerank.scorers.plan` with which settings of this
+`engine_arguments` and `lora_arguments` say how a checkpoint is opened, and `gen_rerank.scorers.engine_plan` with which settings of this
 machine; the server uses the same, so that offline and online scores come from one configuration. HTTP is none of this module's
 business.
 
@@ -23,12 +23,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from gen_rerank.adapter import Adapter
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.records import Pair
-from gen_rerank.scorers.plan import Dtype, EngineChoices, default_dtype, plan
+from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype, plan
 from gen_rerank.scorers.worker import GIVE_BACK, WORKER_EXTENSION
 
 _STOP_SECONDS = 30

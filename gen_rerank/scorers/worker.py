@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen_rerank.cpu import give_back_freed_memory
+from gen_rerank.system.memory import give_back_freed_memory
 
 WORKER_EXTENSION = f"{__name__}.WorkerExtension"
 GIVE_BACK = "give_back_freed_memory"

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from gen_rerank.records import Pair, Product
+from gen_rerank.data.records import Pair, Product
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, DocumentList, DocumentTokens, check_query, products

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from gen_rerank.bins import BIN_COUNT, BIN_TOKENS
-from gen_rerank.records import Pair
+from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, check_query, product

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from gen_rerank.records import Pair, Product
+from gen_rerank.data.records import Pair, Product
 from serve.question import Refusal
 from serve.wire.bodies import check_size, shown, wrong_value
 

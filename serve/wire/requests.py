@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen_rerank.records import Pair
+from gen_rerank.data.records import Pair
 from serve.question import Question
 from serve.wire.bodies import check_size
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from gen_rerank.records import Pair
+from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, DocumentTokensOrAll, check_query, product

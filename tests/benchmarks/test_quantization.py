@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gen_rerank.evaluation import ECE, RPS
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation.evaluation import ECE, RPS
+from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Verdict, Visit
 
 with pytest.MonkeyPatch.context() as patch:

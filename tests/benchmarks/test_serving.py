@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Distribution, Pair, Product
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.scorers.plan import prepare_environment
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.scorers.engine_plan import prepare_environment
 from gen_rerank.scorers.transformers import TransformersScorer
 
 

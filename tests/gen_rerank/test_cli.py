@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.cli import app, main
 
 

@@ -26,14 +26,14 @@ from transformers import (
 )
 
 from gen_rerank import Pair, Product
-from gen_rerank.adapter import Adapter
-from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout, read_tokenizer, single_token_id
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Calibration, Card, Checkpoint, Readout, read_tokenizer, single_token_id
+from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers import open_scorer
-from gen_rerank.scorers.plan import EngineChoices
+from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
-from train.base import NanoShape, new_base
+from train.bases import NanoShape, new_base
 
 LENGTH = 128
 LABELS = {"id2label": {k: f"{k / 10}" for k in range(11)}, "label2id": {f"{k / 10}": k for k in range(11)}}

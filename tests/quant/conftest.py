@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gen_rerank import Dataset
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 

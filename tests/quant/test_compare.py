@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset
-from gen_rerank.checkpoint import Calibration, Card, Readout, read_card
-from gen_rerank.evaluation import evaluate
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.checkpoint import Calibration, Card, Readout, read_card
+from gen_rerank.evaluation.evaluation import evaluate
+from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
 from quant import compare as module
 from quant.compare import Plan, _machine, _names, _with_costs, compare

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
-from gen_rerank.checkpoint import Card, Checkpoint, read_card
+from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, read_card
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.comparison import Cost, Visit
 from quant.cost import Subject, Workload, _death, _explained, _meaningless, _with, measure
-from quant.visit import Budget, Order, Outcome, Size, _size, cache_bytes, visit
+from quant.measured_process import Budget, Order, Outcome, Size, _size, cache_bytes, visit
 
 QUICK = Budget(seconds=0.3, least_queries=2)
 CANDIDATES = 16
@@ -182,7 +182,7 @@ def test_the_cache_is_of_the_shape_alone(tiny_checkpoint: Path, tmp_path: Path) 
 def test_shared_memory_is_counted_once() -> None:
     """A forked child shares 200 MB with its parent: together they have little more than the parent alone."""
     program = (
-        "import os, signal; from quant.visit import resident_bytes; held = bytearray(os.urandom(200 << 20))\n"
+        "import os, signal; from quant.measured_process import resident_bytes; held = bytearray(os.urandom(200 << 20))\n"
         "before = resident_bytes(); child = os.fork()\n"
         "if child == 0: signal.pause()\n"
         "print(before, resident_bytes()); os.kill(child, signal.SIGKILL)\n"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gen_rerank import BadInput
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Check, Cost, Drift, Histogram, Quality, SliceChange, System, Verdict
 from quant.gates import Collapse, Gates, Slices
 

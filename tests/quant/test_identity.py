@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from gen_rerank import Product
-from gen_rerank.checkpoint import Calibration, Card, Quantization, Readout, Realignment, read_card
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.checkpoint import Calibration, Card, Quantization, Readout, Realignment, read_card
+from gen_rerank.prompting.prompt import PromptSpec
 from quant.comparison import Check
 from quant.identity import _grid, identity
 from quant.quantize import quantize
-from train.encoder_base import EncoderShape, new_encoder
+from train.encoder_bases import EncoderShape, new_encoder
 from train.phases import train_scalar
 from train.recipe import Recipe
 

@@ -21,15 +21,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from gen_rerank import BadInput, Dataset, Distribution, Pair
-from gen_rerank.checkpoint import CARD, CalibrationData, Card, Checkpoint, Provenance, Quantization, Readout
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.checkpoint import CARD, CalibrationData, Card, Checkpoint, Provenance, Quantization, Readout
+from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant import quantize as module
-from quant.calibration import calibration_pairs
+from quant.example_pairs import calibration_pairs
 from quant.quantize import quantize
 from quant.schemes import SCHEMES, scheme_named
-from train.encoder_base import EncoderShape, new_encoder
-from train.run import publishing
+from train.encoder_bases import EncoderShape, new_encoder
+from train.life import publishing
 
 # The least correlation with the parent's scores, on random weights, which are harder to quantize than trained ones.
 NEAR = {

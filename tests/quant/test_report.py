@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gen_rerank.metrics import Interval
+from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import (
     Candidate,
     Check,

@@ -8,7 +8,8 @@ import json
 import pytest
 from compressed_tensors.quantization.quant_scheme import PRESET_SCHEMES, QuantizationScheme
 
-from gen_rerank import BadInput, schemes
+from gen_rerank import BadInput
+from gen_rerank.checkpoints import schemes
 from quant.schemes import SCHEMES, Scheme, scheme_named, smoothed_norms
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from gen_rerank import Pair
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.transformers import TransformersScorer
 from serve.launch import start_server

@@ -10,10 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from gen_rerank.schemes import SCHEMES
+from gen_rerank.checkpoints.schemes import SCHEMES
 from serve import doctor
 from serve.doctor import Examination, examine, tables
-from serve.kernels import Answer
+from serve.vllm_support import Answer
 
 ANSWERS = [
     Answer(scheme="bf16", served=True, seconds=0.1, relative_error=0.001, relative_speed=1.0),

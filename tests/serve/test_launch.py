@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from gen_rerank import BadInput, Pair
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.dequantize import dequantize
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.dequantize import dequantize
 from gen_rerank.reranker import as_product
-from gen_rerank.scorers.plan import EngineChoices
+from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import engine_arguments
 from quant.quantize import quantize

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gen_rerank import BadInput
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from serve.models import ServedModels, open_adapter
 from serve.question import Refusal
 

@@ -10,7 +10,7 @@ pytest.importorskip("vllm")
 
 from fastapi import FastAPI
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.vllm import engine_arguments
 from serve.options import ServeOptions
 from serve.plugin import VLLMS_PATHS

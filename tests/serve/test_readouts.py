@@ -20,10 +20,10 @@ from transformers import (
 
 from gen_rerank import Dataset
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.prompting.prompt import PromptSpec
 from serve.launch import start_server
-from train.base import NanoShape, new_base
+from train.bases import NanoShape, new_base
 
 pytest.importorskip("vllm")
 

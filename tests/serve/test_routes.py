@@ -19,7 +19,7 @@ pytest.importorskip("vllm")
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from serve import routes
 from serve.access import Keys, add_key
 from serve.admission import Admission

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gen_rerank import Pair, Product
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.tokens import PlainText
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.prompting.tokens import PlainText
 from serve import scoring
 from serve.admission import Admission
 from serve.models import ServedModels

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from gen_rerank import BadInput, Pair
-from gen_rerank.adapter import Adapter
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.transformers import TransformersScorer
 from serve.access import add_key

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from gen_rerank import BadInput, Dataset
-from gen_rerank.adapter import Adapter
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.metrics import Interval
-from gen_rerank.records import Judgment
+from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Judgment
+from gen_rerank.evaluation.metrics import Interval
 from gen_rerank.scorers.transformers import TransformersScorer
 from train import adapter as module
 from train.adapter import fit_temperature, is_gain, train_adapter

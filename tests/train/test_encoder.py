@@ -11,11 +11,11 @@ from transformers import ModernBertForSequenceClassification
 
 from gen_rerank import BadInput, Pair, Product
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoint import Checkpoint, read_tokenizer
-from gen_rerank.prompt import Prompt
+from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.prompting.prompt import Prompt
 from train import encoder
 from train.encoder import EncoderPrompt, EncoderRecipe, pairs_dataset, train_encoder
-from train.encoder_base import EncoderShape, load_encoder, pair_tokenizer, train_tokenizer
+from train.encoder_bases import EncoderShape, load_encoder, pair_tokenizer, train_tokenizer
 from train.encoder_trainer import BinLoss, EncoderConfig, EncoderTrainer, PairCollator
 from train.recipe import Recipe, trainer_config
 from train.targets import gaussian

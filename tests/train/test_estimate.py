@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModel, BertConfig, Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank import BadInput
-from train.base import load_base
-from train.encoder_base import EncoderShape
+from train.bases import load_base
+from train.encoder_bases import EncoderShape
 from train.estimate import (
     DEVICES,
     GIB,

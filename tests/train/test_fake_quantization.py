@@ -17,9 +17,9 @@ from gen_rerank import BadInput, Dataset
 from gen_rerank.scorers.transformers import TransformersScorer, _Decoder
 from quant.quantize import quantize
 from quant.schemes import scheme_named
-from train.base import open_checkpoint
-from train.examples import last_states
+from train.bases import open_checkpoint
 from train.fake_quantization import FakeQuantization, add_fake_quantization
+from train.inputs import last_states
 from train.packing import pack
 from train.phases import train_distributional
 from train.recipe import Recipe

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 
 from gen_rerank import BadInput, Dataset, Distribution, Reranker
-from gen_rerank.checkpoint import Checkpoint
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
 from train import phases
-from train.base import load_base
-from train.examples import last_states
+from train.bases import load_base
+from train.inputs import last_states
+from train.life import write_checkpoint
 from train.packing import pack
 from train.phases import train_distributional, train_scalar
 from train.recipe import Recipe
-from train.run import write_checkpoint
 from train.targets import gaussian
 
 RECIPE = Recipe.model_validate(

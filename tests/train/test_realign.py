@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset, Distribution
-from gen_rerank.checkpoint import CARD, Calibration, Checkpoint, Realignment
+from gen_rerank.checkpoints.checkpoint import CARD, Calibration, Checkpoint, Realignment
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 from train import phases

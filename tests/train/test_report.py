@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Distribution
-from gen_rerank.checkpoint import Card, Provenance, Readout
-from gen_rerank.evaluation import ECE, RPS, bm25_scores, difference, evaluate, random_scores
-from gen_rerank.prompt import PromptSpec
+from gen_rerank.checkpoints.checkpoint import Card, Provenance, Readout
+from gen_rerank.evaluation.evaluation import ECE, RPS, bm25_scores, difference, evaluate, random_scores
+from gen_rerank.prompting.prompt import PromptSpec
 from train.data_check import check
 from train.noise import Disagreement, FittedNoise, Parameter
 from train.report import (

@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Con
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.prompt import Prompt, PromptSpec
-from train.base import open_base, train_tokenizer
+from gen_rerank.prompting.prompt import Prompt, PromptSpec
+from train.bases import open_base, train_tokenizer
 from train.recipe import Recipe
 
 PROMPT = PromptSpec(template="qwen3_reranker", max_length=256)

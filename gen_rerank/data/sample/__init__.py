@@ -14,14 +14,14 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+from gen_rerank.bm25 import BM25
+from gen_rerank.data.records import Dataset, Judgment, Query, Split
 from gen_rerank.data.sample.annotators import PLANTED, annotate
 from gen_rerank.data.sample.candidates import Shelf, choose
 from gen_rerank.data.sample.catalog import Item, make_catalog
 from gen_rerank.data.sample.intents import SLICES, Aim, draw, put
 from gen_rerank.data.sample.shop import load_shop
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Judgment, Query, Split
-from gen_rerank.search.bm25 import BM25
 
 __all__ = ["make_sample", "write_sample"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from gen_rerank.data.records import Product
 from gen_rerank.data.sample.shop import UNBRANDED, Kind, Shop
-from gen_rerank.records import Product
 
 INCLUDES = "includes"
 _UNBRANDED_SHARE, _SET_SHARE, _SYNONYM_SHARE, _TITLE_SHARE = 0.1, 0.25, 0.3, 0.6

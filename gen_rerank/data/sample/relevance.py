@@ -47,7 +47,7 @@ def relevance(intent: Intent, item: Item) -> float:
     """Return how relevant a product is, in [0, 1] on steps of 0.05.
 
     Example:
-        >>> from gen_rerank.records import Product
+        >>> from gen_rerank.data.records import Product
         >>> cover = Item(Product(product_id="p", title="Sofa cover"), "sofa cover")
         >>> relevance(Intent(kind="sofa"), cover)
         0.15

@@ -14,6 +14,8 @@ from statistics import mean, pstdev
 import numpy as np
 import pytest
 
+from gen_rerank.bm25 import BM25, product_text
+from gen_rerank.data.records import Dataset, Product, Split
 from gen_rerank.data.sample import make_sample, write_sample
 from gen_rerank.data.sample.annotators import PLANTED, Noise, annotate
 from gen_rerank.data.sample.catalog import Item
@@ -21,8 +23,6 @@ from gen_rerank.data.sample.intents import SLICES, held_out, misspell
 from gen_rerank.data.sample.relevance import Intent, relevance
 from gen_rerank.data.sample.shop import load_shop
 from gen_rerank.errors import BadInput
-from gen_rerank.records import Dataset, Product, Split
-from gen_rerank.search.bm25 import BM25, product_text
 
 FILES = ("products.jsonl", "queries.jsonl", "judgments.jsonl", "README.md")
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import Pair, Product
-from gen_rerank.checkpoint import Calibration, Card, Checkpoint, Readout
+from gen_rerank.checkpoints.checkpoint import Calibration, Card, Checkpoint, Readout
 from gen_rerank.scorers import open_scorer
 from gen_rerank.scorers.transformers import TransformersScorer, length_batches
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gen_rerank import BadInput, Pair, Product
-from gen_rerank.checkpoint import Checkpoint
-from gen_rerank.scorers.plan import EngineChoices, computes_on_cpu, plan
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.scorers.engine_plan import EngineChoices, computes_on_cpu, plan
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer, engine_arguments
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from gen_rerank import Distribution
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
-from gen_rerank.records import Pair
+from gen_rerank.data.records import Pair
 from serve.question import Answer, RenderedPrompt
 from serve.wire import COMPLETIONS, parse
 from serve.wire.completions import logprobs

@@ -1,0 +1,243 @@
+"""`gen-rerank demo`: the whole of the project once, on the sample shop, with the commands that a user types.
+
+Each step is a command in a process of its own, timed and printed; a step that is done is kept, so an interrupted demo goes on
+where it stopped. What the steps leave (scores, models, an answer over HTTP) becomes `summary.json` and `report.html`.
+How to start a server is handed in, because this package does not know `serve`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from gen_rerank.commands import evaluate_floors, judged_split
+from gen_rerank.data.records import Dataset
+from gen_rerank.demo.report import bars, write_report
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate, read_scores
+from gen_rerank.evaluation.metrics import Interval, agreement
+from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
+
+StartServer = Callable[..., AbstractContextManager[str]]
+
+_SYSTEMS = {"phase1": "phase1", "phase2": "model", "int8": "model-int8"}
+_EXAMPLE_TAGS = ("compatibility", "brand_excluded", "gift")
+_SERVED_QUERIES = 100
+_CLIENTS = 8
+
+
+class Demo:
+    """One demo in one folder.
+
+    Args:
+        out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `summary.json`, `report.html`.
+        seed: of the sample shop.
+        config: the recipe of both phases.
+        products: how many the shop has.
+        queries: how many the shop has.
+        console: where progress is printed.
+    """
+
+    def __init__(self, out: Path, *, seed: int, config: str, products: int, queries: int, console: Console) -> None:
+        """Remember where the steps' times are kept."""
+        self.out = out
+        self.shop = ("--seed", str(seed), "--products", str(products), "--queries", str(queries))
+        self.config = ("--config", config)
+        self.console = console
+        self.log = out / "steps.json"
+
+    def run(self, start_server: StartServer) -> None:
+        """Do all steps and write the report.
+
+        Args:
+            start_server: called with a checkpoint folder and `served_name=`, gives a context with the server's URL.
+
+        Raises:
+            BadInput: a step failed; its own message was printed before.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
+        self._step("sample", data, "sample", *self.shop)
+        self._step("train_phase1", models["phase1"], "train", "distributional", *self.config, "--data", data)
+        self._step("train_phase2", models["phase2"], "train", "scalar", *self.config, "--model", models["phase1"], "--data", data)  # fmt: skip
+        self._step("quantize_int8", models["int8"], "quantize", models["phase2"], "--scheme", "int8")
+        for name, folder in models.items():
+            self._step(f"score_{name}", self._scores(name), "score", folder, data)
+        self._step("score_vllm", self._scores("vllm"), "score", models["phase2"], data, "--backend", "vllm")
+        start = time.perf_counter()
+        test = judged_split(data, "test")
+        systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
+        self._record("evaluate", "", time.perf_counter() - start)
+        start = time.perf_counter()
+        serving = self._serve(models["phase2"], test, start_server)
+        self._record("serve", "", time.perf_counter() - start)
+        summary = self._summary(systems, Dataset.load(data), serving)
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        phase2 = read_scores(self._scores("phase2")).of(test)
+        write_report(self.out / "report.html", systems, summary, test, phase2, example_queries(test))
+        self._print(systems)
+
+    def _step(self, name: str, output: Path, *command: str | Path) -> None:
+        """Run one command with `--out output`, unless it is already done."""
+        words = shlex.join([*map(str, command), "--out", str(output)])
+        done = self._steps().get(name)
+        if done is not None and output.exists():
+            if done["command"] != words:
+                raise BadInput(f"{self.out} holds a demo with other settings; remove it or choose another --out")
+            self.console.print(f"[dim]kept {output} ({name})[/dim]", soft_wrap=True)
+            return
+        self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for left in (output, output.with_name(output.name + ".training")):  # by a step that was killed
+            if left.is_dir():
+                shutil.rmtree(left)
+        start = time.perf_counter()
+        code = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)], check=False
+        ).returncode
+        if code:
+            raise BadInput(f"the step {name} stopped with exit code {code}; its message is above")
+        self._record(name, words, time.perf_counter() - start)
+
+    def _steps(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self.log.read_text(encoding="utf-8")) if self.log.is_file() else {}
+
+    def _record(self, name: str, command: str, seconds: float) -> None:
+        steps = {**self._steps(), name: {"seconds": round(seconds, 1), "command": command}}
+        self.log.write_text(json.dumps(steps, indent=2), encoding="utf-8")
+
+    def _times(self) -> dict[str, float]:
+        return {name: step["seconds"] for name, step in self._steps().items()}
+
+    def _scores(self, name: str) -> Path:
+        return self.out / "scores" / f"{name}.jsonl"
+
+    def _evaluation(self, name: str, test: Dataset) -> Evaluation:
+        return evaluate(name, test, read_scores(self._scores(name)).of(test))
+
+    def _serve(self, model: Path, test: Dataset, start_server: StartServer) -> dict[str, Any]:
+        """Start the endpoint, ask one query, then many at once, and stop it."""
+        self.console.print(f"\n[bold]$ gen-rerank serve {model}[/bold]")
+        requests = list(rerank_requests(test).values())
+        example = rerank_requests(test)[example_queries(test)[0]]
+        with start_server(model, served_name="sample-shop") as url, httpx.Client(base_url=url, timeout=120) as client:
+            answer = client.post("/v1/rerank", json={**example, "top_n": 5, "return_documents": True})
+            answer.raise_for_status()
+            self._print_answer(example["query"], answer.json()["results"])
+            wave = requests[:_SERVED_QUERIES]
+            start = time.perf_counter()
+            with ThreadPoolExecutor(_CLIENTS) as pool:
+                for reply in pool.map(lambda body: client.post("/v1/rerank", json=body), wave):
+                    reply.raise_for_status()
+            seconds = time.perf_counter() - start
+        pairs = sum(len(body["documents"]) for body in wave)
+        return {
+            "pairs_per_second": round(pairs / seconds, 1),
+            "requests": len(wave),
+            "concurrency": _CLIENTS,
+            "example": {"query": example["query"], "results": answer.json()["results"]},
+        }
+
+    def _summary(self, systems: list[Evaluation], dataset: Dataset, serving: dict[str, Any]) -> dict[str, Any]:
+        by_name = {system.name: system for system in systems}
+        splits = [query.split for query in dataset.queries.values()]
+        test = dataset.of("test")
+        same = agreement(
+            read_scores(self._scores("phase2")).of(test).mean, read_scores(self._scores("vllm")).of(test).mean
+        )
+        bm25, phase2 = by_name["bm25"], by_name["phase2"]
+        return {
+            "data": {
+                "products": len(dataset.products),
+                "queries": {name: splits.count(name) for name in ("train", "validation", "test")},
+                "fingerprint": dataset.fingerprint,
+            },
+            "ranking": {name: _rows(system.ranking) for name, system in by_name.items()},
+            "difference": {
+                f"{a}-{b}": _rows(difference(by_name[a], by_name[b]))
+                for a, b in (("phase2", "bm25"), ("phase1", "random"), ("phase2", "random"), ("phase2", "phase1"), ("int8", "phase2"))
+            },
+            "slices": {
+                tag: {
+                    "queries": found.queries,
+                    "bm25": round(bm25.slices[tag].measures["nDCG@5"].mean, 4),
+                    "phase2": round(found.measures["nDCG@5"].mean, 4),
+                }
+                for tag, found in phase2.slices.items()
+            },
+            "calibration": {
+                name: {key: _mean(by_name[name], measure) for key, measure in (("rps", RPS), ("mse", MSE), ("ece", ECE))}
+                for name in _SYSTEMS
+            },
+            "parity": {"max_abs_score_difference": round(same.max_difference, 5), "kendall_tau": round(same.tau, 5)},
+            "serving": serving,
+            "seconds": self._times(),
+        }  # fmt: skip
+
+    def _print_answer(self, query: str, results: list[dict[str, Any]]) -> None:
+        table = Table(title=f"POST /v1/rerank · “{query}”")
+        for column in ("Score", "± std", "0 … relevance … 1", "Product"):
+            table.add_column(column, no_wrap=column != "Product")
+        for row in results:
+            title = row["document"]["title"]
+            table.add_row(f"{row['relevance_score']:.3f}", f"{row['std']:.2f}", bars(row["distribution"]), title)
+        self.console.print(table)
+
+    def _print(self, systems: list[Evaluation]) -> None:
+        by_name = {system.name: system for system in systems}
+        self.console.print(ranking_table(systems))
+        self.console.print(
+            difference_table({
+                "phase2 - bm25": difference(by_name["phase2"], by_name["bm25"]),
+                "int8 - phase2": difference(by_name["int8"], by_name["phase2"]),
+            })
+        )  # fmt: skip
+        self.console.print(slices_table([by_name["bm25"], by_name["phase2"]], "nDCG@5"))
+        times = self._times()
+        training = times.get("train_phase1", 0) + times.get("train_phase2", 0)
+        self.console.print(f"training {training:.0f} s, all steps {sum(times.values()):.0f} s")
+        self.console.print(f"[bold]{self.out / 'report.html'}[/bold]  {self.out / 'summary.json'}")
+
+
+def example_queries(test: Dataset) -> list[str]:
+    """Return one query id for each of three slices: the first in the file that only that slice holds, if any."""
+    chosen = []
+    for tag in _EXAMPLE_TAGS:
+        tagged = [key for key, query in test.queries.items() if tag in query.tags]
+        alone = [key for key in tagged if len(test.queries[key].tags) == 1]
+        chosen += (alone or tagged or list(test.queries))[:1]
+    return chosen
+
+
+def rerank_requests(test: Dataset) -> dict[str, dict[str, Any]]:
+    """Return the `/v1/rerank` body of each query: its candidates as product objects, distributions asked for."""
+    return {
+        query_id: {
+            "query": test.queries[query_id].text,
+            "documents": [test.products[row.product_id].model_dump(exclude_none=True) for row in rows],
+            "return_distribution": True,
+        }
+        for query_id, rows in test.by_query().items()
+    }
+
+
+def _rows(found: dict[str, Interval]) -> dict[str, list[float]]:
+    return {name.lower(): [round(x, 4) for x in (i.mean, i.low, i.high)] for name, i in found.items()}
+
+
+def _mean(system: Evaluation, name: str) -> float:
+    assert system.calibration is not None, "a model has distributions"
+    return round(system.calibration[name].mean, 4)

@@ -1,0 +1,1 @@
+"""A pair becomes token ids: one `Prompt` for training, evaluation, every backend and the server alike."""

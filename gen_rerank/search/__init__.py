@@ -1,1 +1,0 @@
-"""Retrieval over a catalog; BM25 is also the floor of every evaluation."""
