@@ -42,8 +42,8 @@ from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.sample import make_sample
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.system.server import start_server_process
 from serve.access import add_key
-from serve.launch import start_server_process
 
 DEMO = Path("runs/demo/model")
 PATH = "/v1/rerank"

@@ -46,7 +46,7 @@ from serving import (
 from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout, read_tokenizer
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import PromptSpec
-from serve.launch import start_server
+from gen_rerank.system.server import start_server
 
 WINDOWS = 30  # of a replay, each a point of the plot
 

@@ -34,18 +34,10 @@ from steps import HERE, Steps
 from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
 from gen_rerank.data.records import Dataset, Split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import (
-    ECE,
-    MSE,
-    RPS,
-    Evaluation,
-    bm25_scores,
-    difference,
-    evaluate,
-    random_scores,
-    read_scores,
-)
+from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.evaluation.metrics import MEASURES, Doubles, Interval
+from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"

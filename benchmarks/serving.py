@@ -529,7 +529,7 @@ def http_rows(step: Step, settings: Settings, folder: Path) -> list[Measured]:
     """Return the rows of our server: one client, and as many as keep it busy."""
     import httpx
 
-    from serve.launch import start_server
+    from gen_rerank.system.server import start_server
 
     model = make_model(settings, folder)
     checkpoint = Checkpoint.open(model)

@@ -1,34 +1,20 @@
-"""BM25 over product texts: the source of hard negatives and the floor that every reranker has to beat.
+"""BM25 over texts: the source of hard negatives and the floor that every reranker has to beat.
 
 A thin, deterministic layer on `bm25s`: lower case, English stop words out, Snowball stems, ties in corpus order.
-It knows nothing of models or judgments. `bm25s` is imported when it is used: it loads numba, and vLLM's workers, which read the
+It knows nothing of products, models or judgments. `bm25s` is imported when it is used: it loads numba, and vLLM's workers, which read the
 main module of a script again, do not start where numba is loaded (0.32).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
-from gen_rerank.data.records import Product
-
 _WORD = r"(?u)\b\w+\b"  # single characters count: "size 9", "Pixora 8"
-
-
-def product_text(product: Product) -> str:
-    """Return all that a product says: title, brand, category, attributes and description.
-
-    Example:
-        >>> product_text(Product(product_id="p", title="Oak desk", attributes={"width": "120 cm"}))
-        'Oak desk width 120 cm'
-    """
-    attributes = (f"{name} {value}" for name, value in product.attributes.items())
-    parts = (product.title, product.brand, product.category, *attributes, product.description)
-    return " ".join(part for part in parts if part)
 
 
 class BM25:
@@ -48,11 +34,6 @@ class BM25:
         self._index = bm25s.BM25()
         # Ids, not strings: given strings, bm25s numbers its vocabulary in the order of a set.
         self._index.index(self._tokens(texts, return_ids=True), show_progress=False)
-
-    @classmethod
-    def of_products(cls, products: Iterable[Product]) -> BM25:
-        """Index products by everything that they say."""
-        return cls([product_text(product) for product in products])
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Return the BM25 score of every text; all zero where no word of the query is known."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import gc
 import io
 import logging
-import os
-import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -29,6 +27,7 @@ from rich.progress import Progress
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.tiers import THRESHOLDS, has_tiers
 from gen_rerank.checkpoints.checkpoint import (
     CARD,
     Card,
@@ -37,19 +36,22 @@ from gen_rerank.checkpoints.checkpoint import (
     read_card,
     read_json,
     resolve_folder,
-    source_commit,
 )
 from gen_rerank.checkpoints.public_names import yes_no_prompt
-from gen_rerank.commands import evaluate_floors, judged_split, say_skipped, score_pairs, scoring_bar
-from gen_rerank.data.records import Dataset, Pair
+from gen_rerank.data.records import Dataset, Pair, judged_split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.metrics import paired
+from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.scorers.engine_plan import default_dtype
+from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.system.machine import Machine, source_commit
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality, SliceChange, System
 from quant.cost import Subject, Workload, measure
-from quant.drift import TIERS, drift, worst_pairs
+from quant.drift import drift, worst_pairs
 from quant.gates import Gates
 from quant.identity import identity
 from quant.quantized_loading import LoadTime, open_load_time
@@ -136,7 +138,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     """
     gates = Gates.load(plan.gates)
     dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
-    say_skipped(console, dataset.bad_rows)
+    list_left_out(console, dataset.bad_rows)
     opened = Checkpoint.open(plan.reference)
     reference, *entries = _entries(plan, opened)
     workload = Workload.of(dataset, candidates=plan.candidates_per_query, seed=plan.seed) if plan.cost else None
@@ -144,7 +146,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
     thresholds, source = _thresholds(opened)
     _check_out(plan.out)
     _remove_old(plan.out)
-    with scoring_bar(console) as progress:
+    with WorkProgress(console=console, transient=True) as progress:
         expected, again = _score_reference(opened, dataset, reference, plan.seed, progress)
         scored = {entry: _score_candidate(entry, opened, dataset, progress) for entry in entries}
     evaluation = evaluate(reference.name, dataset, expected)
@@ -161,7 +163,7 @@ def compare(plan: Plan, console: Console = Console(quiet=True)) -> Comparison:  
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         commit=source_commit(),
-        machine=_machine(),
+        machine=str(Machine.here()),
         data=str(plan.data),
         fingerprint=dataset.fingerprint,
         split=plan.split,
@@ -288,8 +290,8 @@ def _floors(dataset: Dataset, plan: Plan) -> dict[str, Quality]:
 def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:
     """Return where the tiers begin, and who says so."""
     recorded = reference.card.calibration.thresholds
-    if all(tier in recorded for tier in TIERS):
-        return {tier: recorded[tier] for tier in TIERS}, "the reference's card"
+    if has_tiers(recorded):
+        return {tier: recorded[tier] for tier in THRESHOLDS}, "the reference's card"
     return DEFAULT_THRESHOLDS, "defaults; the checkpoint has none"
 
 
@@ -481,20 +483,6 @@ def _mean_changes(dataset: Dataset, expected: Distribution, other: Distribution)
         tag: float(change[[tag in tags for tags in tags_of]].mean())
         for tag in sorted({tag for tags in tags_of for tag in tags})
     }
-
-
-def _machine() -> str:
-    """Return the processor, its cores, the memory and the GPU, in words."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else [])
-        if line.startswith("model name")
-    ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))  # that this process may use
-    words = [names[0] if names else platform.machine(), f"{cores} cores", f"{memory:.0f} GiB"]
-    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else ["no GPU"]
-    return ", ".join(words + gpu)
 
 
 def _write(comparison: Comparison, out: Path) -> None:

@@ -15,14 +15,11 @@ import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.tiers import TIERS, tier_places
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.metrics import Doubles, agreement, shuffled_ranks
 from quant.comparison import Drift, Histogram, WorstPair
-
-# Best first; what reaches none of them is irrelevant.
-TIERS = ("exact", "close")
-IRRELEVANT = "irrelevant"
 
 # How many products a shopper sees first.
 _TOP = 5
@@ -183,12 +180,10 @@ def _top_kept(
 
 
 def _flips(before: Doubles, after: Doubles, thresholds: Mapping[str, float]) -> dict[str, int]:
-    names = (*TIERS, IRRELEVANT)
-    limits = np.array([thresholds[tier] for tier in TIERS])
-    # The place of a tier is the number of thresholds that a score does not reach.
-    before_place, after_place = ((scores[:, None] < limits).sum(axis=1).tolist() for scores in (before, after))
-    moves = Counter(zip(before_place, after_place, strict=True))
-    return {f"{names[a]}>{names[b]}": count for (a, b), count in sorted(moves.items()) if a != b}
+    """Return how many pairs went from one tier to another, by `"exact>close"`, the best tiers first."""
+    places = (tier_places(scores, thresholds).tolist() for scores in (before, after))
+    moves = Counter(zip(*places, strict=True))
+    return {f"{TIERS[a]}>{TIERS[b]}": count for (a, b), count in sorted(moves.items()) if a != b}
 
 
 def _largest(distribution: Distribution) -> Doubles:

@@ -19,11 +19,11 @@ from jinja2 import Environment, StrictUndefined, Template
 from rich.markup import escape
 from rich.table import Table
 
+from gen_rerank.calibration.tiers import IRRELEVANT
 from gen_rerank.evaluation.evaluation import ECE, MSE, RPS
 from gen_rerank.evaluation.metrics import MEASURES, Interval
 from gen_rerank.reporting.axis import Axis
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Histogram, SliceChange, System, Verdict
-from quant.drift import IRRELEVANT
 
 PAGE = "report.html"
 TEXT = "report.md"

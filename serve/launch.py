@@ -1,24 +1,18 @@
-"""Starting and stopping the server: in this process (`serve_model`) or as a child of it (`start_server`).
+"""`serve_model`: the server, in this process, from a checkpoint's name to the last answer.
 
-`serve_model` checks everything that is cheap to check, lets `gen_rerank.scorers.engine_plan` choose the engine's settings and runs vLLM's own API server with
-our plugin; it is called from Python because the `vllm serve` command does not exist in the CPU build. `start_server` is
-for a demonstration or a test: it waits until the server is ready and is sure to leave no process behind.
+It checks everything that is cheap to check, lets `gen_rerank.scorers.engine_plan` choose the engine's settings and runs
+vLLM's own API server with our plugin; from Python, because the `vllm serve` command does not exist in the CPU build. As a
+child of another process it is `gen_rerank.system.server`'s.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -28,6 +22,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.scorers.engine_plan import EngineChoices, plan
 from gen_rerank.scorers.vllm import engine_arguments, lora_arguments
+from gen_rerank.system.processes import LOOPBACK, scratch_folder
 from serve.access import Keys
 from serve.lifecycle import Lifecycle, end_now
 from serve.models import open_adapter
@@ -35,7 +30,6 @@ from serve.options import ServeOptions
 from serve.telemetry import Telemetry
 from serve.vllm_support import why_not_served
 
-_HOST = "127.0.0.1"
 _PLUGIN = "gen_rerank"
 # They add routes of vLLM's that pass by our keys, our adapter folder and our queue.
 _BACK_DOORS = ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE")
@@ -71,18 +65,12 @@ _API_KEY = "VLLM_API_KEY"
 # How long vLLM waits for its engine to exit by itself once all requests are answered, and how long we wait for vLLM.
 _ENGINE_SECONDS = 30
 _SEND_SECONDS = 5
-_EXIT_SECONDS = 60
-_POLL_SECONDS = 0.5
-_LOG_LINES = 15
-_SCRATCH = "gen_rerank_"
-# Goes on without a parent, so that it outlives ours, and removes the folder once nobody can write to it any more.
-_REMOVER = "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); shutil.rmtree(sys.argv[1], True)"
 
 
 def serve_model(
     model: str,
     *,
-    host: str = _HOST,
+    host: str = LOOPBACK,
     port: int = 8000,
     options: ServeOptions = ServeOptions(),  # noqa: B008 - frozen
     choices: EngineChoices = EngineChoices(),  # noqa: B008 - frozen
@@ -183,74 +171,6 @@ class EngineDied(Exception):
     """The engine's process ended before anybody asked for it."""
 
 
-@contextmanager
-def start_server(
-    model: str | Path,
-    *arguments: str,
-    served_name: str | None = None,
-    log: Path | None = None,
-    deadline: float = 600.0,
-) -> Iterator[str]:
-    """Run `gen-rerank serve` on a free port of this machine, and stop it at the end of the block.
-
-    Args:
-        model: a checkpoint folder or a hub name.
-        arguments: further arguments of the command.
-        served_name: what clients call the model.
-        log: where the server's output goes; a temporary file by default, removed when all went well.
-        deadline: the seconds that the server may take to become ready.
-
-    Yields:
-        the base URL, without a slash at its end.
-
-    Raises:
-        BadInput: the checkpoint is refused.
-        RuntimeError: the server stopped or did not become ready in time; the message ends with its last words.
-
-    Example:
-        >>> with start_server("runs/demo/model") as url:  # doctest: +SKIP
-        ...     httpx.post(f"{url}/v1/rerank", json={"query": "oak desk", "documents": ["Oak desk"]})
-    """
-    with start_server_process(model, *arguments, served_name=served_name, log=log, deadline=deadline) as (url, _):
-        yield url
-
-
-@contextmanager
-def start_server_process(
-    model: str | Path,
-    *arguments: str,
-    served_name: str | None = None,
-    log: Path | None = None,
-    deadline: float = 600.0,
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Do as `start_server`, and yield the process beside the URL, for those who harm it on purpose."""
-    Checkpoint.open(model)
-    port = free_port()
-    command = [sys.executable, "-m", "gen_rerank", "serve", str(model), "--host", _HOST, "--port", str(port)]
-    command += ["--name", served_name] if served_name is not None else []
-    with tempfile.TemporaryDirectory(prefix="gen_rerank_") as folder:
-        path = log or Path(folder) / "server.log"
-        with path.open("wb") as output:
-            # A session of its own: what the server starts can then be found, and stopped, as one group.
-            server = subprocess.Popen(
-                [*command, *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        try:
-            url = f"http://{_HOST}:{port}"
-            _wait_until_ready(url, server, path, deadline)
-            yield url, server
-        finally:
-            _stop(server)
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _check_kernel(checkpoint: Checkpoint, choices: EngineChoices) -> None:
     """Refuse a quantized checkpoint that vLLM has no kernel for before the engine starts, which takes long."""
     if not checkpoint.is_quantized:
@@ -273,7 +193,7 @@ def _weights(checkpoint: Checkpoint, choices: EngineChoices, say: Callable[[str]
         return
     from gen_rerank.checkpoints.dequantize import dequantize, megabytes, rounds_activations, scheme_of
 
-    with _scratch_folder() as folder:
+    with scratch_folder() as folder:
         done = dequantize(checkpoint, folder)
         say(
             f"{'weights':<12} {scheme_of(checkpoint)}, unpacked in {done.seconds:.1f} s: {megabytes(done.packed_bytes)} are "
@@ -284,26 +204,6 @@ def _weights(checkpoint: Checkpoint, choices: EngineChoices, say: Callable[[str]
                 f"{'activations':<12} not rounded, though {scheme_of(checkpoint)} rounds them: scores are those of its weights"
             )
         yield done.checkpoint
-
-
-@contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """Give an empty folder that is removed with the block, and with this process, however that ends.
-
-    The server can end in ways that leave Python no time (`end_now`, SIGKILL, the system for want of memory). So a process
-    that is no child of this one, and in no group of its, waits for a pipe that closes with it.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
-    quiet = subprocess.DEVNULL
-    command = [sys.executable, "-I", "-S", "-c", _REMOVER, str(folder)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
-    ) as remover:
-        try:
-            remover.wait()
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_parts(checkpoint: Checkpoint, parts: int) -> None:
@@ -358,36 +258,3 @@ def _check_address(host: str, port: int) -> None:
 def _with_our_plugin(allowed: str | None) -> str:
     names = allowed.split(",") if allowed else []
     return ",".join(names if _PLUGIN in names else [*names, _PLUGIN])
-
-
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
-    import httpx
-
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise RuntimeError(f"the server stopped with exit code {server.returncode}:\n{_last_lines(log)}")
-        try:
-            if httpx.get(f"{url}/ready", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(_POLL_SECONDS)
-    raise RuntimeError(f"the server was not ready after {deadline:.0f} seconds:\n{_last_lines(log)}")
-
-
-def _last_lines(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, wait, and end whatever of its group is left."""
-    try:
-        # The server alone: it lets requests finish and stops its engine itself.
-        server.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(_EXIT_SECONDS)
-    finally:
-        with suppress(ProcessLookupError):  # the usual case: nothing is left
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()

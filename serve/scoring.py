@@ -22,6 +22,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from gen_rerank.bins import Distribution, Floats
+from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Encoded
@@ -206,8 +207,7 @@ def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes
 
 
 def _distributions(model: ServedModel, logits: Floats) -> Distribution:
-    card = model.checkpoint.card
     try:
-        return Distribution.from_logits(logits, temperature=card.calibration.temperature, values=card.readout.values)
+        return distribution_of(logits, model.checkpoint.card)
     except BadInput as error:
         raise Refusal(500, "the model's answer is not a number; this checkpoint is broken") from error

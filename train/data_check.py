@@ -22,8 +22,8 @@ from rich.text import Text
 
 from gen_rerank.bins import BIN_COUNT
 from gen_rerank.data.records import Dataset, Judgment, Product, Split
-from gen_rerank.demo.report import bars
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import bars
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 # How far, in units of relevance, the mean of a pair's labels may be from its relevance.

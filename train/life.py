@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Provenance, source_commit
-from gen_rerank.commands import evaluate_floors
+from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Provenance
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
+from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.tables import difference_table, ranking_table
+from gen_rerank.system.machine import source_commit
 from gen_rerank.system.memory import keep_freed_memory
 from train import saved_states as states
 from train.batches import TokenBudgetSampler

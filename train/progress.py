@@ -5,12 +5,15 @@ It takes the place of the libraries' bars and of their printed dictionaries; eve
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging as transformers_logging
 
 _SHOWN = {"loss": "loss", "eval_ndcg@5": "validation nDCG@5", "eval_rps": "RPS"}
 
@@ -64,3 +67,12 @@ class TrainingBar(TrainerCallback):
         """Leave the bar as it stands."""
         if self.progress is not None:
             self.progress.stop()
+
+
+def quiet_libraries() -> None:
+    """Let training say what it has to say, and hide the bars and remarks of the libraries under it: there is one bar."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("train").setLevel(logging.INFO)
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

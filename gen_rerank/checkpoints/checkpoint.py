@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -292,15 +291,6 @@ def single_token_id(tokenizer: Tokenizer, token: str) -> int:
         pieces = len(tokenizer.encode(token, add_special_tokens=False))
         raise BadInput(f"the readout token {token!r} is not a single token of the tokenizer (it makes {pieces})")
     return number
-
-
-def source_commit() -> str | None:
-    """Return the commit of the source tree that runs, or None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def read_card(folder: Path, kind: type[AnyCard]) -> AnyCard:

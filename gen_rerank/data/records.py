@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -181,6 +181,33 @@ class Dataset:
         for row in (*self.products.values(), *self.queries.values(), *self.judgments):
             digest.update(row.model_dump_json().encode())
         return digest.hexdigest()[:16]
+
+
+def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:
+    """Return one split of a data set folder.
+
+    Raises:
+        BadInput: no such split, bad data, or nothing judged in it.
+    """
+    if split not in get_args(Split):
+        raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
+    dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+    part = dataset.of(cast(Split, split))
+    if not part.judgments:
+        raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
+    return part
+
+
+def product_text(product: Product) -> str:
+    """Return all that a product says: title, brand, category, attributes and description.
+
+    Example:
+        >>> product_text(Product(product_id="p", title="Oak desk", attributes={"width": "120 cm"}))
+        'Oak desk width 120 cm'
+    """
+    attributes = (f"{name} {value}" for name, value in product.attributes.items())
+    parts = (product.title, product.brand, product.category, *attributes, product.description)
+    return " ".join(part for part in parts if part)
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:

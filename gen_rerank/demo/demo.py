@@ -2,7 +2,6 @@
 
 Each step is a command in a process of its own, timed and printed; a step that is done is kept, so an interrupted demo goes on
 where it stopped. What the steps leave (scores, models, an answer over HTTP) becomes `summary.json` and `report.html`.
-How to start a server is handed in, because this package does not know `serve`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +20,16 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from gen_rerank.commands import evaluate_floors, judged_split
-from gen_rerank.data.records import Dataset
-from gen_rerank.demo.report import bars, write_report
+from gen_rerank.data.records import Dataset, judged_split
+from gen_rerank.demo.report import write_report
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate, read_scores
+from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.metrics import Interval, agreement
+from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
-
-StartServer = Callable[..., AbstractContextManager[str]]
+from gen_rerank.reporting.numbers import bars
+from gen_rerank.system.server import start_server
 
 _SYSTEMS = {"phase1": "phase1", "phase2": "model", "int8": "model-int8"}
 _EXAMPLE_TAGS = ("compatibility", "brand_excluded", "gift")
@@ -59,11 +57,8 @@ class Demo:
         self.console = console
         self.log = out / "steps.json"
 
-    def run(self, start_server: StartServer) -> None:
+    def run(self) -> None:
         """Do all steps and write the report.
-
-        Args:
-            start_server: called with a checkpoint folder and `served_name=`, gives a context with the server's URL.
 
         Raises:
             BadInput: a step failed; its own message was printed before.
@@ -82,7 +77,7 @@ class Demo:
         systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
         self._record("evaluate", "", time.perf_counter() - start)
         start = time.perf_counter()
-        serving = self._serve(models["phase2"], test, start_server)
+        serving = self._serve(models["phase2"], test)
         self._record("serve", "", time.perf_counter() - start)
         summary = self._summary(systems, Dataset.load(data), serving)
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -128,7 +123,7 @@ class Demo:
     def _evaluation(self, name: str, test: Dataset) -> Evaluation:
         return evaluate(name, test, read_scores(self._scores(name)).of(test))
 
-    def _serve(self, model: Path, test: Dataset, start_server: StartServer) -> dict[str, Any]:
+    def _serve(self, model: Path, test: Dataset) -> dict[str, Any]:
         """Start the endpoint, ask one query, then many at once, and stop it."""
         self.console.print(f"\n[bold]$ gen-rerank serve {model}[/bold]")
         requests = list(rerank_requests(test).values())
@@ -173,8 +168,8 @@ class Demo:
             "slices": {
                 tag: {
                     "queries": found.queries,
-                    "bm25": round(bm25.slices[tag].measures["nDCG@5"].mean, 4),
-                    "phase2": round(found.measures["nDCG@5"].mean, 4),
+                    "bm25": round(bm25.slices[tag].measures[HEADLINE].mean, 4),
+                    "phase2": round(found.measures[HEADLINE].mean, 4),
                 }
                 for tag, found in phase2.slices.items()
             },
@@ -205,7 +200,7 @@ class Demo:
                 "int8 - phase2": difference(by_name["int8"], by_name["phase2"]),
             })
         )  # fmt: skip
-        self.console.print(slices_table([by_name["bm25"], by_name["phase2"]], "nDCG@5"))
+        self.console.print(slices_table([by_name["bm25"], by_name["phase2"]], HEADLINE))
         times = self._times()
         training = times.get("train_phase1", 0) + times.get("train_phase2", 0)
         self.console.print(f"training {training:.0f} s, all steps {sum(times.values()):.0f} s")

@@ -21,7 +21,6 @@ from gen_rerank.data.records import Dataset, Product
 from gen_rerank.evaluation.evaluation import Evaluation
 from gen_rerank.evaluation.metrics import MEASURES
 
-_BLOCKS = " ▁▂▃▄▅▆▇█"
 _SHOWN = 6
 
 
@@ -34,17 +33,6 @@ class Shown:
     score: float
     std: float
     distribution: list[float]
-
-
-def bars(distribution: Sequence[float]) -> str:
-    """Return eleven block characters, the tallest for the most probable bin.
-
-    Example:
-        >>> bars([0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 1.0])
-        '         ▄█'
-    """
-    top = max(distribution) or 1.0
-    return "".join(_BLOCKS[round(p / top * (len(_BLOCKS) - 1))] for p in distribution)
 
 
 def write_report(

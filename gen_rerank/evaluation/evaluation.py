@@ -8,16 +8,15 @@ gone; a scores file keeps the distributions themselves. Models are left to `gen_
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gen_rerank.bins import BIN_COUNT, Distribution
+from gen_rerank.bins import Distribution
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
@@ -25,6 +24,8 @@ from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
 
 RPS = "RPS"
 MSE = "MSE"
+# The measure by which one figure says it all: the shop's first screen.
+HEADLINE = "nDCG@5"
 ECE = f"ECE({metrics.RELIABILITY_BINS} bins)"
 
 _MEANINGS = {
@@ -206,125 +207,6 @@ def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Inte
         raise BadInput(f"{a.name!r} and {b.name!r} were evaluated on different data ({a.data} and {b.data})")
     common = [name for name in a.per_query if name in b.per_query and not np.isnan(a.per_query[name]).all()]
     return {name: metrics.paired(a.per_query[name], b.per_query[name], seed=seed) for name in common}
-
-
-def random_scores(dataset: Dataset, seed: int = 0) -> Doubles:
-    """Return a random score for each judgment, `[n]` in [0, 1): the floor that says what a figure is worth."""
-    return np.random.default_rng(seed).random(len(dataset.judgments))
-
-
-def bm25_scores(dataset: Dataset) -> Doubles:
-    """Return the BM25 score of each judgment, `[n]`; the statistics are those of all the data set's products."""
-    from gen_rerank.bm25 import BM25
-
-    index = BM25.of_products(dataset.products.values())
-    place = {product_id: i for i, product_id in enumerate(dataset.products)}
-    found = np.zeros(len(dataset.judgments))
-    rows_of: dict[str, list[int]] = {}
-    for i, row in enumerate(dataset.judgments):
-        rows_of.setdefault(row.query_id, []).append(i)
-    for query_id, rows in rows_of.items():
-        scores = index.scores(dataset.queries[query_id].text)
-        found[rows] = scores[[place[dataset.judgments[i].product_id] for i in rows]]
-    return found
-
-
-class ScoredPair(BaseModel):
-    """One row of a scores file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    query_id: str
-    product_id: str
-    score: float
-    std: float
-    probabilities: Annotated[tuple[float, ...], Field(min_length=BIN_COUNT, max_length=BIN_COUNT)]
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """The distributions of named pairs, as read from a scores file.
-
-    Attributes:
-        pairs: `[n]` (query id, product id), in file order, no pair twice.
-        distribution: n rows, in the same order.
-    """
-
-    pairs: tuple[tuple[str, str], ...]
-    distribution: Distribution
-
-    def of(self, dataset: Dataset) -> Distribution:
-        """Return one distribution a judgment of `dataset`, in its order.
-
-        Raises:
-            BadInput: a judged pair has no score.
-        """
-        place = {pair: i for i, pair in enumerate(self.pairs)}
-        wanted = [(row.query_id, row.product_id) for row in dataset.judgments]
-        missing = [pair for pair in wanted if pair not in place]
-        if missing:
-            query_id, product_id = missing[0]
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise BadInput(f"no score for the judged pair {query_id} × {product_id}{more}")
-        return self.distribution[[place[pair] for pair in wanted]]
-
-
-def write_scores(path: str | Path, dataset: Dataset, distribution: Distribution) -> None:
-    """Write one JSON line a judgment: query_id, product_id, score, std, probabilities, all with six decimals.
-
-    Raises:
-        BadInput: not one distribution a judgment.
-    """
-    if len(distribution) != len(dataset.judgments):
-        raise BadInput(f"{len(dataset.judgments)} judgments need as many distributions, not {len(distribution)}")
-    columns = [
-        x.astype(np.float64).round(6).tolist()
-        for x in (distribution.mean, distribution.std, distribution.probabilities)
-    ]
-    with Path(path).open("w", encoding="utf-8") as file:
-        for row, score, std, probabilities in zip(dataset.judgments, *columns, strict=True):
-            ids = {"query_id": row.query_id, "product_id": row.product_id}
-            file.write(
-                json.dumps({**ids, "score": score, "std": std, "probabilities": probabilities}, ensure_ascii=False)
-                + "\n"
-            )
-
-
-def read_scores(path: str | Path) -> Scores:
-    """Read a scores file.
-
-    Raises:
-        BadInput: there is no such file, it is empty, or a line is not a row of it; the message names the line.
-    """
-    try:
-        rows = dict(_scored_lines(Path(path)))
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-    if not rows:
-        raise BadInput(f"{path}: no scores")
-    try:
-        return Scores(tuple(rows), Distribution(np.array(list(rows.values()))))
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
-
-
-def _scored_lines(path: Path) -> Iterator[tuple[tuple[str, str], tuple[float, ...]]]:
-    seen: set[tuple[str, str]] = set()
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                row = ScoredPair.model_validate_json(text)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
-                raise BadInput(f"{path}:{line}: {where}{': ' if where else ''}{first['msg']}") from error
-            pair = (row.query_id, row.product_id)
-            if pair in seen:
-                raise BadInput(f"{path}:{line}: the pair {pair[0]} × {pair[1]} was already given")
-            seen.add(pair)
-            yield pair, row.probabilities
 
 
 def _slices(

@@ -6,7 +6,7 @@ of the same token ids, so their scores differ by rounding only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -19,11 +19,26 @@ from gen_rerank.errors import BadInput
 Backend = Literal["transformers", "vllm"]
 
 
+Advance = Callable[[int], None]
+
+
+def unwatched(pairs: int) -> None:
+    """Do nothing with the number of pairs that have just been scored: nobody watches."""
+
+
 class Scorer(Protocol):
     """Anything that scores pairs."""
 
-    def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
-        """Return one distribution a pair, in order."""
+    def score(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
+    ) -> Distribution:
+        """Return one distribution a pair, in order.
+
+        Args:
+            pairs: what is scored.
+            instruction: replaces the checkpoint's own.
+            advance: is told after each batch how many pairs it had.
+        """
 
 
 def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> Scorer:

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
+from gen_rerank.scorers import Advance, unwatched
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
 _UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)
@@ -62,17 +64,20 @@ class TransformersScorer:
         else:
             self.network = _open_decoder(checkpoint, adapter, dtype, self.device)
 
-    def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
+    def score(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
+    ) -> Distribution:
         """Return one distribution a pair, in order."""
-        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction))
+        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction), advance)
 
-    def score_tokens(self, encoded: Sequence[list[int]]) -> Distribution:
+    def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids."""
         card = self.checkpoint.card
         logits = np.zeros((len(encoded), len(card.readout.values)), dtype=np.float32)
         for batch in length_batches([len(ids) for ids in encoded], self.batch_tokens):
             logits[batch] = self._logits([encoded[i] for i in batch]).float().cpu().numpy()
-        return Distribution.from_logits(logits, temperature=card.calibration.temperature, values=card.readout.values)
+            advance(len(batch))
+        return distribution_of(logits, card)
 
     @torch.inference_mode()
     def _logits(self, encoded: Sequence[list[int]]) -> Tensor:

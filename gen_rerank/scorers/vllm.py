@@ -24,10 +24,12 @@ from typing import Any, Self
 import numpy as np
 
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput, first_line
+from gen_rerank.scorers import Advance, unwatched
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype, plan
 from gen_rerank.scorers.worker import GIVE_BACK, WORKER_EXTENSION
 
@@ -142,11 +144,13 @@ class VllmScorer:
             raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({first_line(error)})") from error
         return request
 
-    def score(self, pairs: Sequence[Pair], *, instruction: str | None = None) -> Distribution:
+    def score(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
+    ) -> Distribution:
         """Return one distribution a pair, in order."""
-        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction))
+        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction), advance)
 
-    def score_tokens(self, encoded: Sequence[list[int]]) -> Distribution:
+    def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids."""
         card = self.checkpoint.card
         logits = np.zeros((len(encoded), len(card.readout.values)), dtype=np.float32)
@@ -158,11 +162,11 @@ class VllmScorer:
                 self._params,
                 lora_request=self._lora,
                 pooling_task="classify",
-                use_tqdm=False,
+                use_tqdm=lambda **_: _Bar(advance),
             )
             for i, output in zip(order, outputs, strict=True):
                 logits[i] = output.outputs.data.float().numpy()
-        return Distribution.from_logits(logits, temperature=card.calibration.temperature, values=card.readout.values)
+        return distribution_of(logits, card)
 
     def close(self) -> None:
         """Stop the engine's processes; scoring is over."""
@@ -177,6 +181,25 @@ class VllmScorer:
     ) -> None:
         """Stop the engine."""
         self.close()
+
+
+class _Bar:
+    """What vLLM takes for a progress bar of tqdm's, and tells of every prompt that is done."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.n = 0
+        self._advance = advance
+
+    def update(self, prompts: int) -> None:
+        """Pass on what has been done."""
+        self.n += prompts
+        self._advance(prompts)
+
+    def refresh(self) -> None:
+        """Draw nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
 
 
 def _overrides(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from gen_rerank.bins import BIN_COUNT, BIN_TOKENS
+from gen_rerank.calibration.tiers import Tier
 from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, check_query, product
 from serve.wire.requests import MAX_DOCUMENTS, WireRequest, check_instruction
-from serve.wire.results import OpenAIUsage, ResultOptions, Tier, relevances
+from serve.wire.results import OpenAIUsage, ResultOptions, relevances
 
 # The prompt of named parts is cut by its fields' budgets; a rendered one is tokenized as it is.
 MAX_PROMPT_CHARACTERS = 100_000

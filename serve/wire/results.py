@@ -6,16 +6,15 @@ what is below `min_score`, then keeps the best `top_n`; ties stay in the order o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from gen_rerank.calibration.tiers import Tier, at_least, tiers
 from serve.question import Answer
 from serve.wire.documents import Count, Document, QueryText, RankFields
-
-Tier = Literal["exact", "close", "irrelevant"]
 
 
 class ResultOptions(BaseModel):
@@ -93,11 +92,12 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
     scored = answer.scored[rows]
     levels = options.return_quantiles
     quantiles = {str(level): scored.quantile(level).round(1).tolist() for level in levels or ()}
+    of_rows = tiers(scored.mean, answer.thresholds)
     return [
         Relevance(
             mean=mean,
             std=std,
-            tier=tier(mean, answer.thresholds),
+            tier=of_rows[i],
             quantiles=None if levels is None else {level: values[i] for level, values in quantiles.items()},
             distribution=row.tolist() if options.return_distribution else None,
         )
@@ -132,20 +132,6 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
         )
         for i in order[: options.top_n or None]
     ]
-
-
-def tier(score: float, thresholds: Mapping[str, float]) -> Tier | None:
-    """Return the tier of a score; None when the checkpoint does not have both thresholds."""
-    if not {"exact", "close"} <= thresholds.keys():
-        return None
-    if at_least(score, thresholds["exact"]):
-        return "exact"
-    return "close" if at_least(score, thresholds["close"]) else "irrelevant"
-
-
-def at_least(score: float, threshold: float) -> bool:
-    """Say whether a score reaches a threshold; scores are float32, in which 0.9 is a little less than 0.9."""
-    return bool(np.float32(score) >= np.float32(threshold))
 
 
 def _echo(document: Document) -> dict[str, Any]:

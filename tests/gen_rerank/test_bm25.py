@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from gen_rerank.bm25 import BM25, product_text
-from gen_rerank.data.records import Product
+from gen_rerank.bm25 import BM25
 
 TEXTS = (
     "Black leather sofa",
@@ -51,20 +50,6 @@ def test_equals_come_in_corpus_order_and_k_may_exceed_the_corpus(index: BM25):
     assert len(index.top("kettle", 99)) == len(TEXTS)
 
 
-def test_a_product_says_title_brand_category_attributes_and_description():
-    product = Product(
-        product_id="p",
-        title="Oak desk",
-        brand="Lindvik",
-        category="Home",
-        attributes={"width": "120 cm"},
-        description="For work.",
-    )
-    assert product_text(product) == "Oak desk Lindvik Home width 120 cm For work."
-    assert product_text(Product(product_id="p", title="Oak desk")) == "Oak desk"
-    assert BM25.of_products([Product(product_id="q", title="Lamp"), product]).top("120 cm", 1).tolist() == [1]
-
-
 def test_scores_do_not_depend_on_the_hash_seed():
     query = "steel kettle for running shoes"
     code = f"from gen_rerank.bm25 import BM25; print(BM25({TEXTS!r}).scores({query!r}).tobytes().hex())"
@@ -76,7 +61,7 @@ def test_scores_do_not_depend_on_the_hash_seed():
 
 
 def test_importing_the_library_does_not_load_bm25s():
-    code = "import sys, gen_rerank, gen_rerank.data.records, gen_rerank.search; print('bm25s' in sys.modules)"
+    code = "import sys, gen_rerank, gen_rerank.data.records, gen_rerank.bm25; print('bm25s' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.cli import app, main
+from gen_rerank.cli import main, mounted
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def _commands(group, path=()):
         yield from _commands(command, (*path, name)) if inner else [(*path, name)]
 
 
-@pytest.mark.parametrize("path", list(_commands(get_command(app))), ids=" ".join)
+@pytest.mark.parametrize("path", list(_commands(get_command(mounted()))), ids=" ".join)
 def test_every_command_has_help_with_an_example(run, path: tuple[str, ...]):
     code, out, _ = run(*path, "--help")
     assert code == 0

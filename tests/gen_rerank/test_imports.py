@@ -40,7 +40,15 @@ def test_importing_is_light_and_fast():
 
 def test_a_script_with_data_and_measures_can_start_an_engine():
     """What it imports is imported again in vLLM's workers, which (0.32) do not start where numba is."""
-    parts = ("evaluation.evaluation", "bm25", "data.sample", "reranker", "commands", "demo.report")
+    parts = (
+        "evaluation.evaluation",
+        "evaluation.floors",
+        "evaluation.measuring",
+        "bm25",
+        "data.sample",
+        "reranker",
+        "demo.report",
+    )
     names = [f"gen_rerank.{name}" for name in parts] + ["quant.comparison", "quant.drift", "quant.measured_process"]
     script = f"import {', '.join(names)}, sys; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=300).returncode == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from gen_rerank.evaluation.evaluation import evaluate
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
 from quant import compare as module
-from quant.compare import Plan, _machine, _names, _with_costs, compare
+from quant.compare import Plan, _names, _with_costs, compare
 from quant.comparison import Comparison, Cost
 from quant.gates import Gates
 
@@ -133,11 +132,6 @@ def test_what_is_left_out_of_the_data_is_said(reference: Path, tiny_shop: Datase
     assert (found.skipped, found.pairs) == (1, len(tiny_shop.of("test").judgments))
     assert f"judgments.jsonl:{len(tiny_shop.judgments) + 1}: " in screen.getvalue()
     assert "1 bad row left out" in screen.getvalue()
-
-
-def test_the_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
-    assert ", 1 cores, " in _machine()
 
 
 def test_load_time_rows_have_scores_of_their_own_and_no_files(run: tuple[Comparison, Path]) -> None:

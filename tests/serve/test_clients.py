@@ -22,7 +22,7 @@ from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.transformers import TransformersScorer
-from serve.launch import start_server
+from gen_rerank.system.server import start_server
 
 pytest.importorskip("vllm")
 cohere = pytest.importorskip("cohere")

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from typer.main import get_command
 
-from gen_rerank.cli import app
+from gen_rerank.cli import mounted
 from serve.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_dockerfiles_copy_what_is_there(dockerfile: str) -> None:
 def test_dockerfiles_start_a_command_that_exists(dockerfile: str) -> None:
     command = json.loads(value(dockerfile, "ENTRYPOINT"))
     assert command[:3] == ["gen-rerank", "serve", "/model"]
-    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    serve = get_command(mounted()).commands["serve"]  # type: ignore[attr-defined]
     known = {option for parameter in serve.params for option in parameter.opts}
     given = [part for part in command + read_yaml("compose.yaml")["services"]["server"]["command"] if part[:2] == "--"]
     assert set(given) <= known
@@ -136,7 +136,7 @@ def test_dockerfiles_start_a_command_that_exists(dockerfile: str) -> None:
 
 
 def test_time_to_stop_is_longer_than_the_drain() -> None:
-    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    serve = get_command(mounted()).commands["serve"]  # type: ignore[attr-defined]
     (drain,) = [parameter.default for parameter in serve.params if "--drain" in parameter.opts]
     grace = read_yaml("compose.yaml")["services"]["server"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > drain + 30  # the engine's own time to stop

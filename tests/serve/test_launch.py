@@ -25,8 +25,10 @@ from gen_rerank.reranker import as_product
 from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import engine_arguments
+from gen_rerank.system.processes import free_port
+from gen_rerank.system.server import start_server_process
 from quant.quantize import quantize
-from serve.launch import _arguments, _check_parts, free_port, serve_model, start_server_process
+from serve.launch import _arguments, _check_parts, serve_model
 
 pytest.importorskip("vllm")
 
@@ -181,31 +183,3 @@ def test_packed_weights_are_unpacked_and_the_folder_goes_with_the_server(
         while unpacked.parent.exists() and time.monotonic() < end:
             time.sleep(0.1)
         assert not unpacked.parent.exists()
-
-
-_HOLDER = """
-import sys, time
-from serve.launch import _scratch_folder
-from serve.lifecycle import end_now
-with _scratch_folder() as folder:
-    (folder / "weights").write_text("packed")
-    print(folder, flush=True)
-    if sys.argv[1] == "end_now":
-        end_now("the engine stopped", code=1)
-    time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("way", ["end_now", "SIGTERM", "SIGINT"])
-def test_a_scratch_folder_goes_however_its_process_ends(way: str) -> None:
-    command = [sys.executable, "-c", _HOLDER, way]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as holder:
-        assert holder.stdout is not None
-        folder = Path(holder.stdout.readline().strip())
-        if way != "end_now":
-            os.killpg(holder.pid, signal.Signals[way])
-    assert holder.returncode != 0
-    end = time.monotonic() + 30
-    while folder.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not folder.exists()

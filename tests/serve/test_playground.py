@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from gen_rerank.reranker import as_product
-from serve.launch import start_server
+from gen_rerank.system.server import start_server
 from serve.playground import router
 
 pytest.importorskip("vllm")

@@ -22,7 +22,7 @@ from gen_rerank import Dataset
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoints.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
 from gen_rerank.prompting.prompt import PromptSpec
-from serve.launch import start_server
+from gen_rerank.system.server import start_server
 from train.bases import NanoShape, new_base
 
 pytest.importorskip("vllm")

@@ -23,8 +23,8 @@ from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.system.server import start_server
 from serve.access import add_key
-from serve.launch import start_server
 
 pytest.importorskip("vllm")
 

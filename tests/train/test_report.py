@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Distribution
 from gen_rerank.checkpoints.checkpoint import Card, Provenance, Readout
-from gen_rerank.evaluation.evaluation import ECE, RPS, bm25_scores, difference, evaluate, random_scores
+from gen_rerank.evaluation.evaluation import ECE, RPS, difference, evaluate
+from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.prompting.prompt import PromptSpec
 from train.data_check import check
 from train.noise import Disagreement, FittedNoise, Parameter

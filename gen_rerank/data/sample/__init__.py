@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 from gen_rerank.bm25 import BM25
-from gen_rerank.data.records import Dataset, Judgment, Query, Split
+from gen_rerank.data.records import Dataset, Judgment, Query, Split, product_text
 from gen_rerank.data.sample.annotators import PLANTED, annotate
 from gen_rerank.data.sample.candidates import Shelf, choose
 from gen_rerank.data.sample.catalog import Item, make_catalog
@@ -72,7 +72,7 @@ class _Maker:
         self.shop = load_shop()
         self.items = items
         self.seed = seed
-        self.index = BM25.of_products(item.product for item in items)
+        self.index = BM25([product_text(item.product) for item in items])
         self.texts: set[str] = set()
 
     def queries(self, split: Split, count: int) -> Iterator[_Judged]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gen_rerank import BadInput
 from gen_rerank.checkpoints.adapter import WEIGHTS, Adapter, AdapterCard
 from gen_rerank.checkpoints.checkpoint import ADAPTER_CONFIG, CARD, Calibration, Card, Checkpoint, Readout, read_card
-from gen_rerank.cli import app
+from gen_rerank.cli import mounted
 from gen_rerank.scorers.vllm import lora_arguments
 
 
@@ -167,7 +167,7 @@ def test_a_second_adapter_has_its_own_base(write_adapter: Callable[[Path, Path],
 
 def test_the_commands_take_an_adapter(tiny_checkpoint, tiny_adapter, tiny_data, tmp_path):
     def call(*words: object) -> str:
-        done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        done = CliRunner().invoke(mounted(), [str(word) for word in words], catch_exceptions=False)
         assert done.exit_code == 0
         return done.output
 

@@ -21,7 +21,6 @@ from gen_rerank.checkpoints.checkpoint import (
     Realignment,
     read_tokenizer,
     single_token_id,
-    source_commit,
 )
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
 
@@ -223,11 +222,6 @@ def test_the_fingerprint_is_of_what_an_adapter_depends_on(folder):
     (folder / "model.safetensors").write_bytes(weights)
     seen.add(Checkpoint.open(folder).fingerprint)
     assert len(seen) == 6
-
-
-def test_source_commit():
-    commit = source_commit()
-    assert commit is None or len(commit) >= 12
 
 
 def with_answers(tiny_checkpoint: Path, folder: Path) -> Path:

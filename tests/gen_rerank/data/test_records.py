@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gen_rerank import BadInput, Dataset, Judgment, Product, Query
+from gen_rerank.data.records import product_text
 
 PRODUCTS = [
     {"product_id": "a", "title": "Oak desk"},
@@ -270,3 +271,16 @@ def test_any_text_survives_the_round_trip(tmp_path, title, attributes, price, re
     )
     data.save(tmp_path)
     assert Dataset.load(tmp_path) == data
+
+
+def test_a_product_says_title_brand_category_attributes_and_description():
+    product = Product(
+        product_id="p",
+        title="Oak desk",
+        brand="Lindvik",
+        category="Home",
+        attributes={"width": "120 cm"},
+        description="For work.",
+    )
+    assert product_text(product) == "Oak desk Lindvik Home width 120 cm For work."
+    assert product_text(Product(product_id="p", title="Oak desk")) == "Oak desk"

@@ -14,8 +14,8 @@ from statistics import mean, pstdev
 import numpy as np
 import pytest
 
-from gen_rerank.bm25 import BM25, product_text
-from gen_rerank.data.records import Dataset, Product, Split
+from gen_rerank.bm25 import BM25
+from gen_rerank.data.records import Dataset, Product, Split, product_text
 from gen_rerank.data.sample import make_sample, write_sample
 from gen_rerank.data.sample.annotators import PLANTED, Noise, annotate
 from gen_rerank.data.sample.catalog import Item
@@ -183,7 +183,7 @@ def test_every_query_has_right_middling_and_wrong_candidates(sample: Dataset):
 
 
 def test_at_least_four_candidates_are_the_best_bm25_hits(sample: Dataset):
-    index, ids = BM25.of_products(sample.products.values()), list(sample.products)
+    index, ids = BM25([product_text(row) for row in sample.products.values()]), list(sample.products)
     judged = sample.by_query()
     for query in sample.of("test").queries.values():
         best = {ids[place] for place in index.top(query.text, 4)}
@@ -192,7 +192,7 @@ def test_at_least_four_candidates_are_the_best_bm25_hits(sample: Dataset):
 
 def test_word_overlap_does_not_solve_it(sample: Dataset):
     index, places = (
-        BM25.of_products(sample.products.values()),
+        BM25([product_text(row) for row in sample.products.values()]),
         {key: place for place, key in enumerate(sample.products)},
     )
     rng, discounts = np.random.default_rng(0), 1 / np.log2(np.arange(2, 7))

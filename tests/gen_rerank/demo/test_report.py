@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from gen_rerank import Distribution
-from gen_rerank.commands import evaluate_floors
-from gen_rerank.demo.report import bars, example_rows, write_report
+from gen_rerank.demo.report import example_rows, write_report
 from gen_rerank.evaluation.evaluation import difference, evaluate
+from gen_rerank.evaluation.floors import evaluate_floors
+from gen_rerank.reporting.numbers import bars
 
 
 @pytest.fixture

@@ -11,18 +11,9 @@ import pytest
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
-from gen_rerank.evaluation.evaluation import (
-    ECE,
-    MSE,
-    RPS,
-    Evaluation,
-    bm25_scores,
-    difference,
-    evaluate,
-    random_scores,
-    read_scores,
-    write_scores,
-)
+from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.floors import bm25_scores, random_scores
+from gen_rerank.evaluation.scores import read_scores, write_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, reliability_table, slices_table
 
 

@@ -1,0 +1,63 @@
+"""Thresholds and tiers: which scores count as exact, which as close, and what reaching a threshold means.
+
+Scores are float32, in which 0.9 is a little less than 0.9; so thresholds are rounded to float32 too, and a score that is
+equal to its threshold reaches it. Serving, comparing and reporting all ask here. How thresholds are found is not this
+module's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Tier = Literal["exact", "close", "irrelevant"]
+
+# The tiers that have a threshold, the best one first; what reaches none of them is irrelevant.
+THRESHOLDS: tuple[Tier, Tier] = ("exact", "close")
+IRRELEVANT: Tier = "irrelevant"
+TIERS: tuple[Tier, ...] = (*THRESHOLDS, IRRELEVANT)
+
+
+def at_least(scores: npt.ArrayLike, threshold: float) -> npt.NDArray[np.bool_]:
+    """Return which scores reach a threshold, in float32; of the shape of `scores`.
+
+    Example:
+        >>> at_least([0.89, 0.9], 0.9).tolist()
+        [False, True]
+    """
+    return np.asarray(scores, dtype=np.float32) >= np.float32(threshold)
+
+
+def has_tiers(thresholds: Mapping[str, float]) -> bool:
+    """Return whether a card's thresholds make tiers: it must have both."""
+    return all(name in thresholds for name in THRESHOLDS)
+
+
+def tier_places(scores: npt.ArrayLike, thresholds: Mapping[str, float]) -> npt.NDArray[np.intp]:
+    """Return the place of each score's tier in `TIERS`, `[n]`: that of the first threshold that it reaches.
+
+    Args:
+        scores: `[n]`.
+        thresholds: has `exact` and `close`.
+
+    Example:
+        >>> tier_places([0.8, 0.5, 0.1], {"exact": 0.8, "close": 0.5}).tolist()
+        [0, 1, 2]
+    """
+    reached = [at_least(scores, thresholds[name]) for name in THRESHOLDS]
+    return np.argmax([*reached, np.ones(np.shape(scores), dtype=bool)], axis=0)
+
+
+def tiers(scores: npt.ArrayLike, thresholds: Mapping[str, float]) -> list[Tier | None]:
+    """Return the tier of each score `[n]`; None for each where the checkpoint lacks a threshold.
+
+    Example:
+        >>> tiers([0.8, 0.1], {"exact": 0.8, "close": 0.5}), tiers([0.8], {})
+        (['exact', 'irrelevant'], [None])
+    """
+    if not has_tiers(thresholds):
+        return [None] * len(np.asarray(scores))
+    return [TIERS[place] for place in tier_places(scores, thresholds)]

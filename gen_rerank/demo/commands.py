@@ -1,0 +1,31 @@
+"""`gen-rerank demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_rerank.reporting.shell import Config, Products, Queries, console
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Where models, report and summary go.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample shop.")] = 0,
+    config: Config = "nano",
+    products: Products = 3000,
+    queries: Queries = 3000,
+) -> None:
+    """Run everything once, small: sample, train, evaluate, quantize, serve, ask, report.
+
+    A second run keeps the steps that are done; remove the folder to start over.
+
+    Example: gen-rerank demo --out runs/demo
+    """
+    from gen_rerank.demo.demo import Demo
+
+    Demo(out, seed=seed, config=config, products=products, queries=queries, console=console()).run()

@@ -1,0 +1,68 @@
+"""What the commands of all rooms share: the console, how a line and an error are printed, and the arguments that recur.
+
+A room's `commands.py` parses, calls one function of its room and prints what came back. `gen_rerank.cli` mounts them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+# Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
+_PIPED_WIDTH = 130
+
+Model = Annotated[str, typer.Argument(help="A checkpoint folder or a hub name.", show_default=False)]
+Data = Annotated[Path, typer.Argument(help="A folder with products, queries and judgments.", show_default=False)]
+DataOption = Annotated[
+    Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
+Config = Annotated[
+    str,
+    typer.Option("--config", help="A preset (nano, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file of your own."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
+Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
+BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+AdapterName = Annotated[
+    str | None, typer.Option("--adapter", help="A LoRA adapter of the model: a folder or a hub name.")
+]
+Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
+Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
+SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
+
+
+@cache
+def console() -> Console:
+    """Return the console on which results are printed; one for the whole process."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def say(line: str) -> None:
+    """Print one line as it is: no markup, no colours, not folded."""
+    console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
+    """List the rows that were left out, and count them.
+
+    Args:
+        where: they are printed.
+        bad_rows: each is written as `file:line: reason`.
+    """
+    for row in bad_rows:
+        where.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+    if bad_rows:
+        where.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+
+
+def stop(sentence: str, code: int) -> NoReturn:
+    """Print one sentence on the standard error and end the process with an exit code."""
+    Console(stderr=True, soft_wrap=True).print(f"error: {sentence}", markup=False, highlight=False)
+    sys.exit(code)

@@ -1,0 +1,96 @@
+"""Child processes that leave nothing behind: each in a session of its own, stopped as a group, gone when its parent is.
+
+What a child does, and what its output means, is the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+LOOPBACK = "127.0.0.1"
+_PREFIX = "gen_rerank_"
+# Goes on without a parent, so that it outlives ours, and removes the folder once nobody can write to it any more.
+_REMOVER = "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); shutil.rmtree(sys.argv[1], True)"
+
+
+def start_group(command: Sequence[str], output: IO[bytes], *, held: bool = False) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, so that all that it starts can be stopped as one group.
+
+    Ctrl-C in the terminal reaches the caller alone, who stops the group with `stop_group`.
+
+    Args:
+        command: the program and its arguments.
+        output: where its standard output and error go.
+        held: give it a pipe as standard input, which closes when this process ends, however that happens; a child that calls
+            `end_with_parent` ends then too.
+    """
+    stdin = subprocess.PIPE if held else None
+    return subprocess.Popen(command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def stop_group(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Ask a process to stop, wait, and end whatever of its group is left.
+
+    Args:
+        process: that `start_group` started; it alone is asked, as it knows best how to stop what it started.
+        seconds: that it has to do so.
+    """
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+    finally:
+        with suppress(ProcessLookupError):  # the usual case: nothing is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def end_with_parent() -> None:
+    """Let SIGTERM end this process when its standard input closes: the one that started it, with `held`, is gone then."""
+
+    def follow() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give an empty folder that is removed with the block, and with this process, however that ends.
+
+    A process can end in ways that leave Python no time (SIGKILL, the system for want of memory). So one that is no child of
+    this one, and in no group of its, waits for a pipe that closes with it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-I", "-S", "-c", _REMOVER, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    ) as remover:
+        try:
+            remover.wait()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,126 @@
+"""Files and folders that appear whole or not at all, and a full disk in words.
+
+Work happens under another name beside the target, and a rename is the last step: a reader never meets half a file, and a
+run that is killed leaves nothing that looks finished. Two runs with one target are kept apart by a lock that goes with its
+process. What is written is the caller's.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gen_rerank.errors import BadInput
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def folder_appearing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the place of `out` when the block ends well.
+
+    It lies in a hidden folder beside `out`, in which there is room for more and which is removed in any case; what a killed
+    run left of it, the next one to the same `out` removes. Files are made readable for everybody, as safetensors writes
+    for its owner alone and a server may run as somebody else.
+
+    Args:
+        out: where the folder is to appear; nothing, or an empty folder, unless it is overwritten.
+        overwrite: replace the folder that is there.
+
+    Raises:
+        BadInput: another run is writing it, or something lies there, now or when the block ends.
+
+    Example:
+        >>> with folder_appearing(Path("runs/model")) as folder:  # doctest: +SKIP
+        ...     model.save_pretrained(folder)
+    """
+    out = out.resolve()
+    if not overwrite:
+        refuse_taken(out)
+    workplace = out.with_name(f".{out.name}.partial")
+    with _alone_in(workplace, out):
+        made, replaced = workplace / out.name, workplace / "replaced"
+        made.mkdir()
+        try:
+            yield made
+            for path in made.rglob("*"):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            if overwrite and out.exists():
+                out.rename(replaced)
+            else:
+                refuse_taken(out)
+            made.rename(out)  # the system refuses where `out` is not empty
+        except BaseException:
+            if replaced.exists() and not out.exists():
+                replaced.rename(out)
+            raise
+
+
+def refuse_taken(out: Path) -> None:
+    """Refuse an `out` at which something lies.
+
+    Raises:
+        BadInput: there is a file, or a folder that is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(f"{out}: already exists; choose another --out or remove it")
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a file, in UTF-8, so that a reader meets the old content or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and write and remove a file in it, so that what cannot be written is known before any work.
+
+    Raises:
+        BadInput: that cannot be done.
+    """
+    trial = folder / f".{os.getpid()}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, is a full disk, a quota or a limit on the size of files.
+
+    safetensors has an error of its own for it, which is known by its text.
+    """
+    if error is None:
+        return False
+    told = any(f"(os error {number})" in str(error) for number in _FULL)
+    return (isinstance(error, OSError) and error.errno in _FULL) or told or is_full_disk(error.__cause__)
+
+
+@contextmanager
+def _alone_in(workplace: Path, out: Path) -> Iterator[None]:
+    """Make an empty folder, or empty it, and remove it with the block.
+
+    Raises:
+        BadInput: a lock, which goes with its process, says that another run is in it.
+    """
+    workplace.mkdir(parents=True, exist_ok=True)
+    with (workplace / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"{out}: another run is writing it; wait for its end or choose another folder") from error
+        try:
+            for left in workplace.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left)
+            yield
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)

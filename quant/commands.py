@@ -1,0 +1,151 @@
+"""`gen-rerank quantize` and `gen-rerank compare`. What stands here is above all rooms, so that `--realign` can open `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_rerank.errors import BadInput
+from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, say
+
+app = typer.Typer()
+
+_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 runs/model-mxfp4 --data shop --out runs/compare
+
+gen-rerank compare runs/model --load-time nf4 --load-time int8 --data shop --out runs/compare
+
+gen-rerank compare --print-gates > gates.yaml
+
+gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare --gates gates.yaml && ./ship.sh
+"""
+
+
+@app.command()
+def quantize(
+    model: Model,
+    out: Out,
+    scheme: Annotated[
+        str,
+        typer.Option("--scheme", help="fp8, fp8-block, mxfp4, mxfp4a16, int8, int8-smoothquant, w4a16-gptq or nvfp4."),
+    ] = "int8",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="A data set whose training queries set the scales; some schemes need it. Test queries are never used.",
+        ),
+    ] = None,
+    calibration_pairs: Annotated[
+        int, typer.Option("--calibration-pairs", min=1, help="How many of its pairs, over all labels and slices.")
+    ] = 512,
+    realign: Annotated[
+        Path | None,
+        typer.Option("--realign", help="A data set: align the readout of the quantized model on it (train scalar)."),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", help="The recipe of --realign.")] = "realign",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+) -> None:
+    """Write a smaller checkpoint through llm-compressor; the readout stays as it is.
+
+    Which scheme for which machine: docs/quantization.md; what this machine can serve: gen-rerank doctor; what it costs
+    in quality: gen-rerank compare.
+
+    Example: gen-rerank quantize runs/model --scheme int8 --calibration shop --realign shop --out runs/model-int8
+    """
+    from quant.quantize import quantize as run
+
+    align = None
+    if realign is not None:
+        from train.phases import realignment
+        from train.progress import quiet_libraries
+        from train.recipe import Recipe
+
+        quiet_libraries()
+
+        align = realignment(Recipe.load(config), model, realign, console=console())
+    checkpoint = run(
+        model,
+        scheme,
+        out,
+        calibration,
+        calibration_pairs=calibration_pairs,
+        align=align,
+        overwrite=overwrite,
+        console=console(),
+    )
+    say(f"{checkpoint.folder}: {scheme}{', re-aligned' if realign else ''}, opened and scored")
+
+
+def _print_gates(wanted: bool) -> None:
+    if wanted:
+        from quant.gates import Gates
+
+        say(Gates().to_yaml().rstrip())
+        raise typer.Exit
+
+
+@app.command(epilog=_COMPARE_EXAMPLES)
+def compare(
+    reference: Annotated[str, typer.Argument(help="The checkpoint in full precision.", show_default=False)],
+    candidates: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints that were made from it.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for report.html, report.md and comparison.json.")
+    ] = None,
+    gates: Annotated[
+        Path | None, typer.Option("--gates", help="A YAML file of limits; --print-gates prints one to start from.")
+    ] = None,
+    split: Split = "test",
+    load_time: Annotated[
+        list[str] | None,
+        typer.Option("--load-time", help="nf4 or int8: also the reference quantized by bitsandbytes while it loads."),
+    ] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Measure start-up, memory, throughput and latency too.")
+    ] = True,
+    visits: Annotated[int, typer.Option("--visits", min=1, help="How often each system's cost is measured.")] = 3,
+    candidates_per_query: Annotated[
+        int, typer.Option("--candidates-per-query", min=2, help="Of the queries whose latency is measured.")
+    ] = 64,
+    skip_bad_rows: SkipBadRows = False,
+    print_gates: Annotated[
+        bool,
+        typer.Option("--print-gates", callback=_print_gates, is_eager=True, help="Print the default gates and stop."),
+    ] = False,
+) -> None:
+    """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
+
+    Quality is measured with transformers, where every scheme runs; cost with vLLM, where it has a kernel. The exit code is
+    0 when every gate of every candidate passes, 1 when one fails, and 2 when there was nothing to compare.
+    """
+    from quant.compare import Plan
+    from quant.compare import compare as run
+    from quant.report import tables
+
+    if data is None or out is None:
+        raise BadInput("--data and --out are needed: what to compare on, and where the report goes")
+    plan = Plan(
+        reference=reference,
+        candidates=tuple(candidates or ()),
+        data=data,
+        out=out,
+        split=split,
+        gates=gates,
+        load_time=tuple(load_time or ()),
+        cost=cost,
+        visits=visits,
+        candidates_per_query=candidates_per_query,
+        skip_bad_rows=skip_bad_rows,
+    )
+    comparison = run(plan, console())
+    for table in tables(comparison):
+        console().print(table)
+    say(f"{out / 'report.html'}  {out / 'report.md'}  {out / 'comparison.json'}")
+    if not comparison.passed:
+        raise typer.Exit(1)

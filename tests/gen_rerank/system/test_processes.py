@@ -1,0 +1,84 @@
+"""Child processes leave nothing behind, however they and their parents end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gen_rerank.system.processes import start_group, stop_group
+
+_HOLDER = """
+import sys, time
+import os
+from gen_rerank.system.processes import scratch_folder
+with scratch_folder() as folder:
+    (folder / "weights").write_text("packed")
+    print(folder, flush=True)
+    if sys.argv[1] == "at once":
+        os._exit(1)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("way", ["at once", "SIGTERM", "SIGKILL"])
+def test_a_scratch_folder_goes_however_its_process_ends(way: str) -> None:
+    command = [sys.executable, "-c", _HOLDER, way]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as holder:
+        assert holder.stdout is not None
+        folder = Path(holder.stdout.readline().strip())
+        if way != "at once":
+            os.killpg(holder.pid, signal.Signals[way])
+    assert holder.returncode != 0
+    end = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not folder.exists()
+
+
+_FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_group_is_stopped_whole(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = start_group([sys.executable, "-c", _FAMILY], output)
+    end = time.monotonic() + 30
+    while not log.read_text().strip() and time.monotonic() < end:
+        time.sleep(0.05)
+    grandchild = int(log.read_text())
+    stop_group(process, 10)
+    assert process.returncode == -signal.SIGTERM
+    while psutil.pid_exists(grandchild) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(grandchild)
+
+
+_PARENT = """
+import sys, time
+from pathlib import Path
+from gen_rerank.system.processes import start_group
+child = "from gen_rerank.system.processes import end_with_parent; end_with_parent(); import time; time.sleep(60)"
+with Path(sys.argv[1]).open("wb") as output:
+    print(start_group([sys.executable, "-c", child], output, held=True).pid, flush=True)
+time.sleep(1)
+"""
+
+
+def test_a_held_child_ends_with_its_parent(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _PARENT, tmp_path / "log"], capture_output=True, text=True, check=True)
+    child, end = int(done.stdout), time.monotonic() + 30
+    while psutil.pid_exists(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(child)
