@@ -59,7 +59,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoints.checkpoint import Readout
+from gen_rerank.checkpoints.card import Readout
 from gen_rerank.data.sample import make_sample
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 from gen_rerank.system.memory import keep_freed_memory

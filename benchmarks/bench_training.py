@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoints.checkpoint import Readout
+from gen_rerank.checkpoints.card import Readout
 from gen_rerank.data.sample import make_sample
 from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.system.memory import keep_freed_memory

@@ -37,7 +37,8 @@ from rich.console import Console
 from serving import Settings, about_this_run, make_model, percentiles, rich_table
 
 from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
-from gen_rerank.checkpoints.checkpoint import Calibration, Checkpoint
+from gen_rerank.checkpoints.card import Calibration
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.sample import make_sample
 from gen_rerank.errors import BadInput

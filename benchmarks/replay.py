@@ -43,7 +43,9 @@ from serving import (
     timed,
 )
 
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.card import Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.system.server import start_server

@@ -31,7 +31,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from steps import HERE, Steps
 
-from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.records import Dataset, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate

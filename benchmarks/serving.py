@@ -46,7 +46,9 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from gen_rerank.checkpoints.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.card import CARD, Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.prompting.prompt import PromptSpec

@@ -28,15 +28,9 @@ from rich.progress import Progress
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
 from gen_rerank.calibration.tiers import THRESHOLDS, has_tiers
-from gen_rerank.checkpoints.checkpoint import (
-    CARD,
-    Card,
-    Checkpoint,
-    Quantization,
-    read_card,
-    read_json,
-    resolve_folder,
-)
+from gen_rerank.checkpoints.card import CARD, Card, Quantization, read_card
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_json, resolve_folder
 from gen_rerank.checkpoints.public_names import yes_no_prompt
 from gen_rerank.data.records import Dataset, Pair, judged_split
 from gen_rerank.errors import BadInput

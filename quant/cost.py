@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoints.checkpoint import read_json
+from gen_rerank.checkpoints.folders import read_json
 from gen_rerank.data.records import Dataset, Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.engine_plan import Dtype

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from gen_rerank.bins import BIN_COUNT
-from gen_rerank.checkpoints.checkpoint import CalibrationData
+from gen_rerank.checkpoints.card import CalibrationData
 from gen_rerank.data.records import Dataset, Judgment, Pair, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt

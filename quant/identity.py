@@ -22,17 +22,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from gen_rerank.checkpoints.checkpoint import (
-    CARD,
-    Calibration,
-    Card,
-    Checkpoint,
-    Quantization,
-    Readout,
-    read_card,
-    read_tokenizer,
-    resolve_folder,
-)
+from gen_rerank.checkpoints.card import CARD, Calibration, Card, Quantization, Readout, read_card
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer, resolve_folder
 from gen_rerank.checkpoints.weights import Weights, reads_out
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import FIELDS, PromptSpec, template_sha256

@@ -30,7 +30,8 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoints.checkpoint import CARD, Checkpoint, Quantization
+from gen_rerank.checkpoints.card import CARD, Quantization
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.weights import Weights, reads_out
 from gen_rerank.data.records import Dataset, Pair, Product
 from gen_rerank.errors import BadInput

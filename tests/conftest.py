@@ -17,7 +17,7 @@ import hypothesis
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from gen_rerank import Dataset, Judgment, Product, Query
-from gen_rerank.checkpoints.checkpoint import read_tokenizer
+from gen_rerank.checkpoints.folders import read_tokenizer
 
 # The same examples in each run; slow machines are no failures.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -107,7 +107,8 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
     import torch
     from transformers import AutoModelForCausalLM
 
-    from gen_rerank.checkpoints.checkpoint import Card, Readout, read_tokenizer
+    from gen_rerank.checkpoints.card import Card, Readout
+    from gen_rerank.checkpoints.folders import read_tokenizer
     from gen_rerank.prompting.prompt import PromptSpec
     from train.bases import NanoShape, new_base
 
@@ -141,7 +142,8 @@ def _write_adapter(base: Path, folder: Path) -> Path:
     from transformers import AutoModelForCausalLM
 
     from gen_rerank.checkpoints.adapter import AdapterBase, AdapterCard
-    from gen_rerank.checkpoints.checkpoint import Calibration, Checkpoint
+    from gen_rerank.checkpoints.card import Calibration
+    from gen_rerank.checkpoints.checkpoint import Checkpoint
 
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)

@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback
 
 from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
-from gen_rerank.checkpoints.checkpoint import Calibration, Checkpoint
+from gen_rerank.checkpoints.card import Calibration
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import RPS, Evaluation, difference
 from gen_rerank.evaluation.metrics import Interval

@@ -40,7 +40,8 @@ from transformers import (
 )
 
 from gen_rerank.bins import BIN_TOKENS
-from gen_rerank.checkpoints.checkpoint import Checkpoint, read_json, read_tokenizer, resolve_folder
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_json, read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import load_model
 from train.prune import keep_most_important

@@ -20,7 +20,9 @@ from rich.console import Console
 from sentence_transformers.cross_encoder import CrossEncoder
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.card import Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt, PromptSpec

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoints.checkpoint import read_tokenizer, resolve_folder
+from gen_rerank.checkpoints.folders import read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput, first_line
 from train.bases import word_tokenizer
 

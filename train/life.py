@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Provenance
+from gen_rerank.checkpoints.card import Card, Provenance
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate

@@ -23,15 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gen_rerank.checkpoints.checkpoint import (
-    Calibration,
-    Card,
-    Checkpoint,
-    Provenance,
-    Quantization,
-    Readout,
-    Realignment,
-)
+from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantization, Readout, Realignment
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt

@@ -25,7 +25,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
 from gen_rerank import __version__
-from gen_rerank.checkpoints.checkpoint import Card
+from gen_rerank.checkpoints.card import Card
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import evaluation
 from gen_rerank.evaluation.evaluation import Evaluation

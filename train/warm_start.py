@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
-from gen_rerank.checkpoints.checkpoint import single_token_id
+from gen_rerank.checkpoints.folders import single_token_id
 
 
 @torch.no_grad()

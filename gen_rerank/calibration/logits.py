@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
-from gen_rerank.checkpoints.checkpoint import Card
+from gen_rerank.checkpoints.card import Card
 
 
 def distribution_of(logits: npt.ArrayLike, card: Card) -> Distribution:

@@ -15,16 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from gen_rerank.checkpoints.checkpoint import (
-    ADAPTER_CONFIG,
-    CARD,
-    Calibration,
-    Checkpoint,
-    Provenance,
-    read_card,
-    read_json,
-    resolve_folder,
-)
+from gen_rerank.checkpoints.card import CARD, Calibration, Provenance, read_card
+from gen_rerank.checkpoints.checkpoint import ADAPTER_CONFIG, Checkpoint
+from gen_rerank.checkpoints.folders import read_json, resolve_folder
 from gen_rerank.errors import BadInput
 
 WEIGHTS = "adapter_model.safetensors"

@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from gen_rerank.checkpoints.checkpoint import CARD, Checkpoint, Quantization
+from gen_rerank.checkpoints.card import CARD, Quantization
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.weights import Weights
 from gen_rerank.errors import BadInput
 

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from gen_rerank.checkpoints.checkpoint import read_json
+from gen_rerank.checkpoints.folders import read_json
 from gen_rerank.errors import BadInput
 
 READOUT_MODULES: tuple[str, ...] = ("lm_head", "score", "classifier", "head", "pooler")

@@ -27,7 +27,9 @@ from transformers import (
 
 from gen_rerank import Pair, Product
 from gen_rerank.checkpoints.adapter import Adapter
-from gen_rerank.checkpoints.checkpoint import Calibration, Card, Checkpoint, Readout, read_tokenizer, single_token_id
+from gen_rerank.checkpoints.card import Calibration, Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer, single_token_id
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers import open_scorer
 from gen_rerank.scorers.engine_plan import EngineChoices

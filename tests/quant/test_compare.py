@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset
-from gen_rerank.checkpoints.checkpoint import Calibration, Card, Readout, read_card
+from gen_rerank.checkpoints.card import Calibration, Card, Readout, read_card
 from gen_rerank.evaluation.evaluation import evaluate
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.reranker import Reranker

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gen_rerank import BadInput, Dataset, Distribution, Judgment, Product, Query
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, read_card
+from gen_rerank.checkpoints.card import Card, read_card
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.comparison import Cost, Visit
 from quant.cost import Subject, Workload, _death, _explained, _meaningless, _with, measure

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gen_rerank import Product
-from gen_rerank.checkpoints.checkpoint import Calibration, Card, Quantization, Readout, Realignment, read_card
+from gen_rerank.checkpoints.card import Calibration, Card, Quantization, Readout, Realignment, read_card
 from gen_rerank.prompting.prompt import PromptSpec
 from quant.comparison import Check
 from quant.identity import _grid, identity

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import Dataset
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, read_card
+from gen_rerank.checkpoints.card import Card, read_card
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
 from quant.compare import Plan, compare
 from quant.comparison import Candidate, Comparison, Verdict

@@ -21,7 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from gen_rerank import BadInput, Dataset, Distribution, Pair
-from gen_rerank.checkpoints.checkpoint import CARD, CalibrationData, Card, Checkpoint, Provenance, Quantization, Readout
+from gen_rerank.checkpoints.card import CARD, CalibrationData, Card, Provenance, Quantization, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant import quantize as module

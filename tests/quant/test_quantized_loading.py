@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 from gen_rerank import BadInput, Dataset, Pair
-from gen_rerank.checkpoints.checkpoint import Card, Checkpoint, Readout
+from gen_rerank.checkpoints.card import Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantized_loading import open_load_time

@@ -20,7 +20,9 @@ from transformers import (
 
 from gen_rerank import Dataset
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoints.checkpoint import CARD, Card, Checkpoint, Readout, read_tokenizer
+from gen_rerank.checkpoints.card import CARD, Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.system.server import start_server
 from train.bases import NanoShape, new_base

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BIN_TOKENS, BadInput
-from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from train.bases import NanoShape, load_base, merge_into_plain, new_base, open_base, train_tokenizer
 from train.recipe import Lora, Recipe
 

@@ -11,7 +11,8 @@ from transformers import ModernBertForSequenceClassification
 
 from gen_rerank import BadInput, Pair, Product
 from gen_rerank.bins import BIN_VALUES
-from gen_rerank.checkpoints.checkpoint import Checkpoint, read_tokenizer
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting.prompt import Prompt
 from train import encoder
 from train.encoder import EncoderPrompt, EncoderRecipe, pairs_dataset, train_encoder

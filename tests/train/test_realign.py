@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset, Distribution
-from gen_rerank.checkpoints.checkpoint import CARD, Calibration, Checkpoint, Realignment
+from gen_rerank.checkpoints.card import CARD, Calibration, Realignment
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 from train import phases

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Distribution
-from gen_rerank.checkpoints.checkpoint import Card, Provenance, Readout
+from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.evaluation.evaluation import ECE, RPS, difference, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.prompting.prompt import PromptSpec

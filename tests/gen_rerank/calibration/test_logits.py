@@ -7,7 +7,7 @@ import pytest
 
 from gen_rerank import BadInput
 from gen_rerank.calibration.logits import distribution_of
-from gen_rerank.checkpoints.checkpoint import Calibration, Card, Readout
+from gen_rerank.checkpoints.card import Calibration, Card, Readout
 from gen_rerank.prompting.prompt import PromptSpec
 
 TWO = Readout(kind="yes_no", tokens=("no", "yes"), token_ids=(1, 2), values=(0.0, 1.0))

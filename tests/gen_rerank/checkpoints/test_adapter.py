@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from gen_rerank import BadInput
 from gen_rerank.checkpoints.adapter import WEIGHTS, Adapter, AdapterCard
-from gen_rerank.checkpoints.checkpoint import ADAPTER_CONFIG, CARD, Calibration, Card, Checkpoint, Readout, read_card
+from gen_rerank.checkpoints.card import CARD, Calibration, Card, Readout, read_card
+from gen_rerank.checkpoints.checkpoint import ADAPTER_CONFIG, Checkpoint
 from gen_rerank.cli import mounted
 from gen_rerank.scorers.vllm import lora_arguments
 

@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 from gen_rerank import BIN_TOKENS, BadInput
-from gen_rerank.checkpoints.checkpoint import (
-    CARD,
-    Calibration,
-    Card,
-    Checkpoint,
-    Provenance,
-    Quantization,
-    Readout,
-    Realignment,
-    read_tokenizer,
-    single_token_id,
-)
+from gen_rerank.checkpoints.card import CARD, Calibration, Card, Provenance, Quantization, Readout, Realignment
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.folders import read_tokenizer, single_token_id
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
 
 

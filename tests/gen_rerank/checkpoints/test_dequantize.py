@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset
-from gen_rerank.checkpoints.checkpoint import CARD, Checkpoint, read_json
+from gen_rerank.checkpoints.card import CARD
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.dequantize import (
     PackedLayer,
     check_packed,
@@ -26,6 +27,7 @@ from gen_rerank.checkpoints.dequantize import (
     rounds_activations,
     scheme_of,
 )
+from gen_rerank.checkpoints.folders import read_json
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
 

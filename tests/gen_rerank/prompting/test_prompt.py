@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair, Product
-from gen_rerank.checkpoints.checkpoint import read_tokenizer
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting.prompt import (
     FIELDS,
     PRODUCT_FIELDS,

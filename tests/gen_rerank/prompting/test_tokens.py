@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from gen_rerank.checkpoints.checkpoint import read_tokenizer
+from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting import tokens
 from gen_rerank.prompting.tokens import PlainText
 

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import Pair, Product
-from gen_rerank.checkpoints.checkpoint import Calibration, Card, Checkpoint, Readout
+from gen_rerank.checkpoints.card import Calibration, Card, Readout
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers import open_scorer
 from gen_rerank.scorers.transformers import TransformersScorer, length_batches
 
