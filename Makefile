@@ -29,9 +29,10 @@ demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report
 test: install ## All tests
 	$(BIN)/python -m pytest
 
-lint: install ## Style, docstrings, annotations
+lint: install ## Style, docstrings, annotations, and which room may know which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 typecheck: install ## Static types
 	$(BIN)/mypy
@@ -51,7 +52,7 @@ reliability: install ## Overload, hostile input, dead engines, full disks (20 mi
 	$(BIN)/python benchmarks/reliability.py --out runs/reliability.json
 
 clean: ## Remove caches, runs and the environment
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
