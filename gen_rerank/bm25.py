@@ -1,8 +1,8 @@
 """BM25 over texts: the source of hard negatives and the floor that every reranker has to beat.
 
 A thin, deterministic layer on `bm25s`: lower case, English stop words out, Snowball stems, ties in corpus order.
-It knows nothing of products, models or judgments. `bm25s` is imported when it is used: it loads numba, and vLLM's workers, which read the
-main module of a script again, do not start where numba is loaded (0.32).
+It knows nothing of products, models or judgments. `bm25s` is imported when it is used: it loads numba, and vLLM's
+workers, which read the main module of a script again, do not start where numba is loaded (0.32).
 """
 
 from __future__ import annotations

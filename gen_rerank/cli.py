@@ -1,8 +1,8 @@
 """The command line: it mounts the commands that rooms offer, and turns what users can cause into one sentence.
 
 A room that people command has a `commands.py` with a Typer app, named in `pyproject.toml` under the entry points
-`gen_rerank.commands`. This module knows none of them. Bad input ends with exit code 2 and one sentence. So does a bug of
-ours, with its traceback: exit code 1 is a verdict of `compare`.
+`gen_rerank.commands`. This module knows none of them. Bad input ends with exit code 2 and one sentence. So does a bug
+of ours, with its traceback: exit code 1 is a verdict of `compare`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The one exception that a user may cause, a sentence that says what, where and how to fix it; and how a library's is quoted in it."""
+"""The one exception that a user may cause: a sentence that says what, where and how to fix it.
+
+How a library's own error is quoted in it is here too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several tests need: a tiny shop, a tiny checkpoint, an adapter of it, encoders' tokenizers; made from nothing."""
+"""What several tests need, made from nothing: a tiny shop, a tiny checkpoint, an adapter of it, tokenizers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: 
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
-    """Undo, after each module, what an engine in this process wrote into its environment: the next ones start as a person does."""
+    """Undo, after each module, what an engine in this process wrote into its environment."""
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -114,7 +114,8 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
 
     folder = tmp_path_factory.mktemp("checkpoint")
     texts = [
-        f"system user assistant Brand: Category: Price: Details: Description: Query: {p.title} {p.description} {p.category}"
+        "system user assistant Brand: Category: Price: Details: Description: Query: "
+        f"{p.title} {p.description} {p.category}"
         for p in tiny_shop.products.values()
     ]
     shape = NanoShape(vocabulary=512, hidden=64, layers=2, heads=2, mlp=128, embedding_std=0.02)
@@ -132,7 +133,7 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def write_adapter() -> Callable[[Path, Path], Path]:
-    """Writes an adapter of a checkpoint: random LoRA matrices that are not zero, on all linear layers, temperature 1.7."""
+    """Writes an adapter of a checkpoint: random LoRA matrices on all linear layers, temperature 1.7."""
     return _write_adapter
 
 

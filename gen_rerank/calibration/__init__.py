@@ -1,1 +1,1 @@
-"""What a model's logits mean: the distribution that a checkpoint's card makes of them, temperature, thresholds, tiers."""
+"""What logits mean: the distribution that a card makes of them, temperature, thresholds, tiers."""

@@ -1,7 +1,7 @@
 """The temperature that brings a model's distributions closest to what they should say.
 
-One number for a whole checkpoint: it flattens or sharpens every distribution and leaves the order of the logits of a pair
-alone. Which pairs it is fitted on is the caller's choice.
+One number for a whole checkpoint: it flattens or sharpens every distribution and leaves the order of the logits of a
+pair alone. Which pairs it is fitted on is the caller's choice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Thresholds and tiers: which scores count as exact, which as close, and what reaching a threshold means.
 
-Scores are float32, in which 0.9 is a little less than 0.9; so thresholds are rounded to float32 too, and a score that is
-equal to its threshold reaches it. Serving, comparing and reporting all ask here. How thresholds are found is not this
-module's business.
+Scores are float32, in which 0.9 is a little less than 0.9; so thresholds are rounded to float32 too, and a score that
+is equal to its threshold reaches it. Serving, comparing and reporting all ask here. How thresholds are found is not
+this module's business.
 """
 
 from __future__ import annotations

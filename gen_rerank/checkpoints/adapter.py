@@ -1,8 +1,9 @@
 """A LoRA adapter: a PEFT folder plus its own `gen_rerank.json`, opened beside the base that it was trained on.
 
-The card names the base by its fingerprint, because an adapter on another base gives wrong scores and no error, and holds
-the calibration that replaces the base's. An adapter is low-rank matrices on linear layers of a decoder and nothing else, so
-that vLLM can swap it between requests; the readout rows stay the base's. Applying the matrices is left to the scorers.
+The card names the base by its fingerprint, because an adapter on another base gives wrong scores and no error, and
+holds the calibration that replaces the base's. An adapter is low-rank matrices on linear layers of a decoder and
+nothing else, so that vLLM can swap it between requests; the readout rows stay the base's. Applying the matrices is left
+to the scorers.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ class Adapter:
         _check_lora(folder, config)
         if card.base.fingerprint != base.fingerprint:
             raise BadInput(
-                f"{folder}: this adapter belongs to {card.base.name} (fingerprint {card.base.fingerprint}), the model is "
-                f"{base.folder} (fingerprint {base.fingerprint}); pass the adapter's own base, or train it again on this one"
+                f"{folder}: this adapter belongs to {card.base.name} (fingerprint {card.base.fingerprint}), the model "
+                f"is {base.folder} (fingerprint {base.fingerprint}); pass the adapter's own base, or train it again "
+                "on this one"
             )
         return cls(folder, card, max([config["r"], *(config.get("rank_pattern") or {}).values()]))
 
@@ -133,6 +135,7 @@ def _check_lora(folder: Path, config: dict[str, Any]) -> None:
         layer = name.removesuffix(".lora_A.weight").removesuffix(".lora_B.weight")
         if layer == name or reads_out(layer) or layer.endswith(".embed_tokens"):
             raise BadInput(
-                f"{folder}: it changes {name.removeprefix('base_model.model.')!r}, but an adapter is LoRA on the linear layers of "
-                f"the backbone only; train it without modules_to_save, trainable tokens, biases, DoRA and the output matrix"
+                f"{folder}: it changes {name.removeprefix('base_model.model.')!r}, but an adapter is LoRA on the linear "
+                "layers of the backbone only; train it without modules_to_save, trainable tokens, biases, DoRA and the "
+                "output matrix"
             )

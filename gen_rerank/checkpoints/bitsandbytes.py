@@ -1,7 +1,7 @@
-"""How bitsandbytes quantizes a model while transformers loads it: the settings of NF4 and int8, and one kernel to avoid.
+"""How bitsandbytes quantizes a model while it is loaded: the settings of NF4 and int8, and one kernel to avoid.
 
-Training starts from such a base (QLoRA), and a comparison shows what loading this way costs. What is loaded, and what for, is
-theirs to say.
+Training starts from such a base (QLoRA), and a comparison shows what loading this way costs. What is loaded, and what
+for, is theirs to say.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def loading_settings(kind: LoadedAs, compute: torch.dtype, skipped: Sequence[str
     """Return what transformers is told, and keep bitsandbytes from speaking at every product of matrices.
 
     Args:
-        kind: `nf4`: 4-bit NormalFloat, its scales quantized too (Dettmers et al. 2023, "QLoRA", arXiv 2305.14314); `int8`:
-            LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339).
+        kind: `nf4`: 4-bit NormalFloat, its scales quantized too (Dettmers et al. 2023, "QLoRA", arXiv 2305.14314);
+            `int8`: LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339).
         compute: what 4-bit weights are unpacked to.
         skipped: patterns of the layers that stay as they are; the library's own choice by default.
     """
@@ -43,8 +43,8 @@ def loading_settings(kind: LoadedAs, compute: torch.dtype, skipped: Sequence[str
 def limit_packed_kernel(model: nn.Module, fits: Callable[[Linear4bit], bool] = lambda layer: False) -> None:
     """Let 4-bit layers use bitsandbytes' packed kernel for CPUs with AVX512-BF16 only where it fits.
 
-    At the first evaluation the library packs the weights for it. It has no backward pass, so training would get no gradient
-    through the layer from then on; it computes in bfloat16 whatever was asked for; and it stops at some sizes.
+    At the first evaluation the library packs the weights for it. It has no backward pass, so training would get no
+    gradient through the layer from then on; it computes in bfloat16 whatever was asked for; and it stops at some sizes.
 
     Args:
         model: that was just loaded.

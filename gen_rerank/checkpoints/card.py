@@ -1,7 +1,7 @@
 """The card, `gen_rerank.json`: how to read a model, how to prompt it, how to correct it and where it comes from.
 
-`Card` is the file's content, its parts are the classes before it. Older cards open for good: a key that is absent means what
-it meant. Whether a card fits the model beside it is `checkpoint`'s to say.
+`Card` is the file's content, its parts are the classes before it. Older cards open for good: a key that is absent means
+what it meant. Whether a card fits the model beside it is `checkpoint`'s to say.
 """
 
 from __future__ import annotations

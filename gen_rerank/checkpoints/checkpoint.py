@@ -1,7 +1,7 @@
 """A checkpoint: a plain Hugging Face folder plus its card, opened with every check that is cheap.
 
-Opening verifies that files, bin tokens and template are the ones that the model was trained with, because a wrong one of
-these fails silently. The weights themselves are left to the scorers.
+Opening verifies that files, bin tokens and template are the ones that the model was trained with, because a wrong one
+of these fails silently. The weights themselves are left to the scorers.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def _check_tokens(readout: Readout, tokenizer: Tokenizer, vocabulary: int) -> No
     found = tuple(single_token_id(tokenizer, token) for token in readout.tokens)
     if found != readout.token_ids:
         raise BadInput(
-            f"the tokenizer is another one: its readout tokens have the ids {list(found)}, the card says {list(readout.token_ids)}"
+            f"the tokenizer is another one: its readout tokens have the ids {list(found)}, the card "
+            f"says {list(readout.token_ids)}"
         )
     if max(found) >= vocabulary:
         raise BadInput(f"readout token id {max(found)} is outside the model's vocabulary of {vocabulary}")

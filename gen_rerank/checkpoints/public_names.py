@@ -1,7 +1,7 @@
 """How the public yes/no rerankers are prompted, which carry no `gen_rerank.json`: they open under their own names.
 
-A copy in a folder is recognised by the folder's name; under any other name such a model needs a card of its own, because
-a causal model does not show whether it was trained to answer "yes" or "no".
+A copy in a folder is recognised by the folder's name; under any other name such a model needs a card of its own,
+because a causal model does not show whether it was trained to answer "yes" or "no".
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ _PRODUCTS = "Given a product search query, retrieve relevant products that match
 # The length of the models' own examples; a document of one string may fill most of it.
 _MAX_LENGTH = 8192
 _BUDGETS: dict[FieldName, int] = {
-    "title": 6144, "brand": 64, "category": 64, "attributes": 1024, "description": 4096, "query": 512, "instruction": 512,
-}  # fmt: skip
+    "title": 6144,
+    "brand": 64,
+    "category": 64,
+    "attributes": 1024,
+    "description": 4096,
+    "query": 512,
+    "instruction": 512,
+}
 
 
 def _prompted(instruction: str) -> PromptSpec:

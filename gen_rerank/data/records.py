@@ -125,7 +125,8 @@ class Dataset:
         folder = Path(folder)
         if not folder.is_dir():
             raise BadInput(
-                f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and judgments.jsonl"
+                f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and "
+                "judgments.jsonl"
             )
         products = _Reader(folder, "products", Product)
         queries = _Reader(folder, "queries", Query)

@@ -1,7 +1,8 @@
 """`gen-rerank demo`: the whole of the project once, on the sample shop, with the commands that a user types.
 
-Each step is a command in a process of its own, timed and printed; a step that is done is kept, so an interrupted demo goes on
-where it stopped. What the steps leave (scores, models, an answer over HTTP) becomes `summary.json` and `report.html`.
+Each step is a command in a process of its own, timed and printed; a step that is done is kept, so an interrupted demo
+goes on where it stopped. What the steps leave (scores, models, an answer over HTTP) becomes `summary.json` and
+`report.html`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ from gen_rerank.reporting.numbers import bars
 from gen_rerank.system.server import start_server
 
 _SYSTEMS = {"phase1": "phase1", "phase2": "model", "int8": "model-int8"}
+_COMPARED = (
+    ("phase2", "bm25"),
+    ("phase1", "random"),
+    ("phase2", "random"),
+    ("phase2", "phase1"),
+    ("int8", "phase2"),
+)
+_CALIBRATION = {"rps": RPS, "mse": MSE, "ece": ECE}
 _EXAMPLE_TAGS = ("compatibility", "brand_excluded", "gift")
 _SERVED_QUERIES = 100
 _CLIENTS = 8
@@ -41,7 +50,8 @@ class Demo:
     """One demo in one folder.
 
     Args:
-        out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `summary.json`, `report.html`.
+        out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `summary.json`,
+            `report.html`.
         seed: of the sample shop.
         config: the recipe of both phases.
         products: how many the shop has.
@@ -66,8 +76,9 @@ class Demo:
         self.out.mkdir(parents=True, exist_ok=True)
         data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
         self._step("sample", data, "sample", *self.shop)
-        self._step("train_phase1", models["phase1"], "train", "distributional", *self.config, "--data", data)
-        self._step("train_phase2", models["phase2"], "train", "scalar", *self.config, "--model", models["phase1"], "--data", data)  # fmt: skip
+        trained = (*self.config, "--data", data)
+        self._step("train_phase1", models["phase1"], "train", "distributional", *trained)
+        self._step("train_phase2", models["phase2"], "train", "scalar", *trained, "--model", models["phase1"])
         self._step("quantize_int8", models["int8"], "quantize", models["phase2"], "--scheme", "int8")
         for name, folder in models.items():
             self._step(f"score_{name}", self._scores(name), "score", folder, data)
@@ -161,10 +172,7 @@ class Demo:
                 "fingerprint": dataset.fingerprint,
             },
             "ranking": {name: _rows(system.ranking) for name, system in by_name.items()},
-            "difference": {
-                f"{a}-{b}": _rows(difference(by_name[a], by_name[b]))
-                for a, b in (("phase2", "bm25"), ("phase1", "random"), ("phase2", "random"), ("phase2", "phase1"), ("int8", "phase2"))
-            },
+            "difference": {f"{a}-{b}": _rows(difference(by_name[a], by_name[b])) for a, b in _COMPARED},
             "slices": {
                 tag: {
                     "queries": found.queries,
@@ -174,13 +182,12 @@ class Demo:
                 for tag, found in phase2.slices.items()
             },
             "calibration": {
-                name: {key: _mean(by_name[name], measure) for key, measure in (("rps", RPS), ("mse", MSE), ("ece", ECE))}
-                for name in _SYSTEMS
+                name: {key: _mean(by_name[name], measure) for key, measure in _CALIBRATION.items()} for name in _SYSTEMS
             },
             "parity": {"max_abs_score_difference": round(same.max_difference, 5), "kendall_tau": round(same.tau, 5)},
             "serving": serving,
             "seconds": self._times(),
-        }  # fmt: skip
+        }
 
     def _print_answer(self, query: str, results: list[dict[str, Any]]) -> None:
         table = Table(title=f"POST /v1/rerank · “{query}”")

@@ -30,14 +30,16 @@ ECE = f"ECE({metrics.RELIABILITY_BINS} bins)"
 
 _MEANINGS = {
     **{measure.name: measure.meaning for measure in metrics.MEASURES},
-    RPS: "ranked probability score in units of relevance, against each annotator's label; mean of a query's pairs, then of queries",
+    RPS: "ranked probability score in units of relevance, against each annotator's label; "
+    "mean of a query's pairs, then of queries",
     MSE: "squared error of the score against the relevance; mean of a query's pairs, then of queries",
-    ECE: "mean |mean score - mean relevance| over equal-width bins of the score, weighted by pairs; interval over queries",
-}  # fmt: skip
+    ECE: "mean |mean score - mean relevance| over equal-width bins of the score, weighted by pairs; "
+    "interval over queries",
+}
 
 _CONVENTIONS = (
-    "intervals are 95% percentile bootstrap over queries, 2,000 resamples; every query weighs the same; candidates are the "
-    "judged products; ties are broken by a seeded hash, never by the order of the file"
+    "intervals are 95% percentile bootstrap over queries, 2,000 resamples; every query weighs the same; candidates are "
+    "the judged products; ties are broken by a seeded hash, never by the order of the file"
 )
 
 

@@ -325,7 +325,8 @@ def bootstrap(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Return the mean of a − b over queries with its paired bootstrap interval: the same queries drawn for both.
 
-    `a` and `b` have the same queries in the same order; NaN in either leaves a query out. The rest is as in `bootstrap`.
+    `a` and `b` have the same queries in the same order; NaN in either leaves a query out. The rest is as in
+    `bootstrap`.
 
     Raises:
         BadInput: lengths differ, or no query is defined for both.

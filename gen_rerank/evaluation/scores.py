@@ -1,4 +1,4 @@
-"""Scores files: the distribution of each judged pair as one line of JSON, written by `gen-rerank score` and read again."""
+"""Scores files: the distribution of each judged pair as one line of JSON, written and read again."""
 
 from __future__ import annotations
 

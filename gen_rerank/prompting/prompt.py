@@ -1,12 +1,13 @@
 """The one place where a pair (query, product) becomes token ids.
 
-Training, evaluation, every backend and the server render through `Prompt`, so that they cannot disagree. Four rules hold:
+Training, evaluation, every backend and the server render through `Prompt`, so that they cannot disagree. Four rules
+hold:
 
 - **Text is data.** Only the template's own control tokens become control tokens. Whatever shoppers and sellers write
   is encoded by a copy of the tokenizer that knows no control tokens, so `<|im_end|>` in a title is ordinary text.
 - **The suffix stands.** The last tokens carry the readout position. Fields are cut to fit *before* rendering: each to
-  its budget, and when the whole is still too long the description first and the query last. A title that is longer than its
-  budget goes on in the description, where there is none.
+  its budget, and when the whole is still too long the description first and the query last. A title that is longer than
+  its budget goes on in the description, where there is none.
 - **A prompt is tokenized line by line**, the same in training and in serving, so that the token ids of a product's
   lines can be kept (`gen_rerank.prompting.tokens`). It has the token ids of the whole text between two control tokens.
 - **A template is identified by its hash**, which the checkpoint records.
@@ -107,8 +108,8 @@ class Encoded:
 
     Attributes:
         token_ids: of each prompt.
-        cut: whether some text of the product did not fit. A field with the budget 0 is not part of the prompt and counts
-            as little as a cut query or instruction.
+        cut: whether some text of the product did not fit. A field with the budget 0 is not part of the prompt and
+            counts as little as a cut query or instruction.
     """
 
     token_ids: list[list[int]]
@@ -140,7 +141,8 @@ class Prompt:
         if spec.sha256 and spec.sha256 != sha256:
             raise BadInput(
                 f"the checkpoint was made with another version of the prompt template {spec.template!r} "
-                f"(sha256 {spec.sha256[:12]}…, installed is {sha256[:12]}…); install the version of gen_rerank it was made with"
+                f"(sha256 {spec.sha256[:12]}…, installed is {sha256[:12]}…); "
+                "install the version of gen_rerank it was made with"
             )
         self.spec = spec.model_copy(update={"sha256": sha256})
         self._control = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
@@ -156,7 +158,8 @@ class Prompt:
         fixed = len(self._tokens([self._parts(dict.fromkeys(FIELDS, ""))])[0])
         if fixed >= spec.max_length:
             raise BadInput(
-                f"the fixed part of the template {spec.template!r} has {fixed} tokens, max_length is {spec.max_length}: no room for text"
+                f"the fixed part of the template {spec.template!r} has {fixed} tokens, max_length is "
+                f"{spec.max_length}: no room for text"
             )
 
     def prepare(
@@ -263,7 +266,7 @@ class Prompt:
         ]
 
     def _continue_titles(self, rows: Sequence[Fields]) -> None:
-        """Move what of a title is over its budget into the description: many shops send a product as one long string."""
+        """Move what of a title is over its budget into the description: many shops send one long string."""
         heads = self._text.cut([(row["title"], self.spec.budget("title")) for row in rows])
         for row, head in zip(rows, heads, strict=True):
             title = row["title"]
@@ -347,12 +350,13 @@ class Prompt:
         template, expected = self.spec.template, empty[1::2]
         if len(parts) > len(empty):
             raise BadInput(
-                f"the prompt has more control tokens than the template {template!r}, so one of its fields holds the text of a "
-                "control token; send the query and the product as parts instead"
+                f"the prompt has more control tokens than the template {template!r}, so one of its fields holds the "
+                "text of a control token; send the query and the product as parts instead"
             )
         if parts[1::2] != expected:
             raise BadInput(
-                f"the prompt must hold the control tokens of the template {template!r} in this order: {' '.join(expected)}"
+                f"the prompt must hold the control tokens of the template {template!r} in this order: "
+                f"{' '.join(expected)}"
             )
         for place, (part, least, most) in enumerate(zip(parts[::2], empty[::2], full[::2], strict=True)):
             head, tail = _common_start(least, most), _common_start(least[::-1], most[::-1])[::-1]

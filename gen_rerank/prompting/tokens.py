@@ -130,6 +130,7 @@ def _without_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
     for token in control:
         if numbers & set(text.encode(token, add_special_tokens=False).ids):
             raise BadInput(
-                f"the tokenizer turns the plain text {token!r} into a control token; its vocabulary is not safe to serve"
+                f"the tokenizer turns the plain text {token!r} into a control token; "
+                "its vocabulary is not safe to serve"
             )
     return text

@@ -1,4 +1,4 @@
-"""The axis of a drawing: round ticks around the values, and where a value lies between them. The reports draw the rest."""
+"""The axis of a drawing: round ticks around the values, and where a value lies between them."""
 
 from __future__ import annotations
 

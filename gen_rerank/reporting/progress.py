@@ -1,7 +1,7 @@
-"""How far long work is: a bar on a terminal, and plain lines with the time left, every half minute, where there is none.
+"""How far long work is: a bar on a terminal, and a plain line every half minute where there is none.
 
-Both go to the standard error, so that what a command prints is its result alone. How much work there is, and when a part of
-it is done, the caller says.
+Both go to the standard error, so that what a command prints is its result alone. How much work there is, and when a
+part of it is done, the caller says.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def versions(packages: Iterable[str]) -> str:
 
 
 def installed_version(package: str) -> str | None:
-    """Return the version of a distribution, or of its build for machines without a GPU; None where it is not installed."""
+    """Return the version of a distribution, or of its build for CPUs; None where it is not installed."""
     for name in (package, f"{package}-cpu"):  # vLLM's has its own name
         try:
             return version(name)

@@ -29,7 +29,9 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give what the allocator has kept so far back to the system: after loading, the copies that weights were made from.
+    """Give what the allocator has kept so far back to the system.
+
+    After loading, that is the copies that weights were made from.
 
     Affects this process only; does nothing where the C library is not glibc.
     """

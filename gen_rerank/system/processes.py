@@ -32,8 +32,8 @@ def start_group(command: Sequence[str], output: IO[bytes], *, held: bool = False
     Args:
         command: the program and its arguments.
         output: where its standard output and error go.
-        held: give it a pipe as standard input, which closes when this process ends, however that happens; a child that calls
-            `end_with_parent` ends then too.
+        held: give it a pipe as standard input, which closes when this process ends, however that happens; a child that
+            calls `end_with_parent` ends then too.
     """
     stdin = subprocess.PIPE if held else None
     return subprocess.Popen(command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -58,7 +58,7 @@ def stop_group(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def end_with_parent() -> None:
-    """Let SIGTERM end this process when its standard input closes: the one that started it, with `held`, is gone then."""
+    """Let SIGTERM end this process when its standard input closes: whoever started it, with `held`, is gone."""
 
     def follow() -> None:
         while os.read(sys.stdin.fileno(), 1):
@@ -72,8 +72,8 @@ def end_with_parent() -> None:
 def scratch_folder() -> Iterator[Path]:
     """Give an empty folder that is removed with the block, and with this process, however that ends.
 
-    A process can end in ways that leave Python no time (SIGKILL, the system for want of memory). So one that is no child of
-    this one, and in no group of its, waits for a pipe that closes with it.
+    A process can end in ways that leave Python no time (SIGKILL, the system for want of memory). So one that is no
+    child of this one, and in no group of its, waits for a pipe that closes with it.
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     quiet = subprocess.DEVNULL

@@ -1,8 +1,8 @@
 """Files and folders that appear whole or not at all, and a full disk in words.
 
-Work happens under another name beside the target, and a rename is the last step: a reader never meets half a file, and a
-run that is killed leaves nothing that looks finished. Two runs with one target are kept apart by a lock that goes with its
-process. What is written is the caller's.
+Work happens under another name beside the target, and a rename is the last step: a reader never meets half a file, and
+a run that is killed leaves nothing that looks finished. Two runs with one target are kept apart by a lock that goes
+with its process. What is written is the caller's.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def folder_appearing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the place of `out` when the block ends well.
 
-    It lies in a hidden folder beside `out`, in which there is room for more and which is removed in any case; what a killed
-    run left of it, the next one to the same `out` removes. Files are made readable for everybody, as safetensors writes
-    for its owner alone and a server may run as somebody else.
+    It lies in a hidden folder beside `out`, in which there is room for more and which is removed in any case; what a
+    killed run left of it, the next one to the same `out` removes. Files are made readable for everybody, as safetensors
+    writes for its owner alone and a server may run as somebody else.
 
     Args:
         out: where the folder is to appear; nothing, or an empty folder, unless it is overwritten.

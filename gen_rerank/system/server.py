@@ -1,7 +1,7 @@
 """`gen-rerank serve` as a child process: on a free port, waited for until it is ready, stopped for sure.
 
-For whoever needs a server for a while: the demo, tests, benchmarks. It runs the command that a person types and knows nothing
-of what the server does.
+For whoever needs a server for a while: the demo, tests, benchmarks. It runs the command that a person types and knows
+nothing of what the server does.
 """
 
 from __future__ import annotations

@@ -112,11 +112,12 @@ def _sizes(queries: int) -> dict[Split, int]:
 def _readme(dataset: Dataset, seed: int) -> str:
     counts = Counter((tag, query.split) for query in dataset.queries.values() for tag in query.tags)
     rows = [f"| {tag} | " + " | ".join(str(counts[tag, split]) for split in _SPLITS) + " |" for tag in SLICES]
-    noise = PLANTED
+    noise, made = PLANTED, f"seed {seed} (fingerprint `{dataset.fingerprint}`)"
+    width = f"{noise.sigma_min} + ({noise.sigma_max} - {noise.sigma_min}) · exp(-d² / (2 · {noise.width}²))"
     return f"""# A synthetic shop
 
 Nothing here is real: {len(dataset.products):,} products, {len(dataset.queries):,} queries and
-{len(dataset.judgments):,} judgments, made by `gen-rerank sample` with seed {seed} (fingerprint `{dataset.fingerprint}`).
+{len(dataset.judgments):,} judgments, made by `gen-rerank sample` with {made}.
 Brands and devices are invented. A figure measured here compares systems with each other; it says nothing about
 how well any of them would do in a real shop.
 
@@ -125,7 +126,7 @@ type (the one asked for 1, a substitute 0.5, an accessory 0.15, anything else 0)
 for, times one for the brand. Whatever a rule looks at is stated in the product's title, brand, category or attributes.
 
 **Labels** (`labels`) are {noise.annotators} simulated annotators on a grid of 0.1: the relevance plus normal noise of
-width {noise.sigma_min} + ({noise.sigma_max} - {noise.sigma_min}) · exp(-d² / (2 · {noise.width}²)), d being the distance to the nearest of
+width {width}, d being the distance to the nearest of
 {", ".join(map(str, noise.transitions))}; with probability {noise.slip} an annotator slips and gives any grade.
 
 **Candidates** are the best BM25 hits, products picked for being right, almost right or wrong, and a few strays.

@@ -18,7 +18,7 @@ _UNBRANDED_SHARE, _SET_SHARE, _SYNONYM_SHARE, _TITLE_SHARE = 0.1, 0.25, 0.3, 0.6
 
 @dataclass(frozen=True)
 class Item:
-    """A product together with what the generator knows of it; `unseen` ones name a brand that only the test may show."""
+    """A product with what the generator knows of it; `unseen` ones name a brand that only the test may show."""
 
     product: Product
     kind: str

@@ -198,7 +198,9 @@ def test_parquet_struct_attributes_drop_what_is_absent(tmp_path):
         {"product_id": "b", "title": "y", "attributes": {"size": "9"}},
     ]
     pq.write_table(pa.Table.from_pylist(rows, pa.schema([
-        ("product_id", pa.string()), ("title", pa.string()), ("attributes", pa.struct([("colour", pa.string()), ("size", pa.string())])),
+        ("product_id", pa.string()),
+        ("title", pa.string()),
+        ("attributes", pa.struct([("colour", pa.string()), ("size", pa.string())])),
     ])), tmp_path / "products.parquet")  # fmt: skip
     data = Dataset.load(tmp_path)
     assert [row.attributes for row in data.products.values()] == [{"colour": "red"}, {"size": "9"}]

@@ -53,7 +53,7 @@ def test_ranking_by_hand():
 
 
 def test_the_ideal_is_that_of_all_judged_products():
-    """The only relevant product stands sixth: nothing within the first five, though they could not be ordered better."""
+    """The only relevant product stands sixth: there is nothing within the first five."""
     found = one_query([0, 0, 0, 0, 0, 1], [6, 5, 4, 3, 2, 1])
     assert found["nDCG@5"] == 0
     assert found["nDCG@10"] == pytest.approx(1 / math.log2(7))
@@ -107,7 +107,14 @@ def test_ties_are_broken_by_chance_and_not_by_the_order_of_the_rows():
 
 @pytest.mark.parametrize(
     ("relevance", "scores", "reason"),
-    [([1.0], [math.nan], "NaN"), ([math.nan], [1.0], "NaN"), ([1.2], [1.0], "1.2"), ([-0.1], [1.0], "-0.1"), ([1.0], [1.0, 2.0], "shape"), ([1.0, 0.0], [1.0], "shape")],
+    [
+        ([1.0], [math.nan], "NaN"),
+        ([math.nan], [1.0], "NaN"),
+        ([1.2], [1.0], "1.2"),
+        ([-0.1], [1.0], "-0.1"),
+        ([1.0], [1.0, 2.0], "shape"),
+        ([1.0, 0.0], [1.0], "shape"),
+    ],
 )  # fmt: skip
 def test_refused_rankings(relevance, scores, reason):
     with pytest.raises(BadInput, match=reason):

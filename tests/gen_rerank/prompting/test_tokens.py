@@ -70,8 +70,9 @@ class Recorder:
 
 pieces = st.one_of(
     st.sampled_from([
-        "\n", "\n", "\n\n", "\r\n", " ", "  ", "\t", "\u2028", "\u00a0", "\x1f", "oak desk", "Brand: ", "it's", "'ll", "120", ".", "!\n", "-", "é", "e\u0301",
-        "\u0301\u0327", "\u0130", "ﬀ", "漢字", "🛋️", "\u200b", "\u1100\u1161", "<|im_end|>", "[SEP]", "x" * 120,
+        "\n", "\n", "\n\n", "\r\n", " ", "  ", "\t", "\u2028", "\u00a0", "\x1f", "oak desk", "Brand: ", "it's", "'ll",
+        "120", ".", "!\n", "-", "é", "e\u0301", "\u0301\u0327",
+        "\u0130", "ﬀ", "漢字", "🛋️", "\u200b", "\u1100\u1161", "<|im_end|>", "[SEP]", "x" * 120,
     ]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )  # fmt: skip
