@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,55 @@ from gen_rerank.reporting.shell import Model, console, say, stop
 
 app = typer.Typer()
 
-# The groups of `serve`'s options.
-_ADAPTERS, _CLIENTS, _ENGINE = "Adapters", "Clients", "Engine (chosen for the machine unless given)"
-_SERVE_EXAMPLES = """Example: gen-rerank serve runs/model --port 8000 --name my-shop
+# `serve`'s options: those of the server itself, and three groups.
+_adapters = partial(typer.Option, rich_help_panel="Adapters")
+_clients = partial(typer.Option, rich_help_panel="Clients")
+_engine = partial(typer.Option, rich_help_panel="Engine (chosen for the machine unless given)")
+
+Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
+Port = Annotated[int, typer.Option("--port", help="The port to listen on.")]
+Name = Annotated[str | None, typer.Option("--name", help="What clients call the model; MODEL by default.")]
+
+GivenAdapters = Annotated[
+    list[str] | None, _adapters("--adapter", metavar="NAME=PATH", help="Serve a LoRA adapter too; repeatable.")
+]
+AdapterFolder = Annotated[
+    Path | None, _adapters("--adapter-folder", help="Adapters may be loaded at run time from below this folder.")
+]
+MaxAdapters = Annotated[int, _adapters("--max-adapters", min=1, help="Adapters served at once.")]
+MaxAdapterRank = Annotated[int, _adapters("--max-adapter-rank", min=1, help="The largest rank.")]
+
+KeyFile = Annotated[Path | None, _clients("--keys", help="Who may ask: a file made by `gen-rerank add-key`.")]
+MaxDocuments = Annotated[int, _clients("--max-documents", min=1, help="Pairs of one request.")]
+MaxBody = Annotated[int, _clients("--max-body-mib", min=1, help="Size of one request's body.")]
+MaxQueued = Annotated[
+    int, _clients("--max-queued-pairs", min=1, help="Pairs waiting or being scored; past it clients get 429.")
+]
+Deadline = Annotated[float, _clients("--deadline", min=0.1, help="Seconds that a request may take.")]
+BodySeconds = Annotated[float, _clients("--body-timeout", min=0.1, help="Seconds that a client has to send its body.")]
+Drain = Annotated[float, _clients("--drain", min=0.0, help="Seconds to finish in after SIGTERM.")]
+CachedScores = Annotated[int, _clients("--score-cache", min=0, help="How many scores are remembered; 0 turns it off.")]
+Log = Annotated[Path | None, _clients("--log", help="Where each request's line of JSON goes; stderr by default.")]
+
+Threads = Annotated[int | None, _engine("--threads", help="Cores that compute (CPU).")]
+CacheGib = Annotated[float | None, _engine("--cache-gib", help="Memory for products' keys and values.")]
+BlockSize = Annotated[int | None, _engine("--block-size", help="Tokens of a block of that cache.")]
+BatchTokens = Annotated[int | None, _engine("--batch-tokens", help="Tokens of one forward pass.")]
+BatchPrompts = Annotated[int | None, _engine("--batch-prompts", help="Prompts of one forward pass.")]
+Compiled = Annotated[
+    bool | None, _engine("--compile/--no-compile", help="Slower start, faster scoring; chosen by size.")
+]
+DtypeName = Annotated[str | None, _engine("--dtype", help="bfloat16, float16 or float32.")]
+Dequantize = Annotated[
+    bool,
+    _engine(
+        "--dequantize",
+        help="Unpack quantized weights to bfloat16 first, for schemes that this machine has no kernel for.",
+    ),
+]
+
+_REQUEST = """-d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'"""
+_SERVE_EXAMPLES = f"""Example: gen-rerank serve runs/model --port 8000 --name my-shop
 
 gen-rerank serve runs/model --adapter garden=runs/garden --adapter toys=runs/toys
 
@@ -21,7 +68,7 @@ gen-rerank serve runs/model --keys keys.txt --adapter-folder runs/adapters --log
 
 gen-rerank serve runs/model -- --data-parallel-size 2 --gpu-memory-utilization 0.5
 
-curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"query": "oak desk", "documents": ["Oak desk", "Desk lamp"]}'
+curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' {_REQUEST}
 """
 
 
@@ -29,104 +76,30 @@ curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' -d '{"q
 def serve(
     context: typer.Context,
     model: Model,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
-    name: Annotated[str | None, typer.Option("--name", help="What clients call the model; MODEL by default.")] = None,
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter", rich_help_panel=_ADAPTERS, metavar="NAME=PATH", help="Serve a LoRA adapter too; repeatable."
-        ),
-    ] = None,
-    adapter_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--adapter-folder",
-            rich_help_panel=_ADAPTERS,
-            help="Adapters may be loaded at run time from below this folder.",
-        ),
-    ] = None,
-    max_adapters: Annotated[
-        int, typer.Option("--max-adapters", rich_help_panel=_ADAPTERS, min=1, help="Adapters served at once.")
-    ] = 4,
-    max_adapter_rank: Annotated[
-        int, typer.Option("--max-adapter-rank", rich_help_panel=_ADAPTERS, min=1, help="The largest rank.")
-    ] = 32,
-    keys: Annotated[
-        Path | None,
-        typer.Option("--keys", rich_help_panel=_CLIENTS, help="Who may ask: a file made by `gen-rerank add-key`."),
-    ] = None,
-    max_documents: Annotated[
-        int, typer.Option("--max-documents", rich_help_panel=_CLIENTS, min=1, help="Pairs of one request.")
-    ] = 1024,
-    max_body: Annotated[
-        int, typer.Option("--max-body-mib", rich_help_panel=_CLIENTS, min=1, help="Size of one request's body.")
-    ] = 32,
-    max_queued: Annotated[
-        int,
-        typer.Option(
-            "--max-queued-pairs",
-            rich_help_panel=_CLIENTS,
-            min=1,
-            help="Pairs waiting or being scored; past it clients get 429.",
-        ),
-    ] = 16_384,
-    deadline: Annotated[
-        float, typer.Option("--deadline", rich_help_panel=_CLIENTS, min=0.1, help="Seconds that a request may take.")
-    ] = 120.0,
-    body_seconds: Annotated[
-        float,
-        typer.Option(
-            "--body-timeout", rich_help_panel=_CLIENTS, min=0.1, help="Seconds that a client has to send its body."
-        ),
-    ] = 30.0,
-    drain: Annotated[
-        float, typer.Option("--drain", rich_help_panel=_CLIENTS, min=0.0, help="Seconds to finish in after SIGTERM.")
-    ] = 30.0,
-    score_cache: Annotated[
-        int,
-        typer.Option(
-            "--score-cache", rich_help_panel=_CLIENTS, min=0, help="How many scores are remembered; 0 turns it off."
-        ),
-    ] = 200_000,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            "--log", rich_help_panel=_CLIENTS, help="Where each request's line of JSON goes; stderr by default."
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", rich_help_panel=_ENGINE, help="Cores that compute (CPU).")
-    ] = None,
-    cache_gib: Annotated[
-        float | None, typer.Option("--cache-gib", rich_help_panel=_ENGINE, help="Memory for products' keys and values.")
-    ] = None,
-    block_size: Annotated[
-        int | None, typer.Option("--block-size", rich_help_panel=_ENGINE, help="Tokens of a block of that cache.")
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option("--batch-tokens", rich_help_panel=_ENGINE, help="Tokens of one forward pass.")
-    ] = None,
-    batch_prompts: Annotated[
-        int | None, typer.Option("--batch-prompts", rich_help_panel=_ENGINE, help="Prompts of one forward pass.")
-    ] = None,
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile", rich_help_panel=_ENGINE, help="Slower start, faster scoring; chosen by size."
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", rich_help_panel=_ENGINE, help="bfloat16, float16 or float32.")
-    ] = None,
-    dequantize: Annotated[
-        bool,
-        typer.Option(
-            "--dequantize",
-            rich_help_panel=_ENGINE,
-            help="Unpack quantized weights to bfloat16 first, for schemes that this machine has no kernel for.",
-        ),
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    name: Name = None,
+    adapter: GivenAdapters = None,
+    adapter_folder: AdapterFolder = None,
+    max_adapters: MaxAdapters = 4,
+    max_adapter_rank: MaxAdapterRank = 32,
+    keys: KeyFile = None,
+    max_documents: MaxDocuments = 1024,
+    max_body: MaxBody = 32,
+    max_queued: MaxQueued = 16_384,
+    deadline: Deadline = 120.0,
+    body_seconds: BodySeconds = 30.0,
+    drain: Drain = 30.0,
+    score_cache: CachedScores = 200_000,
+    log: Log = None,
+    threads: Threads = None,
+    cache_gib: CacheGib = None,
+    block_size: BlockSize = None,
+    batch_tokens: BatchTokens = None,
+    batch_prompts: BatchPrompts = None,
+    compiled: Compiled = None,
+    dtype: DtypeName = None,
+    dequantize: Dequantize = False,
 ) -> None:
     """Serve a checkpoint to the clients people have, on vLLM's own API server.
 
