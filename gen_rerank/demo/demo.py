@@ -31,6 +31,7 @@ from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
 from gen_rerank.reporting.numbers import bars
 from gen_rerank.system.server import start_server
+from gen_rerank.system.steps import Steps
 
 _SYSTEMS = {"phase1": "phase1", "phase2": "model", "int8": "model-int8"}
 _COMPARED = (
@@ -65,7 +66,7 @@ class Demo:
         self.shop = ("--seed", str(seed), "--products", str(products), "--queries", str(queries))
         self.config = ("--config", config)
         self.console = console
-        self.log = out / "steps.json"
+        self.steps = Steps(out / "steps.json")
 
     def run(self) -> None:
         """Do all steps and write the report.
@@ -86,10 +87,10 @@ class Demo:
         start = time.perf_counter()
         test = judged_split(data, "test")
         systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
-        self._record("evaluate", "", time.perf_counter() - start)
+        self.steps.record("evaluate", "", time.perf_counter() - start)
         start = time.perf_counter()
         serving = self._serve(models["phase2"], test)
-        self._record("serve", "", time.perf_counter() - start)
+        self.steps.record("serve", "", time.perf_counter() - start)
         summary = self._summary(systems, Dataset.load(data), serving)
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         phase2 = read_scores(self._scores("phase2")).of(test)
@@ -99,10 +100,7 @@ class Demo:
     def _step(self, name: str, output: Path, *command: str | Path) -> None:
         """Run one command with `--out output`, unless it is already done."""
         words = shlex.join([*map(str, command), "--out", str(output)])
-        done = self._steps().get(name)
-        if done is not None and output.exists():
-            if done["command"] != words:
-                raise BadInput(f"{self.out} holds a demo with other settings; remove it or choose another --out")
+        if output.exists() and self.steps.kept(name, words) is not None:
             self.console.print(f"[dim]kept {output} ({name})[/dim]", soft_wrap=True)
             return
         self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
@@ -116,17 +114,10 @@ class Demo:
         ).returncode
         if code:
             raise BadInput(f"the step {name} stopped with exit code {code}; its message is above")
-        self._record(name, words, time.perf_counter() - start)
-
-    def _steps(self) -> dict[str, dict[str, Any]]:
-        return json.loads(self.log.read_text(encoding="utf-8")) if self.log.is_file() else {}
-
-    def _record(self, name: str, command: str, seconds: float) -> None:
-        steps = {**self._steps(), name: {"seconds": round(seconds, 1), "command": command}}
-        self.log.write_text(json.dumps(steps, indent=2), encoding="utf-8")
+        self.steps.record(name, words, time.perf_counter() - start)
 
     def _times(self) -> dict[str, float]:
-        return {name: step["seconds"] for name, step in self._steps().items()}
+        return {name: step["seconds"] for name, step in self.steps.finished().items()}
 
     def _scores(self, name: str) -> Path:
         return self.out / "scores" / f"{name}.jsonl"
