@@ -44,7 +44,8 @@ class Scorer(Protocol):
 def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> Scorer:
     """Open a checkpoint, and an adapter on it, with a backend; its libraries are imported here and not before.
 
-    vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the server: a large model is compiled.
+    vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the server:
+    a large model is compiled.
 
     Raises:
         BadInput: the checkpoint or the adapter is refused, or there is no such backend.

@@ -1,8 +1,8 @@
 """What the engine gets of the machine that is found: number type, threads, cache memory, blocks, batches, compilation.
 
-Each choice carries its reason, is printed at the start, and gives way to the person's own. On a GPU nearly everything is left to vLLM, which measures
-the memory itself; on a CPU its defaults leave cores idle and cache little of a product. vLLM reads its environment when it is
-imported, so `plan` comes before that.
+Each setting carries its reason, is printed at the start, and gives way to a person's own choice. On a GPU nearly
+everything is left to vLLM, which measures the memory itself; on a CPU its defaults leave cores idle and cache little of
+a product. vLLM reads its environment when it is imported, so `plan` comes before that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FEW_CORES = 8
 _WORTH_COMPILING = 256 * _MIB
 # Of the memory that is free when an engine starts: the next one takes its share of what this one leaves.
 _CACHE_SHARE = 0.4
-# vLLM makes an object for every block of the cache, so that gigabytes of a nano model's tokens would take long to set up.
+# vLLM makes an object for every block of the cache: gigabytes of a nano model's tokens would take long to set up.
 _CACHE_TOKENS = 2**18
 # The CPU's default block of 128 tokens is longer than most product texts, so that nothing of them would be cached.
 _CPU_BLOCK_SIZE = 32
@@ -62,7 +62,7 @@ class EngineChoices:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Setting:
     """One setting of the engine.
 
     Attributes:
@@ -80,17 +80,17 @@ class Choice:
 class EnginePlan:
     """The settings with which the engine starts; one field a setting, in the order in which they are printed."""
 
-    threads: Choice
-    cache: Choice
-    block_size: Choice
-    batch: Choice
-    compilation: Choice
+    threads: Setting
+    cache: Setting
+    block_size: Setting
+    batch: Setting
+    compilation: Setting
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of vLLM's engine."""
-        return {name: value for _, choice in self.lines() for name, value in choice.arguments.items()}
+        return {name: value for _, setting in self.lines() for name, value in setting.arguments.items()}
 
-    def lines(self) -> Iterator[tuple[str, Choice]]:
+    def lines(self) -> Iterator[tuple[str, Setting]]:
         """Go through the settings by name."""
         for each in fields(self):
             yield each.name.replace("_", " "), getattr(self, each.name)
@@ -109,7 +109,7 @@ def plan(checkpoint: Checkpoint, chosen: EngineChoices) -> EnginePlan:
     threads = _threads(chosen.threads)
     on_cpu = computes_on_cpu()
     if not on_cpu:
-        threads = Choice("left to vLLM", "the GPU computes", {})
+        threads = Setting("left to vLLM", "the GPU computes", {})
     return EnginePlan(
         threads=threads,
         cache=_cache(checkpoint, chosen, on_cpu),
@@ -173,7 +173,7 @@ def default_dtype(checkpoint: Checkpoint) -> Dtype:
     return "float32" if checkpoint.card.readout.kind == "classifier" else "bfloat16"
 
 
-def _threads(chosen: int | None) -> Choice:
+def _threads(chosen: int | None) -> Setting:
     cores = sorted(os.sched_getaffinity(0))
     if chosen is not None:
         if not 0 < chosen <= len(cores):
@@ -182,62 +182,62 @@ def _threads(chosen: int | None) -> Choice:
     given = os.environ.get(_BIND)
     prepare_environment()
     if chosen is not None:
-        return Choice(str(chosen), "as asked", {})
+        return Setting(str(chosen), "as asked", {})
     if given is not None:
-        return Choice(f"on cores {given}", f"from {_BIND}", {})
+        return Setting(f"on cores {given}", f"from {_BIND}", {})
     if _BIND not in os.environ:
-        return Choice("left to vLLM", f"of {len(cores)} cores it keeps one for the server", {})
-    return Choice(str(len(cores)), "every core computes: there are few", {})
+        return Setting("left to vLLM", f"of {len(cores)} cores it keeps one for the server", {})
+    return Setting(str(len(cores)), "every core computes: there are few", {})
 
 
-def _cache(checkpoint: Checkpoint, chosen: EngineChoices, on_cpu: bool) -> Choice:
+def _cache(checkpoint: Checkpoint, chosen: EngineChoices, on_cpu: bool) -> Setting:
     if chosen.cache_gib is not None:
         memory = psutil.virtual_memory().total / _GIB
         if on_cpu and not 0 < chosen.cache_gib < memory:
             raise BadInput(f"--cache-gib {chosen.cache_gib:g}: this machine has {memory:.1f} GiB of memory")
-        return Choice(f"{chosen.cache_gib:g} GiB", "as asked", {"kv_cache_memory_bytes": int(chosen.cache_gib * _GIB)})
+        return Setting(f"{chosen.cache_gib:g} GiB", "as asked", {"kv_cache_memory_bytes": int(chosen.cache_gib * _GIB)})
     if not on_cpu:
-        return Choice("left to vLLM", "it measures what the GPU has left", {})
+        return Setting("left to vLLM", "it measures what the GPU has left", {})
     # The environment's VLLM_CPU_KVCACHE_SPACE wins over this.
     token = token_bytes(checkpoint, chosen.dtype)
     free = max(0, psutil.virtual_memory().available - 2 * _weight_bytes(checkpoint))
     size = min(token * _CACHE_TOKENS, int(free * _CACHE_SHARE))
     reason = f"{size // token:,} tokens; at most {_CACHE_SHARE:.0%} of the memory that the weights leave"
-    return Choice(f"{size / _GIB:.2f} GiB", reason, {"kv_cache_memory_bytes": size})
+    return Setting(f"{size / _GIB:.2f} GiB", reason, {"kv_cache_memory_bytes": size})
 
 
-def _block_size(chosen: int | None, on_cpu: bool) -> Choice:
+def _block_size(chosen: int | None, on_cpu: bool) -> Setting:
     if chosen is not None:
-        return Choice(str(chosen), "as asked", {"block_size": chosen})
+        return Setting(str(chosen), "as asked", {"block_size": chosen})
     if not on_cpu:
-        return Choice("left to vLLM", "", {})
+        return Setting("left to vLLM", "", {})
     reason = "prefixes are shared in whole blocks, and products are short"
-    return Choice(str(_CPU_BLOCK_SIZE), reason, {"block_size": _CPU_BLOCK_SIZE})
+    return Setting(str(_CPU_BLOCK_SIZE), reason, {"block_size": _CPU_BLOCK_SIZE})
 
 
-def _batch(checkpoint: Checkpoint, chosen: EngineChoices, on_cpu: bool) -> Choice:
+def _batch(checkpoint: Checkpoint, chosen: EngineChoices, on_cpu: bool) -> Setting:
     prompts = chosen.batch_prompts or _BATCH_PROMPTS
     # A forward pass must be able to hold the longest prompt.
     tokens = chosen.batch_tokens or max(_CPU_BATCH_TOKENS, checkpoint.card.prompt.max_length)
     arguments: dict[str, Any] = {"max_num_seqs": prompts}
     if chosen.batch_tokens is None and not on_cpu:
-        return Choice(f"{prompts} prompts", "tokens left to vLLM", arguments)
+        return Setting(f"{prompts} prompts", "tokens left to vLLM", arguments)
     if tokens < checkpoint.card.prompt.max_length:
         raise BadInput(
             f"--batch-tokens {tokens}: the longest prompt has {checkpoint.card.prompt.max_length} tokens and must fit"
         )
     reason = "as asked" if chosen.batch_tokens or chosen.batch_prompts else "larger activations leave the caches"
-    return Choice(f"{tokens} tokens, {prompts} prompts", reason, arguments | {"max_num_batched_tokens": tokens})
+    return Setting(f"{tokens} tokens, {prompts} prompts", reason, arguments | {"max_num_batched_tokens": tokens})
 
 
-def _compilation(checkpoint: Checkpoint, chosen: bool | None, on_cpu: bool) -> Choice:
+def _compilation(checkpoint: Checkpoint, chosen: bool | None, on_cpu: bool) -> Setting:
     if chosen is not None:
-        return Choice("on" if chosen else "off", "as asked", {"enforce_eager": not chosen})
+        return Setting("on" if chosen else "off", "as asked", {"enforce_eager": not chosen})
     decoder = checkpoint.card.readout.kind != "classifier"
     large = _weight_bytes(checkpoint) >= _WORTH_COMPILING
     compiled = (decoder and large) or not on_cpu
     reason = "starts slower, scores faster" if compiled else "a small model gains less than its compilation costs"
-    return Choice("on" if compiled else "off", reason, {"enforce_eager": not compiled})
+    return Setting("on" if compiled else "off", reason, {"enforce_eager": not compiled})
 
 
 def _weight_bytes(checkpoint: Checkpoint) -> int:

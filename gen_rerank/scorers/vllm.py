@@ -3,12 +3,12 @@
 vLLM turns a causal checkpoint into a classifier whose labels are the readout tokens: after the weights are loaded it
 copies their rows of the output matrix into a small float32 head, and the last position of each prompt goes through it.
 Nothing is decoded and the vocabulary's logits never exist. We ask for logits, not probabilities, because the
-checkpoint's temperature divides logits. An encoder with a classification head is served as it is, and a LoRA adapter goes with
-each request.
+checkpoint's temperature divides logits. An encoder with a classification head is served as it is, and a LoRA adapter
+goes with each request.
 
-`engine_arguments` and `lora_arguments` say how a checkpoint is opened, and `gen_rerank.scorers.engine_plan` with which settings of this
-machine; the server uses the same, so that offline and online scores come from one configuration. HTTP is none of this module's
-business.
+`engine_arguments` and `lora_arguments` say how a checkpoint is opened, and `gen_rerank.scorers.engine_plan` with which
+settings of this machine; the server uses the same, so that offline and online scores come from one configuration. HTTP
+is none of this module's business.
 
 vLLM is imported inside functions: it reads its environment when it is imported, and `plan` must come first.
 The engine runs in processes of its own, which are started by *spawning*: a script that uses this backend needs
@@ -95,8 +95,9 @@ class VllmScorer:
     Args:
         checkpoint: a decoder with a `bins` or `yes_no` readout, or an encoder with a `classifier`.
         adapter: a LoRA adapter of that decoder.
-        choices: the settings that a person chose; the rest is planned for this machine. `EngineChoices(compiled=False)` starts a
-            large model a minute earlier and computes slower. Whether packed weights are unpacked is the server's choice only.
+        choices: the settings that a person chose; the rest is planned for this machine. `EngineChoices(compiled=False)`
+            starts a large model a minute earlier and computes slower. Whether packed weights are unpacked is the
+            server's choice only.
         more: further arguments of `vllm.LLM`; they win.
 
     Raises:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,11 +21,10 @@ from gen_rerank.checkpoints.dequantize import dequantize
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.scorers.vllm import engine_arguments
 from gen_rerank.system.processes import free_port
 from gen_rerank.system.server import start_server_process
 from quant.quantize import quantize
-from serve.launch import _arguments, _check_parts, serve_model
+from serve.launch import serve_model
 
 pytest.importorskip("vllm")
 
@@ -60,56 +56,6 @@ def test_a_server_that_is_starting_can_be_stopped(
         server.wait()
 
 
-def parsed(checkpoint: Path, *given: str) -> Namespace:
-    """vLLM's arguments as the launcher makes them, with what a person gave."""
-    ours = engine_arguments(Checkpoint.open(checkpoint))
-    return _arguments(ours, given, host="127.0.0.1", port=8000, served_model_name=["tiny"])
-
-
-@pytest.mark.parametrize(
-    ("given", "instead"),
-    [
-        ("--model other", "as MODEL"),
-        ("--tokenizer other", "the checkpoint says how"),
-        ("--runner generate", "the checkpoint says how"),
-        ("--convert embed", "the checkpoint says how"),
-        ('--pooler-config {"seq_pooling_type":"MEAN"}', "the checkpoint says how"),
-        ('--hf-overrides {"num_labels":2}', "the checkpoint says how"),
-        ("--hf-config-path other", "the checkpoint says how"),
-        ("--max-model-len 64", "its prompts are cut to their length before"),
-        ("--max_model_len=64", "its prompts are cut to their length before"),
-        ("--max-num-batched-tokens 64", "use --batch-tokens"),
-        ("--max-num-queued-reqs 8", "use --max-queued-pairs"),
-        ("--enable-lora", "use --adapter NAME=PATH"),
-        ("--lora-modules a=b", "use --adapter NAME=PATH"),
-        ("--lora-target-modules q_proj", "an adapter says itself"),
-        ("--host 0.0.0.0", "use --host"),
-        ("--port 9000", "use --port"),
-        ("--served-model-name a b", "use --name"),
-        ("--api-key secret", "use --keys"),
-        ("--api-server-count 2", "in one process"),
-    ],
-)
-def test_an_argument_of_vllms_that_would_break_us_is_refused(tiny_checkpoint: Path, given: str, instead: str) -> None:
-    option = re.split("[ =]", given)[0].replace("_", "-")
-    with pytest.raises(BadInput, match=rf"{option} is chosen by gen-rerank and cannot be given to vLLM: .*{instead}"):
-        parsed(tiny_checkpoint, *given.split())
-
-
-def test_other_arguments_of_vllms_win_over_ours(tiny_checkpoint: Path) -> None:
-    given = ("--no-enable-prefix-caching", "--max-num-seqs", "8", "--root-path", "/rank", "--shutdown-timeout", "3")
-    arguments = parsed(tiny_checkpoint, *given)
-    assert arguments.enable_prefix_caching is False
-    assert (arguments.max_num_seqs, arguments.root_path, arguments.shutdown_timeout) == (8, "/rank", 3)
-    assert (arguments.runner, arguments.max_model_len) == ("pooling", 128)
-
-
-def test_a_key_of_vllms_own_is_refused(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_API_KEY", "secret")
-    with pytest.raises(BadInput, match=r"VLLM_API_KEY is set, .* use --keys"):
-        parsed(tiny_checkpoint)
-
-
 @pytest.mark.usefixtures("environment")
 def test_the_arguments_are_checked_before_the_engine_starts(tiny_checkpoint: Path) -> None:
     said: list[str] = []
@@ -118,16 +64,6 @@ def test_the_arguments_are_checked_before_the_engine_starts(tiny_checkpoint: Pat
     with pytest.raises(BadInput, match=r"--tensor-parallel-size 2: .* where they are not; use --data-parallel-size"):
         serve_model(str(tiny_checkpoint), port=free_port(), say=said.append, vllm=["--tensor-parallel-size", "2"])
     assert not any("starting the engine" in line for line in said)
-
-
-def test_a_readout_in_the_first_part_of_the_matrix_may_be_cut(tiny_checkpoint: Path) -> None:
-    """The public answers "no" and "yes" are early in their vocabulary; the bin tokens are its last."""
-    checkpoint = Checkpoint.open(tiny_checkpoint)
-    first = checkpoint.card.readout.token_ids[0]
-    _check_parts(replace(checkpoint, config=checkpoint.config | {"vocab_size": 2 * (first + 11)}), 2)
-    with pytest.raises(BadInput, match="--tensor-parallel-size 2"):
-        _check_parts(replace(checkpoint, config=checkpoint.config | {"vocab_size": 2 * (first + 10)}), 2)
-    _check_parts(checkpoint, 1)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from gen_rerank import BadInput, Pair
+from gen_rerank import Pair
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
@@ -428,46 +426,6 @@ def test_vllms_own_routes_are_there(client: httpx.Client) -> None:
     for path in ("/health", "/ping", "/version", "/docs", "/redoc"):
         assert client.get(path).status_code == 200, path
     assert "vllm:num_requests_running" in client.get("/metrics").text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--adapter", "garden"], "give a name and a folder"),
-        (["--adapter", "a=none"], "none: no such folder"),
-        (["--adapter-folder", "none"], "--adapter-folder none: no such folder"),
-        (["--keys", "none"], "none: the key file cannot be read"),
-        (["--threads", "99"], "--threads 99"),
-        (["--dtype", "int4"], "--dtype int4"),
-        (["--max-documents", "10", "--max-queued-pairs", "5"], "could never be answered"),
-        (["--port", "99999"], "a port is between 1 and 65535"),
-        (["--log", "none/requests.jsonl"], "none/requests.jsonl: the log cannot be opened"),
-        (["--", "--lora-modules", "a=b"], "use --adapter NAME=PATH"),
-        (["--", "--runner", "generate"], "--runner is chosen by gen-rerank"),
-    ],
-)
-def test_what_cannot_be_served_is_one_sentence(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
-) -> None:
-    command = [sys.executable, "-m", "gen_rerank", "serve", str(tiny_checkpoint), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
-    assert ended.returncode == 2, ended.stderr
-    assert words in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
-
-
-def test_a_port_that_is_taken_is_one_sentence(running: Running, tiny_checkpoint: Path) -> None:
-    port = running.url.rsplit(":", 1)[1]
-    command = [sys.executable, "-m", "gen_rerank", "serve", str(tiny_checkpoint), "--port", port]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert ended.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
-
-
-def test_what_is_no_checkpoint_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"gen_rerank\.json is missing"), start_server(tmp_path):
-        pass
 
 
 def test_stop_leaves_nothing_behind(running: Running, stack: ExitStack) -> None:

@@ -62,7 +62,7 @@ def test_what_a_person_chose_wins(checkpoint: Checkpoint, monkeypatch: pytest.Mo
     )
     planned = plan(checkpoint, chosen)
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "0"
-    assert {choice.reason for _, choice in planned.lines()} == {"as asked"}
+    assert {setting.reason for _, setting in planned.lines()} == {"as asked"}
     assert planned.arguments() == {
         "kv_cache_memory_bytes": 2**29,
         "block_size": 64,
