@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from gen_rerank.bins import Distribution, Floats
+from gen_rerank.bins import Distribution, Floats, best_first
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers import Backend, Scorer, open_scorer
@@ -91,19 +90,14 @@ class Reranker:
         """
         if top_k is not None and top_k < 0:
             raise BadInput(f"top_k must not be negative, it is {top_k}")
-        return best_first(self.score(query, products, instruction=instruction))[:top_k]
+        scored = self.score(query, products, instruction=instruction)
+        return [scored[place] for place in best_first([result.score for result in scored])[:top_k]]
 
 
 def results(products: Sequence[Product], scored: Distribution) -> list[Result]:
     """Join products with their distributions, in order."""
     rows = zip(products, scored.mean.tolist(), scored.std.tolist(), scored.probabilities, strict=True)
     return [Result(product, index, score, std, row) for index, (product, score, std, row) in enumerate(rows)]
-
-
-def best_first(scored: Sequence[Result]) -> list[Result]:
-    """Sort by score, descending; equal scores stay in the order given."""
-    order = np.argsort([-result.score for result in scored], kind="stable")
-    return [scored[i] for i in order]
 
 
 def as_product(given: ProductLike, index: int = 0) -> Product:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from gen_rerank.bins import BIN_COUNT, BIN_TOKENS
+from gen_rerank.bins import BIN_COUNT, BIN_TOKENS, best_first
 from gen_rerank.calibration.tiers import Tier
 from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
@@ -169,7 +169,7 @@ def logprobs(probabilities: npt.ArrayLike, count: int) -> Logprobs:
     """
     p = np.asarray(probabilities, dtype=np.float64)
     logs = np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), NO_PROBABILITY).tolist()
-    order = np.argsort(-p, kind="stable").tolist()
+    order = best_first(p)
     return Logprobs(
         tokens=[BIN_TOKENS[order[0]]],
         token_logprobs=[logs[order[0]]],

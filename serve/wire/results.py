@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, Field
 
+from gen_rerank.bins import best_first
 from gen_rerank.calibration.tiers import Tier, at_least, tiers
 from serve.question import Answer
 from serve.wire.documents import Count, Document, QueryText, RankFields
@@ -107,11 +107,6 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
     ]
 
 
-def best_first(rows: Sequence[Relevance]) -> list[int]:
-    """Return the places of the rows, best mean first; equal ones stay in order."""
-    return np.argsort([-row.mean for row in rows], kind="stable").tolist()
-
-
 def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[Relevance]) -> list[RerankResult]:
     """Return the results of one query, best first.
 
@@ -120,7 +115,7 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
         documents: of this query.
         rows: one for each of them.
     """
-    order = best_first(rows)
+    order = best_first([row.mean for row in rows])
     if options.min_score is not None:
         order = [i for i in order if at_least(rows[i].mean, options.min_score)]
     return [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gen_rerank import BIN_TOKENS, BIN_VALUES, BadInput, Distribution
-from gen_rerank.bins import BIN_COUNT, bin_columns
+from gen_rerank.bins import BIN_COUNT, best_first, bin_columns
 
 settings.register_profile("fast", max_examples=50, deadline=None)
 settings.load_profile("fast")
@@ -196,3 +196,9 @@ def test_two_columns_are_a_sigmoid_of_the_difference(table):
     expected = 1 / (1 + np.exp(table[:, 1] - table[:, 0]))
     assert np.allclose(d.mean, expected, atol=1e-6)
     assert (d.probabilities[:, 1:10] == 0).all()
+
+
+def test_the_best_come_first_and_equal_scores_stay_in_order():
+    assert best_first([0.5, 0.6, 0.5, 0.6, 0.5]) == [1, 3, 0, 2, 4]
+    assert best_first(np.float32([0.1, 0.9])) == [1, 0]
+    assert best_first([]) == []
