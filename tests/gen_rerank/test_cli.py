@@ -295,3 +295,15 @@ def test_a_full_disk_is_said(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr("gen_rerank.data.sample.write_sample", full)
     assert "No space left on device" in complaint(run("sample", "--out", tmp_path / "shop"))
+
+
+COMMANDS = {"add-key", "compare", "demo", "doctor", "evaluate", "quantize", "sample", "score", "serve", "train"}
+
+
+def test_every_room_s_commands_are_mounted() -> None:
+    assert set(get_command(mounted()).commands) >= COMMANDS
+
+
+def test_without_an_installation_it_is_said_what_to_do(run, monkeypatch) -> None:
+    monkeypatch.setattr("gen_rerank.cli.entry_points", lambda **_: [])
+    assert "make install" in complaint(run("sample", "--help"))
