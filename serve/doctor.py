@@ -1,32 +1,25 @@
 """What this machine can train, quantize and serve, and why not: `gen-rerank doctor`.
 
-Looks at the computer and at the libraries, asks `kernels` what vLLM serves, and shows it all for people and for programs, beside
-what is known of each scheme on other hardware.
+Looks at the computer and at the libraries, asks `serve.vllm_support` what vLLM serves, and shows it all for people and
+for programs, beside what is known of each scheme on other hardware.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from gen_rerank.checkpoints.schemes import SCHEMES, SchemeInfo
-from serve.vllm_support import INPUTS, OUTPUTS, PLAIN, TOKENS, Answer, ask_vllm, unanswered
+from gen_rerank.system.machine import Machine, installed_version
+from serve.vllm_support import INPUTS, OUTPUTS, PLAIN, TOKENS, Support, ask_vllm, unsupported
 
-_INSTRUCTION_SETS = {
-    "avx2": "AVX2", "avx512_f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16",
-    "amx_int8": "AMX-INT8",
-}  # fmt: skip
-_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "sentence-transformers",
-    "llmcompressor", "compressed-tensors", "vllm", "fastapi", "uvicorn")  # fmt: skip
+_LIBRARIES = (
+    "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "sentence-transformers",
+    "llmcompressor", "compressed-tensors", "vllm", "fastapi", "uvicorn",
+)  # fmt: skip
 # What can be done, the extra that brings it, and the libraries that it takes.
 _WORK = (
     ("train a decoder or an adapter", "train", ("torch", "transformers", "trl", "peft", "accelerate", "datasets")),
@@ -37,38 +30,17 @@ _WORK = (
 )
 
 
-class _Finding(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Gpu(_Finding):
-    """One GPU: its name, compute capability (9.0 is Hopper, 10.0 Blackwell) and memory."""
-
-    name: str
-    capability: str
-    memory_gib: float
-
-
-class Machine(_Finding):
-    """What the computer has. Instruction sets are those that matter here; GPUs need a torch that sees them."""
-
-    processor: str
-    cores: int
-    instruction_sets: dict[str, bool]
-    memory_gib: float
-    disk_free_gib: float
-    gpus: tuple[Gpu, ...]
-
-
-class Ability(_Finding):
+class Ability(BaseModel):
     """One kind of work, and what is missing for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     work: str
     possible: bool
     reason: str | None = None
 
 
-class Examination(_Finding):
+class Examination(BaseModel):
     """What `gen-rerank doctor` found.
 
     Attributes:
@@ -79,10 +51,12 @@ class Examination(_Finding):
         schemes: what `gen-rerank quantize` can make, and where it runs.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     machine: Machine
     libraries: dict[str, str | None]
     abilities: tuple[Ability, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[Support, ...]
     schemes: tuple[SchemeInfo, ...] = SCHEMES
 
     def to_json(self) -> str:
@@ -100,12 +74,12 @@ def examine(console: Console = Console(quiet=True)) -> Examination:  # noqa: B00
         >>> examine().machine.cores  # doctest: +SKIP
         2
     """
-    libraries = {name: _version(name) for name in _LIBRARIES}
+    libraries = {name: installed_version(name) for name in _LIBRARIES}
     with console.status("looking at the machine"):
-        machine = _machine(has_torch=libraries["torch"] is not None)
+        machine = Machine.here()
     with console.status("asking vLLM what it can serve here"):
         names = (PLAIN, *(scheme.name for scheme in SCHEMES))
-        answers = ask_vllm() if libraries["vllm"] else unanswered(names, "vLLM is not installed")
+        answers = ask_vllm() if libraries["vllm"] else unsupported(names, "vLLM is not installed")
     return Examination(
         machine=machine, libraries=libraries, abilities=tuple(_abilities(libraries)), answers=tuple(answers)
     )
@@ -119,40 +93,6 @@ def tables(examination: Examination) -> list[Table]:
         _schemes_table(examination.schemes),
         _machine_table(examination.machine, examination.libraries),
     ]
-
-
-def _version(library: str) -> str | None:
-    for name in (library, f"{library}-cpu"):  # vLLM's build for machines without a GPU has its own name
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            pass
-    return None
-
-
-def _machine(*, has_torch: bool) -> Machine:
-    sets: dict[str, bool] = {}
-    gpus: tuple[Gpu, ...] = ()
-    processor = platform.processor() or platform.machine()
-    if has_torch:
-        import torch
-
-        found = torch.cpu.get_capabilities()
-        processor = str(found.get("cpu_name", processor))
-        sets = {label: bool(found[name]) for name, label in _INSTRUCTION_SETS.items() if name in found}
-        gpus = tuple(_gpu(torch.cuda.get_device_properties(k)) for k in range(torch.cuda.device_count()))
-    return Machine(
-        processor=processor,
-        cores=len(os.sched_getaffinity(0)),
-        instruction_sets=sets,
-        memory_gib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
-        disk_free_gib=shutil.disk_usage(Path.cwd()).free / 2**30,
-        gpus=gpus,
-    )
-
-
-def _gpu(found: Any) -> Gpu:
-    return Gpu(name=found.name, capability=f"{found.major}.{found.minor}", memory_gib=found.total_memory / 2**30)
 
 
 def _abilities(libraries: dict[str, str | None]) -> Iterator[Ability]:
@@ -171,11 +111,11 @@ def _abilities_table(abilities: Sequence[Ability]) -> Table:
     return table
 
 
-def _answers_table(answers: Sequence[Answer]) -> Table:
+def _answers_table(answers: Sequence[Support]) -> Table:
     table = Table(
         title="What vLLM can serve here, by its own answer",
-        caption=f"one layer of {INPUTS} x {OUTPUTS}, {TOKENS} tokens; speed against bf16, error against the decoded weights; "
-        "what is not served can be unpacked: serve --dequantize",
+        caption=f"one layer of {INPUTS} x {OUTPUTS}, {TOKENS} tokens; speed against bf16, error against the decoded "
+        "weights; what is not served can be unpacked: serve --dequantize",
     )
     table.add_column("Scheme", no_wrap=True)
     table.add_column("Served")

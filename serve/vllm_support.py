@@ -1,9 +1,9 @@
 """vLLM's own answer to what it can serve on this machine, scheme by scheme.
 
-No table of ours says it: vLLM is asked to build one linear layer of a scheme. `why_not_served` asks without weights, before a
-server starts. `ask_vllm` asks in a process of its own, because a kernel that does not fit the machine may end it, fills the
-layer with random codes, compares its output with what compressed-tensors says these codes are, and takes the time. A
-scheme is its compressed-tensors preset; how a checkpoint gets one is none of this module's business.
+No table of ours says it: vLLM is asked to build one linear layer of a scheme. `why_not_served` asks without weights,
+before a server starts. `ask_vllm` asks in a process of its own, because a kernel that does not fit the machine may end
+it, fills the layer with random codes, compares its output with what compressed-tensors says these codes are, and takes
+the time. A scheme is its compressed-tensors preset; how a checkpoint gets one is none of this module's business.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _WRONG_ERROR = 0.3
 _REFUSALS = (NotImplementedError, RuntimeError, ValueError)
 
 
-class Answer(BaseModel):
+class Support(BaseModel):
     """What vLLM answered for one scheme.
 
     Attributes:
-        scheme: its name in `gen_rerank.checkpoints.schemes`; `bf16` is the plain layer that the others are compared with.
+        scheme: its name in `gen_rerank.checkpoints.schemes`; `bf16` is the plain layer that others are compared with.
         served: whether vLLM computes it here.
         kernel: vLLM's name of what computes it.
         reason: why it is not served, in vLLM's words.
@@ -70,7 +70,7 @@ class Answer(BaseModel):
     relative_speed: float | None = None
 
 
-def ask_vllm(schemes: Sequence[str] = tuple(_PRESETS)) -> list[Answer]:
+def ask_vllm(schemes: Sequence[str] = tuple(_PRESETS)) -> list[Support]:
     """Ask vLLM, in processes of its own, which schemes it serves here, how exactly and how fast.
 
     Args:
@@ -83,15 +83,15 @@ def ask_vllm(schemes: Sequence[str] = tuple(_PRESETS)) -> list[Answer]:
         >>> [answer.served for answer in ask_vllm(["int8", "mxfp4"])]  # doctest: +SKIP
         [True, True, False]
     """
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Support] = {}
     while waiting := [scheme for scheme in schemes if scheme not in answers]:
         found, last_words = _ask_once(waiting)
         answers |= {answer.scheme: answer for answer in found}
         if not found:  # not even the plain layer
-            return unanswered((PLAIN, *schemes), f"vLLM does not start here: {last_words}")
+            return unsupported((PLAIN, *schemes), f"vLLM does not start here: {last_words}")
         for scheme in waiting:
             if scheme not in answers:
-                answers[scheme] = Answer(scheme=scheme, served=False, reason=f"vLLM ended: {last_words}")
+                answers[scheme] = Support(scheme=scheme, served=False, reason=f"vLLM ended: {last_words}")
                 break
     return [answers[scheme] for scheme in (PLAIN, *schemes)]
 
@@ -99,8 +99,8 @@ def ask_vllm(schemes: Sequence[str] = tuple(_PRESETS)) -> list[Answer]:
 def why_not_served(checkpoint: Checkpoint, dtype: Dtype | None = None) -> str | None:
     """Ask vLLM whether it has a kernel for a checkpoint quantized by compressed-tensors; None where it has.
 
-    A layer is built without weights, in this process: next to what the server imports anyway, that takes a moment. What fails
-    only once the engine has the weights is the engine's to say.
+    A layer is built without weights, in this process: next to what the server imports anyway, that takes a moment. What
+    fails only once the engine has the weights is the engine's to say.
 
     Args:
         checkpoint: the quantized one.
@@ -124,7 +124,7 @@ def why_not_served(checkpoint: Checkpoint, dtype: Dtype | None = None) -> str | 
         with _errors_only("vllm"), _vllm_layers(checkpoint.folder, chosen), torch.device("meta"):
             _build(layer.name, layer.inputs, layer.outputs, getattr(torch, chosen), stored)
     except _REFUSALS as error:
-        return _in_short(error)
+        return vllms_reason(error)
     return None
 
 
@@ -140,12 +140,12 @@ def _errors_only(package: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def unanswered(schemes: Sequence[str], reason: str) -> list[Answer]:
+def unsupported(schemes: Sequence[str], reason: str) -> list[Support]:
     """Return the answer "no" for each scheme, for one reason."""
-    return [Answer(scheme=scheme, served=False, reason=reason) for scheme in schemes]
+    return [Support(scheme=scheme, served=False, reason=reason) for scheme in schemes]
 
 
-def _ask_once(schemes: Sequence[str]) -> tuple[list[Answer], str]:
+def _ask_once(schemes: Sequence[str]) -> tuple[list[Support], str]:
     """Return the answers that came before the process ended, and its last words."""
     prepare_environment()
     try:
@@ -155,7 +155,7 @@ def _ask_once(schemes: Sequence[str]) -> tuple[list[Answer], str]:
         said, end = done.stdout, _last_words(done.stderr, done.returncode)
     except subprocess.TimeoutExpired as late:
         said, end = late.stdout or b"", f"no answer in {_CHILD_SECONDS:.0f} seconds"
-    return [Answer.model_validate_json(line) for line in said.splitlines()], end
+    return [Support.model_validate_json(line) for line in said.splitlines()], end
 
 
 def _last_words(output: bytes, code: int) -> str:
@@ -172,7 +172,7 @@ def _answer(schemes: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
 
-    def say(answer: Answer) -> None:
+    def say(answer: Support) -> None:
         answers.write(answer.model_dump_json() + "\n")
         answers.flush()
 
@@ -187,7 +187,7 @@ def _answer(schemes: Sequence[str]) -> None:
             x = torch.randn(TOKENS, INPUTS, dtype=torch.bfloat16)
             plain, answer = _try(PLAIN, None, x)
             say(answer)
-            answered: dict[str, Answer] = {}
+            answered: dict[str, Support] = {}
             for scheme in schemes:
                 preset = _PRESETS[scheme]
                 if preset not in answered:
@@ -195,12 +195,12 @@ def _answer(schemes: Sequence[str]) -> None:
                 say(answered[preset].model_copy(update={"scheme": scheme}))
 
 
-def _answer_for(scheme: str, preset: str, plain: Any, x: torch.Tensor) -> Answer:
+def _answer_for(scheme: str, preset: str, plain: Any, x: torch.Tensor) -> Support:
     try:
         layer, answer = _try(scheme, _configuration(preset), x)
         return _timed(answer, layer, plain, x)
     except Exception as error:  # a scheme that vLLM stumbles over is one that it does not serve
-        return Answer(scheme=scheme, served=False, reason=_in_short(error))
+        return Support(scheme=scheme, served=False, reason=vllms_reason(error))
 
 
 # vLLM reads the activations' type from a model's configuration; nothing else of it is used.
@@ -261,7 +261,7 @@ def _configuration(preset: str) -> dict[str, Any]:
     return stored
 
 
-def _try(scheme: str, stored: dict[str, Any] | None, x: torch.Tensor) -> tuple[Any, Answer]:
+def _try(scheme: str, stored: dict[str, Any] | None, x: torch.Tensor) -> tuple[Any, Support]:
     """Build a layer with random weights and compare its output for `x`, `[tokens, inputs]`, with plain arithmetic."""
     start = time.perf_counter()
     layer = _build("model.layers.0.mlp.up_proj", INPUTS, OUTPUTS, x.dtype, stored)
@@ -271,7 +271,7 @@ def _try(scheme: str, stored: dict[str, Any] | None, x: torch.Tensor) -> tuple[A
     error = ((layer(x).float() - expected).norm() / expected.norm()).item()
     right = error < _WRONG_ERROR  # not a number is not
     reason = None if right else f"vLLM has a kernel, but its output is off by {error:.0%}"
-    answer = Answer(
+    answer = Support(
         scheme=scheme,
         served=right,
         kernel=None if stored is None else _kernel(layer.scheme),
@@ -321,7 +321,7 @@ def _kernel(scheme: Any) -> str:
     return type(next(of_kernels, scheme)).__name__
 
 
-def _timed(answer: Answer, layer: Any, plain: Any, x: torch.Tensor) -> Answer:
+def _timed(answer: Support, layer: Any, plain: Any, x: torch.Tensor) -> Support:
     """Add the speed, from calls of both layers in turn."""
     times: dict[str, list[float]] = {"plain": [], "other": []}
     for _ in range(_REPEATS):
@@ -341,8 +341,13 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _in_short(error: BaseException) -> str:
-    """Return vLLM's reason in one line, each kernel's once."""
+def vllms_reason(error: BaseException) -> str:
+    r"""Return why vLLM refused, in one line, each kernel's reason once.
+
+    Example:
+        >>> vllms_reason(ValueError("No kernel. Reasons: \nA needs AMX.\nA needs AMX.\n"))
+        'No kernel: A needs AMX'
+    """
     head, _, reasons = str(error).partition("Reasons:")
     kernels = dict.fromkeys(line.strip().rstrip(".") for line in reasons.splitlines() if line.strip())
     first = (head.strip().splitlines() or [type(error).__name__])[0].rstrip(" .")

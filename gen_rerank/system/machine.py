@@ -1,12 +1,14 @@
-"""What ran, and on what: the processor, cores, memory and GPU, the versions of libraries, the commit of the source.
+"""What ran, and on what: the processor, cores, memory and GPUs, the versions of libraries, the commit of the source.
 
-Figures mean little without them, so every report, card and benchmark states them in these words.
+Figures mean little without them, so every report, card and benchmark states them in these words. What a machine of this
+kind can train, quantize or serve is for others to say.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,36 +19,68 @@ _GIB = 2**30
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+# By torch's names, those that decide which low-precision products are fast.
+_INSTRUCTION_SETS = {
+    "avx2": "AVX2", "avx512_f": "AVX512", "avx512_vnni": "AVX512-VNNI", "avx512_bf16": "AVX512-BF16",
+    "amx_bf16": "AMX-BF16", "amx_int8": "AMX-INT8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU.
+
+    Attributes:
+        name: as its driver says it.
+        capability: its compute capability; 9.0 is Hopper, 10.0 Blackwell.
+        memory_gib: of its own.
+    """
+
+    name: str
+    capability: str
+    memory_gib: float
+
+
 @dataclass(frozen=True)
 class Machine:
-    """A computer, as far as figures depend on it.
+    """A computer, as far as figures and what it can run depend on it.
 
     Attributes:
         processor: its name.
         cores: that this process may use.
+        instruction_sets: whether the processor has each of those that matter here; empty without torch.
         memory_gib: of the whole computer.
-        gpus: their names; empty without torch, or where it sees none.
+        disk_free_gib: where this process works.
+        gpus: empty without torch, or where it sees none.
     """
 
     processor: str
     cores: int
+    instruction_sets: dict[str, bool]
     memory_gib: float
-    gpus: tuple[str, ...]
+    disk_free_gib: float
+    gpus: tuple[Gpu, ...]
 
     @classmethod
     def here(cls) -> Machine:
-        """Return the machine that this process runs on; torch is asked for GPUs.
+        """Return the machine that this process runs on; torch is asked for instruction sets and GPUs.
 
         Example:
             >>> str(Machine.here())  # doctest: +SKIP
             'AMD EPYC, 2 cores, 24 GiB, no GPU'
         """
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
-        return cls(_processor(), len(os.sched_getaffinity(0)), memory, _gpus())
+        return cls(
+            processor=_processor(),
+            cores=len(os.sched_getaffinity(0)),
+            instruction_sets=_instruction_sets(),
+            memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB,
+            disk_free_gib=shutil.disk_usage(Path.cwd()).free / _GIB,
+            gpus=_gpus(),
+        )
 
     def __str__(self) -> str:
         """Return all of it on one line."""
-        gpus = self.gpus or ("no GPU",)
+        gpus = [gpu.name for gpu in self.gpus] or ["no GPU"]
         return ", ".join((self.processor, f"{self.cores} cores", f"{self.memory_gib:.0f} GiB", *gpus))
 
 
@@ -88,9 +122,19 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _gpus() -> tuple[str, ...]:
+def _instruction_sets() -> dict[str, bool]:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return {}
+    found = torch.cpu.get_capabilities()
+    return {label: bool(found[name]) for name, label in _INSTRUCTION_SETS.items() if name in found}
+
+
+def _gpus() -> tuple[Gpu, ...]:
     try:
         import torch
     except ModuleNotFoundError:
         return ()
-    return tuple(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))
+    found = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
+    return tuple(Gpu(each.name, f"{each.major}.{each.minor}", each.total_memory / _GIB) for each in found)

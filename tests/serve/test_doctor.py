@@ -1,4 +1,4 @@
-"""What this machine can do, and how that is shown; vLLM's answers themselves are test_kernels'."""
+"""What this machine can do, and how that is shown; vLLM's answers themselves are test_vllm_support's."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from rich.console import Console
 from gen_rerank.checkpoints.schemes import SCHEMES
 from serve import doctor
 from serve.doctor import Examination, examine, tables
-from serve.vllm_support import Answer
+from serve.vllm_support import Support
 
 ANSWERS = [
-    Answer(scheme="bf16", served=True, seconds=0.1, relative_error=0.001, relative_speed=1.0),
-    Answer(scheme="int8", served=True, kernel="Int8Kernel", seconds=0.1, relative_error=0.01, relative_speed=1.5),
-    Answer(scheme="mxfp4", served=False, reason="no kernel for it"),
+    Support(scheme="bf16", served=True, seconds=0.1, relative_error=0.001, relative_speed=1.0),
+    Support(scheme="int8", served=True, kernel="Int8Kernel", seconds=0.1, relative_error=0.01, relative_speed=1.5),
+    Support(scheme="mxfp4", served=False, reason="no kernel for it"),
 ]
 
 
 def test_the_examination_is_written_for_programs_and_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "ask_vllm", lambda: ANSWERS)  # what it says for real is test_kernels'; it takes long
+    monkeypatch.setattr(
+        doctor, "ask_vllm", lambda: ANSWERS
+    )  # what it says for real is test_vllm_support's; it takes long
     found = examine()
     assert Examination.model_validate_json(found.to_json()) == found
     assert json.loads(found.to_json())["libraries"]["torch"] == torch.__version__
@@ -47,7 +49,7 @@ def test_each_scheme_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("llmcompressor", "vllm") else "1.0")
+    monkeypatch.setattr(doctor, "installed_version", lambda name: None if name in ("llmcompressor", "vllm") else "1.0")
     found = examine()
     by_work = {ability.work: ability for ability in found.abilities}
     assert by_work["quantize"].reason == "not installed: llmcompressor (the extra 'quant' brings it)"

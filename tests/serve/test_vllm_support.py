@@ -11,15 +11,14 @@ import torch
 
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from quant.quantize import quantize
-from serve import vllm_support as kernels
-from serve.vllm_support import Answer, ask_vllm, why_not_served
+from serve.vllm_support import Support, ask_vllm, vllms_reason, why_not_served
 
 pytest.importorskip("vllm")
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU vLLM has other kernels")
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, Answer]:
+def answers() -> dict[str, Support]:
     """There is no preset of the last name: the process that is asked ends with an error."""
     return {
         answer.scheme: answer for answer in ask_vllm(["int8", "int8-smoothquant", "w4a16-gptq", "mxfp4", "nonsense"])
@@ -27,7 +26,7 @@ def answers() -> dict[str, Answer]:
 
 
 @on_cpu
-def test_int8_is_served_and_right(answers: dict[str, Answer]) -> None:
+def test_int8_is_served_and_right(answers: dict[str, Support]) -> None:
     int8 = answers["int8"]
     assert int8.served, int8
     assert int8.kernel == "CPUInt8ScaledMMLinearKernel"
@@ -39,7 +38,7 @@ def test_int8_is_served_and_right(answers: dict[str, Answer]) -> None:
 
 
 @on_cpu
-def test_a_scheme_is_asked_about_as_quantize_spells_it(answers: dict[str, Answer]) -> None:
+def test_a_scheme_is_asked_about_as_quantize_spells_it(answers: dict[str, Support]) -> None:
     assert answers["w4a16-gptq"].served
     assert answers["w4a16-gptq"].kernel == "CPUWNA16LinearKernel"
     assert answers["w4a16-gptq"].relative_error < 0.01
@@ -48,14 +47,14 @@ def test_a_scheme_is_asked_about_as_quantize_spells_it(answers: dict[str, Answer
 
 
 @on_cpu
-def test_mxfp4_is_refused_in_vllms_words(answers: dict[str, Answer]) -> None:
+def test_mxfp4_is_refused_in_vllms_words(answers: dict[str, Support]) -> None:
     mxfp4 = answers["mxfp4"]
     assert not mxfp4.served
     assert mxfp4.reason == "Failed to find a kernel that can implement the MXFP4 linear layer"
     assert mxfp4.relative_speed is None
 
 
-def test_a_scheme_that_ends_the_process_is_not_served(answers: dict[str, Answer]) -> None:
+def test_a_scheme_that_ends_the_process_is_not_served(answers: dict[str, Support]) -> None:
     assert list(answers) == ["bf16", "int8", "int8-smoothquant", "w4a16-gptq", "mxfp4", "nonsense"]
     assert not answers["nonsense"].served
     assert answers["nonsense"].reason == "vLLM ended: KeyError: 'nonsense'"
@@ -71,7 +70,7 @@ def test_where_vllm_does_not_start_nothing_is_served(monkeypatch: pytest.MonkeyP
 @on_cpu
 @pytest.mark.parametrize("scheme", ["int8", "mxfp4"])
 def test_a_checkpoint_gets_the_schemes_answer(
-    answers: dict[str, Answer], scheme: str, tiny_checkpoint: Path, tmp_path: Path
+    answers: dict[str, Support], scheme: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     checkpoint = quantize(tiny_checkpoint, scheme, tmp_path / scheme)
     assert why_not_served(checkpoint) == answers[scheme].reason
@@ -86,5 +85,5 @@ def test_a_plain_checkpoint_is_not_asked_about(tiny_checkpoint: Path) -> None:
 
 def test_a_reason_is_one_line() -> None:
     error = ValueError("Failed to find a kernel. Reasons: \nA needs AMX..\nB needs AMX.\nA needs AMX..\n")
-    assert kernels._in_short(error) == "Failed to find a kernel: A needs AMX; B needs AMX"
-    assert kernels._in_short(RuntimeError()) == "RuntimeError"
+    assert vllms_reason(error) == "Failed to find a kernel: A needs AMX; B needs AMX"
+    assert vllms_reason(RuntimeError()) == "RuntimeError"

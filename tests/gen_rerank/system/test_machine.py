@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from gen_rerank.system.machine import Machine, installed_version, source_commit, versions
+from gen_rerank.system.machine import Gpu, Machine, installed_version, source_commit, versions
 
 
 def test_source_commit():
@@ -20,6 +20,22 @@ def test_the_machine_is_described_on_one_line() -> None:
     assert f"{len(os.sched_getaffinity(0))} cores" in words
     assert words.endswith("no GPU") or "GPU" not in words
     assert "\n" not in words
+
+
+def test_a_machine_is_what_figures_depend_on() -> None:
+    machine = Machine.here()
+    assert machine.processor
+    assert machine.memory_gib > 0.5
+    assert machine.disk_free_gib > 0
+    assert machine.instruction_sets.keys() <= {
+        "AVX2", "AVX512", "AVX512-VNNI", "AVX512-BF16", "AMX-BF16", "AMX-INT8"
+    }  # fmt: skip
+
+
+def test_gpus_are_listed_by_name() -> None:
+    hopper, blackwell = Gpu("NVIDIA H200", "9.0", 139.8), Gpu("NVIDIA B200", "10.0", 178.4)
+    machine = Machine("AMD EPYC", 16, {}, 128.0, 64.0, (hopper, blackwell))
+    assert str(machine) == "AMD EPYC, 16 cores, 128 GiB, NVIDIA H200, NVIDIA B200"
 
 
 def test_versions_say_what_is_absent() -> None:
