@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
 from gen_rerank.data.records import Dataset, Product
 from gen_rerank.evaluation.evaluation import Evaluation
 from gen_rerank.evaluation.metrics import MEASURES
+from gen_rerank.reporting.numbers import figure
+from gen_rerank.reporting.pages import render
 
 _SHOWN = 6
 
@@ -53,16 +53,15 @@ def write_report(
         scored: the model's distributions, one a judgment of `test`.
         examples: the ids of the queries that are shown in full.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("gen_rerank.demo").joinpath("templates", "report.html").read_text("utf-8"))
-    page = template.render(
-        version=__version__,
-        systems=systems,
-        measures=MEASURES,
-        summary=summary,
-        reliable=[system for system in systems if system.reliability],
-        examples=[(test.queries[key], example_rows(test, scored, key)) for key in examples],
-    )
+    shapes = {
+        "version": __version__,
+        "systems": systems,
+        "measures": MEASURES,
+        "summary": summary,
+        "reliable": [system for system in systems if system.reliability],
+        "examples": [(test.queries[key], example_rows(test, scored, key)) for key in examples],
+    }
+    page = render("gen_rerank.demo", "report.html", shapes, figure)
     path.write_text(page, encoding="utf-8")
 
 

@@ -249,7 +249,7 @@ def test_a_model_that_is_cut_short_is_one_sentence(run, tiny_checkpoint, tiny_da
 
 
 def test_every_scheme_is_in_the_help(run):
-    from quant.schemes import SCHEMES
+    from gen_rerank.checkpoints.schemes import SCHEMES
 
     _, out, _ = run("quantize", "--help")
     assert all(scheme.name in out for scheme in SCHEMES)
