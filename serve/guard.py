@@ -1,9 +1,9 @@
-"""What every request passes before a route sees it: request id, API key, limits on its body, and the record of how it ended.
+"""What every request passes before a route sees it: its id, its key, limits on its body, the record of how it ended.
 
 A pure ASGI middleware, so that a client that hangs up is still seen by the route. The body is read here, whole, within
-bounds of size, time and memory, and replayed to the application; a route therefore starts only when it has all it needs.
-A client has as long to take its answer as it had to send its body, and both count as held until then. Which shape an error
-has on a path is told by the wire formats; what is recorded is done by the telemetry.
+bounds of size, time and memory, and replayed to the application; a route therefore starts only when it has all it
+needs. A client has as long to take its answer as it had to send its body, and both count as held until then. Which
+shape an error has on a path is told by the wire formats; what is recorded is done by the telemetry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -51,7 +50,8 @@ class Guard:
         app: the application.
         keys: who may ask; None lets everybody, except to the paths that need an admin.
         telemetry: is told of every request, but for probes, metrics and pages.
-        routes: the paths that are recorded by name; any other is recorded as `other`, so that clients cannot make names up.
+        routes: the paths that are recorded by name; any other is recorded as `other`, so that clients cannot make names
+            up.
         max_body_bytes: the most bytes of one body.
         max_bodies_bytes: the most bytes of all bodies and answers that are held at once.
         body_seconds: the time that a client has to send its body, and again to take its answer.
@@ -96,7 +96,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
-        path, headers = _path(scope), Headers(scope=scope)
+        path, headers = path_below_root(scope), Headers(scope=scope)
         route = path if path in self._routes else OTHER
         record = RequestRecord(request_id=_request_id(headers), route=route, method=scope["method"])
         sending = _recording(record, _in_time(send, self._body_seconds))
@@ -118,7 +118,7 @@ class Guard:
     async def _guarded(
         self, record: RequestRecord, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path, state = _path(scope), scope["state"]
+        path, state = path_below_root(scope), scope["state"]
         asked_openly = _is_open(path) or scope["method"] == "OPTIONS"
         try:
             if not asked_openly:
@@ -204,9 +204,18 @@ def _check_size(size: int, limit: int) -> None:
         raise Refusal(413, f"the body is larger than {limit} bytes")
 
 
-def _path(scope: Scope) -> str:
-    """Return the path below the prefix that a proxy may add, by the same rule as the router's."""
-    return get_route_path(scope)
+def path_below_root(scope: Scope) -> str:
+    """Return the path below the prefix that a proxy may add, by the same rule as the router's: of whole parts only.
+
+    Example:
+        >>> path_below_root({"path": "/shop/v1/rerank", "root_path": "/shop"})
+        '/v1/rerank'
+        >>> path_below_root({"path": "/shops/v1/rerank", "root_path": "/shop"})
+        '/shops/v1/rerank'
+    """
+    path, root = scope["path"], scope.get("root_path", "")
+    below: str = path.removeprefix(root)
+    return below if below in ("", path) or below.startswith("/") else path
 
 
 def _is_open(path: str) -> bool:
@@ -244,7 +253,7 @@ def _recording(record: RequestRecord, send: Send) -> Send:
 
 
 def _in_time(send: Send, seconds: float) -> Send:
-    """Return a `send` that gives a body in pieces, each when the client has taken what came before, in `seconds` at most.
+    """Return a `send` that gives a body in pieces, each once the client has taken the last, within `seconds`.
 
     A client that is slower is let go, however regularly it reads: its answer must not stay in memory. The server, which
     waits between two pieces, closes a connection whose response is not complete.
@@ -262,7 +271,7 @@ def _in_time(send: Send, seconds: float) -> Send:
 
 
 def _replaying(body: bytes, record: RequestRecord, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body, once, and then what comes: the client's leaving, which is kept as the status."""
+    """Return a `receive` that gives the body, once, and then the client's leaving, which is kept as the status."""
     given = False
 
     async def wrapped() -> Message:

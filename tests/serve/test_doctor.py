@@ -23,9 +23,7 @@ ANSWERS = [
 
 
 def test_the_examination_is_written_for_programs_and_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        doctor, "ask_vllm", lambda: ANSWERS
-    )  # what it says for real is test_vllm_support's; it takes long
+    monkeypatch.setattr(doctor, "ask_vllm", lambda: ANSWERS)  # for real it takes long, and is test_vllm_support's
     found = examine()
     assert Examination.model_validate_json(found.to_json()) == found
     assert json.loads(found.to_json())["libraries"]["torch"] == torch.__version__

@@ -26,7 +26,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from serve.access import Keys, add_key
-from serve.guard import Guard
+from serve.guard import Guard, path_below_root
 from serve.telemetry import RequestRecord, Telemetry
 
 LIMIT, TOGETHER, SECONDS = 200_000, 300_000, 1.0
@@ -414,3 +414,32 @@ def test_a_root_path_hides_no_admin_path(tmp_path: Path, root: str) -> None:
     assert 200 not in answered
     assert 403 in answered
     telemetry.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "below"),
+    [
+        ("/v1/rerank", "", "/v1/rerank"),
+        ("/shop/v1/rerank", "/shop", "/v1/rerank"),
+        ("/shop", "/shop", ""),
+        ("/shop/", "/shop", "/"),
+        ("/shops/v1/rerank", "/shop", "/shops/v1/rerank"),
+        ("/v1/rerank", "/shop", "/v1/rerank"),
+        ("/v1/rerank", "/", "/v1/rerank"),
+        ("//v1/rerank", "/", "/v1/rerank"),
+        ("/shop/shop/ready", "/shop", "/shop/ready"),
+    ],
+)
+def test_a_path_is_told_below_whole_parts_of_the_root(path: str, root: str, below: str) -> None:
+    assert path_below_root({"path": path, "root_path": root}) == below
+
+
+@pytest.mark.parametrize("root", ["", "/shop", "/v1"])
+def test_a_path_is_recorded_as_the_router_finds_it(tmp_path: Path, root: str) -> None:
+    log = tmp_path / "log"
+    telemetry = Telemetry(log, registry=CollectorRegistry())
+    client = TestClient(application(None, telemetry), root_path=root)
+    assert client.post(f"{root}/v1/rerank", json={}).status_code == 200
+    assert client.post("/elsewhere/v1/rerank", json={}).status_code == 404
+    telemetry.close()
+    assert [json.loads(line)["route"] for line in log.read_text().splitlines()] == ["/v1/rerank", "other"]
