@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +91,22 @@ def test_rooms_know_only_what_is_below_them() -> None:
 def test_the_house_has_files() -> None:
     assert len(MODULES) > 200
     assert Path("docs/map.md") in FILES
+
+
+def test_the_map_shows_every_room() -> None:
+    """Its picture has the rooms in the order of the contract, its table the folders that are there."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = (one["layers"] for one in contracts if one["id"] == "rooms")
+    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^    (\w+(?: --> \w+)+)$", text, flags=re.MULTILINE)
+    order = list(dict.fromkeys(name for line in drawn for name in line.split(" --> ")))
+    assert order == [name for name in reversed(layers) if name != "__main__"]
+    rows = {
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert rows == {*order, "train", "quant", "serve", "prompts", "benchmarks"}
