@@ -18,9 +18,10 @@ from gen_rerank.checkpoints.card import Readout
 from gen_rerank.data.sample import make_sample
 from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.system.memory import keep_freed_memory
-from train.bases import load_base, new_base
+from train.bases import open_base
+from train.inputs import training_texts
+from train.nano import new_base
 from train.packing import Row, collate, pack
-from train.phases import training_texts
 from train.recipe import Recipe
 from train.targets import gaussian
 from train.trainers import distribution_loss
@@ -62,8 +63,8 @@ def main() -> None:
     recipe = Recipe.load("nano")
     train = make_sample(0).of("train")
     with TemporaryDirectory() as folder:
-        new_base(training_texts(recipe, train), recipe.shape, folder)
-        model, tokenizer = load_base(folder)
+        new_base(training_texts(recipe.prompt, train), recipe.shape, folder)
+        model, tokenizer = open_base(Recipe(), folder, [])
     prompt = Prompt(recipe.prompt, tokenizer.backend_tokenizer)
     ids = list(Readout.of(tokenizer.backend_tokenizer).token_ids)
     encoded = prompt.encode([train.pair(row) for row in train.judgments])

@@ -290,7 +290,8 @@ def make_encoder(preset: str, folder: Path, settings: Settings) -> int:
     from transformers import ModernBertForSequenceClassification
 
     from train.encoder import EncoderRecipe
-    from train.encoder_bases import pair_tokenizer, train_tokenizer
+    from train.encoder_bases import SPECIAL, pair_tokenizer
+    from train.tokenizer import word_tokenizer
 
     spec = PromptSpec(
         template="encoder",
@@ -298,7 +299,7 @@ def make_encoder(preset: str, folder: Path, settings: Settings) -> int:
         budgets={"title": settings.product_tokens, "query": settings.query_tokens},
     )
     words = single_words(read_tokenizer(NANO))
-    tokenizer = pair_tokenizer(train_tokenizer(words, PUBLISHED_VOCABULARY), spec.max_length)
+    tokenizer = pair_tokenizer(word_tokenizer(words, PUBLISHED_VOCABULARY, SPECIAL), spec.max_length)
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "cls_token_id", "sep_token_id")}
     torch.manual_seed(0)
     config = EncoderRecipe.load(preset).shape.config(PUBLISHED_VOCABULARY, **special)

@@ -110,7 +110,7 @@ def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory
     from gen_rerank.checkpoints.card import Card, Readout
     from gen_rerank.checkpoints.folders import read_tokenizer
     from gen_rerank.prompting.prompt import PromptSpec
-    from train.bases import NanoShape, new_base
+    from train.nano import NanoShape, new_base
 
     folder = tmp_path_factory.mktemp("checkpoint")
     texts = [

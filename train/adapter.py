@@ -39,8 +39,9 @@ from train.life import (
     training_run,
     validation_report,
 )
-from train.phases import distributional_trainer, phase1_defaults, target_noise, with_lora
-from train.recipe import Lora, Recipe, trainer_config
+from train.lora import Lora, with_lora
+from train.phases import distributional_trainer, phase1_defaults, target_noise
+from train.recipe import Recipe, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.saved_states import remove
 from train.targets import targets_of

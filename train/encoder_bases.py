@@ -1,7 +1,7 @@
 """What an encoder baseline starts from: a folder with a model that has an eleven-way head and a tokenizer for pairs.
 
-`load_encoder` puts the head on any encoder, by hub name, by folder or the packaged MiniLM; `new_encoder` makes a ModernBERT from
-nothing, with a tokenizer of its own. Both leave a plain folder, from which `train.encoder` trains.
+`load_encoder` puts the head on any encoder, by hub name, by folder or the packaged MiniLM; `new_encoder` makes a
+ModernBERT from nothing, with a tokenizer of its own. Both leave a plain folder, from which `train.encoder` trains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import (
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoints.folders import read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput, first_line
-from train.bases import word_tokenizer
+from train.tokenizer import word_tokenizer
 
 PAD, UNKNOWN, START, SEPARATOR, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PAD, UNKNOWN, START, SEPARATOR, MASK)
@@ -55,7 +55,12 @@ class EncoderShape:
     vocabulary: int = 8192
 
     def config(self, vocabulary: int, **special: int) -> ModernBertConfig:
-        """Return transformers' configuration, with a label for each bin; vocabulary and special ids are the tokenizer's."""
+        """Return transformers' configuration, with a label for each bin.
+
+        Args:
+            vocabulary: rows of the embeddings.
+            special: ids of the tokenizer's special tokens.
+        """
         return ModernBertConfig(
             vocab_size=vocabulary,
             hidden_size=self.hidden,
@@ -106,7 +111,7 @@ def new_encoder(
     texts: Iterable[str], shape: EncoderShape, folder: str | Path, *, max_length: int, seed: int = 0
 ) -> Path:
     """Write a ModernBERT with random weights, and a tokenizer trained on `texts`, into `folder` and return it."""
-    tokenizer = pair_tokenizer(train_tokenizer(texts, shape.vocabulary), max_length)
+    tokenizer = pair_tokenizer(word_tokenizer(texts, shape.vocabulary, SPECIAL), max_length)
     torch.manual_seed(seed)
     config = shape.config(
         vocabulary=-(-len(tokenizer) // 64) * 64,
@@ -117,16 +122,11 @@ def new_encoder(
     return _save(ModernBertForSequenceClassification(config), tokenizer, Path(folder))
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Return a byte-level BPE tokenizer, lower-cased, with BERT's five special tokens behind the vocabulary."""
-    return word_tokenizer(texts, vocabulary, SPECIAL)
-
-
 def pair_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
     """Return a tokenizer whose pairs of texts are the template `encoder`: [CLS] query [SEP] document [SEP].
 
-    It pads on the right and gives no token types, so that a BERT sees type 0 everywhere, as all backends send it. What a
-    folder's file says about truncation and padding is dropped: the length is `max_length`, recorded in the prompt too.
+    It pads on the right and gives no token types, so that a BERT sees type 0 everywhere, as all backends send it. What
+    a folder's file says about truncation and padding is dropped: the length is `max_length`, recorded in the prompt too.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import DistributedType, PartialState
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -30,7 +30,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 from train import saved_states as states
 from train.augment import Augment
-from train.bases import lacks_bin_tokens, merge_into_plain, new_base, open_base, open_checkpoint
+from train.bases import lacks_bin_tokens, open_base, open_checkpoint
 from train.estimate import recipe_plan
 from train.fake_quantization import add_fake_quantization
 from train.inputs import features_dataset, rows_dataset, training_texts
@@ -48,9 +48,11 @@ from train.life import (
     validation_report,
     write_checkpoint,
 )
+from train.lora import Lora, merge_into_plain, with_lora
+from train.nano import new_base
 from train.noise import FittedNoise, fit_noise
 from train.packing import refuse_unpackable
-from train.recipe import Lora, Recipe, trainer_config
+from train.recipe import Recipe, trainer_config
 from train.report import TrainingRun, write_model_card, write_training_report
 from train.targets import Noise, Variance, targets_of
 from train.trainers import (
@@ -343,21 +345,6 @@ def distributional_trainer(
         processing_class=tokenizer,
         **more,
     )
-
-
-def with_lora(model: PreTrainedModel, lora: Lora, *, seed: int, beside: tuple[str, ...] = ()) -> PeftModel:
-    """Return the model under a LoRA whose weights are float32; modules named in `beside` are trained and saved with it."""
-    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules,
-        modules_to_save=list(beside) or None,
-        task_type="CAUSAL_LM",
-    )
-    torch.manual_seed(seed)  # of the matrices that start at random
-    return get_peft_model(model, config)
 
 
 def _new_base(recipe: Recipe, texts: list[str], folder: Path, seed: int) -> Path:

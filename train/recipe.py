@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
+from gen_rerank.checkpoints.bitsandbytes import LoadedAs
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import FIELDS, PromptSpec
 from train.augment import Augment
-from train.bases import NanoShape, Quantization
 from train.fake_quantization import FakeQuantization
+from train.lora import Lora
+from train.nano import NanoShape
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -85,17 +87,6 @@ class RecipeFile(BaseModel):
         return path.read_text(encoding="utf-8")
 
 
-class Lora(BaseModel):
-    """What PEFT's LoRA gets; the eleven bin rows are trained beside it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    target_modules: str | tuple[str, ...] = "all-linear"
-
-
 class Recipe(RecipeFile):
     """What the training of a decoder needs to know.
 
@@ -112,8 +103,9 @@ class Recipe(RecipeFile):
             bfloat16.
         weights: what all weights are kept in while they are trained. With `bfloat16` the optimizer has a float32
             copy, because steps smaller than a bfloat16's rounding would be lost. A LoRA's are always float32.
-        fake_quantization: the scheme that the model computes as in phase 1 (quantization-aware training), so that its weights
-            learn to be rounded; the checkpoint is a plain one, for `gen-rerank quantize`. None trains as in full precision.
+        fake_quantization: the scheme that the model computes as in phase 1 (quantization-aware training), so that its
+            weights learn to be rounded; the checkpoint is a plain one, for `gen-rerank quantize`. None trains as in full
+            precision.
         augment: how training pairs are varied; as they are by default. Validation is never varied.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.
@@ -137,7 +129,7 @@ class Recipe(RecipeFile):
     warm_start: tuple[str, str] | None = None
     prompt: PromptSpec = PromptSpec()
     lora: Lora | None = None
-    quantize_base: Quantization | None = None
+    quantize_base: LoadedAs | None = None
     weights: Literal["float32", "bfloat16"] = "float32"
     fake_quantization: FakeQuantization | None = None
     augment: Augment = Augment()
@@ -164,8 +156,8 @@ class Recipe(RecipeFile):
             )
         if self.fake_quantization is not None and self.lora is not None:
             raise ValueError(
-                "fake_quantization is for training all weights: a LoRA is merged into its base before they are quantized; "
-                "remove one of the two"
+                "fake_quantization is for training all weights: a LoRA is merged into its base before they are "
+                "quantized; remove one of the two"
             )
         if self.warm_start is not None and self.warm_start[0] == self.warm_start[1]:
             raise ValueError("warm_start needs two different tokens, [no, yes]")
@@ -227,7 +219,10 @@ _WORDS = {int: "whole number", float: "number", bool: "true or false"}
 
 
 def _typed(kind: type[Config], name: str, value: Any) -> Any:
-    """Return a recipe's value in the type that its argument is declared with: YAML reads 2e-5, without a dot, as a text."""
+    """Return a recipe's value in the type that its argument is declared with.
+
+    YAML reads 2e-5, without a dot, as a text.
+    """
     if not isinstance(value, str):
         return value
     declared = get_type_hints(kind)[name]

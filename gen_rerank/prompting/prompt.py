@@ -78,6 +78,17 @@ class PromptSpec(BaseModel):
         """Return the most tokens that `field` may have."""
         return self.budgets.get(field, DEFAULT_BUDGETS[field])
 
+    @property
+    def product_first(self) -> bool:
+        """Whether the template writes the product before the query, so that pairs of one product begin alike.
+
+        Raises:
+            BadInput: there is no such template.
+        """
+        first = re.search(r"\{\{-?\s*(title|query)\b", template_source(self.template))
+        assert first is not None, "a template shows both"
+        return first.group(1) == "title"
+
 
 def template_names() -> list[str]:
     """Return the templates that are installed, by name."""
@@ -257,7 +268,7 @@ class Prompt:
         if not all(queries.values()):
             raise BadInput("the query has no text")
         distinct = {id(pair.product): pair.product for pair in pairs}
-        products = {key: _fields(product) | left_out for key, product in distinct.items()}
+        products = {key: product_fields(product) | left_out for key, product in distinct.items()}
         if self.spec.budget("description"):
             self._continue_titles([row for row in products.values() if not row["description"]])
         return [
@@ -374,7 +385,13 @@ class Prompt:
         return [self._names[int(part)] if i % 2 else part for i, part in enumerate(parts)]
 
 
-def _fields(product: Product) -> Fields:
+def product_fields(product: Product) -> Fields:
+    """Return the product's texts as a prompt shows them, each on one line; empty where the product has none.
+
+    Example:
+        >>> product_fields(Product(product_id="1", title="Oak  desk", attributes={"colour": "oak"}))["attributes"]
+        'colour: oak'
+    """
     return {
         "title": _clean(product.title),
         "brand": _clean(product.brand or ""),

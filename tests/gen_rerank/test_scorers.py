@@ -35,7 +35,7 @@ from gen_rerank.scorers import open_scorer
 from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
-from train.bases import NanoShape, new_base
+from train.nano import NanoShape, new_base
 
 LENGTH = 128
 LABELS = {"id2label": {k: f"{k / 10}" for k in range(11)}, "label2id": {f"{k / 10}": k for k in range(11)}}

@@ -25,7 +25,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.system.server import start_server
-from train.bases import NanoShape, new_base
+from train.nano import NanoShape, new_base
 
 pytest.importorskip("vllm")
 

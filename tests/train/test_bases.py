@@ -10,8 +10,11 @@ from transformers import AutoModelForCausalLM
 from gen_rerank import BIN_TOKENS, BadInput
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
-from train.bases import NanoShape, load_base, merge_into_plain, new_base, open_base, train_tokenizer
-from train.recipe import Lora, Recipe
+from train.bases import open_base
+from train.lora import Lora, merge_into_plain
+from train.nano import NanoShape, new_base
+from train.recipe import Recipe
+from train.tokenizer import train_tokenizer
 
 
 def test_a_word_is_the_same_token_wherever_it_stands():
@@ -35,7 +38,7 @@ def test_the_keys_start_as_twins_of_the_queries(tmp_path):
 
 def test_the_packaged_base_is_small_and_in_bfloat16():
     recipe = Recipe.load("nano")
-    model, _ = load_base(recipe.base)
+    model, _ = open_base(recipe, recipe.base, [])
     assert model.num_parameters() <= 8e6
     folder = Path(str(files("train"))) / "bases" / recipe.base
     weights = folder / "model.safetensors"
@@ -58,7 +61,7 @@ def test_a_foreign_base_gets_the_bin_tokens(tiny_checkpoint: Path, tmp_path: Pat
         (folder / name).write_bytes((tiny_checkpoint / name).read_bytes())
     bare = read_tokenizer(tiny_checkpoint).to_str().replace("rel_", "old_")
     (folder / "tokenizer.json").write_text(bare)
-    model, tokenizer = load_base(folder)
+    model, tokenizer = open_base(Recipe(), folder, [])
     ids = tokenizer.convert_tokens_to_ids(list(BIN_TOKENS))
     rows = model.get_output_embeddings().weight[ids]
     assert len(set(ids)) == 11
@@ -67,7 +70,7 @@ def test_a_foreign_base_gets_the_bin_tokens(tiny_checkpoint: Path, tmp_path: Pat
 
 def test_an_unknown_base_is_one_sentence(tmp_path):
     with pytest.raises(BadInput, match="no such folder"):
-        load_base(tmp_path / "nowhere")
+        open_base(Recipe(), tmp_path / "nowhere", [])
 
 
 @pytest.mark.parametrize(

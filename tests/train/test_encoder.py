@@ -16,10 +16,11 @@ from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.prompting.prompt import Prompt
 from train import encoder
 from train.encoder import EncoderPrompt, EncoderRecipe, pairs_dataset, train_encoder
-from train.encoder_bases import EncoderShape, load_encoder, pair_tokenizer, train_tokenizer
+from train.encoder_bases import SPECIAL, EncoderShape, load_encoder, pair_tokenizer
 from train.encoder_trainer import BinLoss, EncoderConfig, EncoderTrainer, PairCollator
 from train.recipe import Recipe, trainer_config
 from train.targets import gaussian
+from train.tokenizer import word_tokenizer
 
 RECIPE = EncoderRecipe.model_validate(
     {
@@ -189,7 +190,7 @@ def test_what_does_not_fit_is_refused(tiny_checkpoint, tmp_path):
 
 
 def test_markers_in_a_text_are_text():
-    tokenizer = pair_tokenizer(train_tokenizer(["red desk [SEP]"] * 3, 300), 64)
+    tokenizer = pair_tokenizer(word_tokenizer(["red desk [SEP]"] * 3, 300, SPECIAL), 64)
     prompt = Prompt(EncoderPrompt(max_length=64), tokenizer.backend_tokenizer)
     (ids,) = prompt.encode([Pair("[CLS] red", Product(product_id="x", title="desk [SEP] desk"))])
     assert ids.count(tokenizer.sep_token_id) == 2
@@ -197,7 +198,7 @@ def test_markers_in_a_text_are_text():
 
 
 def test_a_new_tokenizer_reads_upper_case_as_lower(tmp_path):
-    tokenizer = train_tokenizer(["red desk"] * 3, 300)
+    tokenizer = word_tokenizer(["red desk"] * 3, 300, SPECIAL)
     assert tokenizer.encode("RED Desk").ids == tokenizer.encode("red desk").ids
     assert read_tokenizer(_saved(tokenizer, tmp_path)).encode("a", "b").tokens[0] == "[CLS]"
 

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, BertConfig, Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank import BadInput
-from train.bases import load_base
+from train.bases import open_base
 from train.encoder_bases import EncoderShape
 from train.estimate import (
     DEVICES,
@@ -48,7 +48,7 @@ def test_the_1_3b_is_the_1_7b_pruned():
 def test_the_size_is_the_one_of_the_loaded_model():
     recipe = Recipe.load("nano")
     size = Size(base_config(recipe))
-    model, _ = load_base(recipe.base)
+    model, _ = open_base(recipe, recipe.base, [])
     inside = [p.numel() for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     assert (size.total, size.layers) == (model.num_parameters(), sum(inside))
 

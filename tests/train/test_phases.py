@@ -15,7 +15,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
 from train import phases
-from train.bases import load_base
+from train.bases import open_base
 from train.inputs import last_states
 from train.life import write_checkpoint
 from train.packing import pack
@@ -190,7 +190,7 @@ def test_the_trainer_and_the_scorer_read_the_same_states(phase1, tiny_shop):
     test = tiny_shop.of("test")
     pairs = [test.pair(row) for row in test.judgments]
     encoded = phase1.prompt.encode(pairs)
-    model, _ = load_base(phase1.folder)
+    model, _ = open_base(Recipe(), phase1.folder, [])
     rows = pack(encoded, [row.product_id for row in test.judgments], row_tokens=128)
     features = torch.tensor(last_states(model, rows, len(pairs)))
     logits = features @ model.get_output_embeddings().weight[list(phase1.card.readout.token_ids)].T

@@ -7,8 +7,9 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Con
 from gen_rerank import BIN_TOKENS, BadInput, Pair
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
-from train.bases import open_base, train_tokenizer
+from train.bases import open_base
 from train.recipe import Recipe
+from train.tokenizer import train_tokenizer
 
 PROMPT = PromptSpec(template="qwen3_reranker", max_length=256)
 

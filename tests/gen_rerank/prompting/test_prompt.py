@@ -241,3 +241,8 @@ def test_a_product_that_many_pairs_share_is_cleaned_once(tiny_checkpoint, field)
     assert peak < 40 * len(huge)
     assert together.token_ids[7] == prompt.encode([pairs[7]])[0]
     assert together.cut == [True] * 100
+
+
+def test_a_template_says_by_its_own_text_what_comes_first():
+    first = {name: PromptSpec(template=name).product_first for name in template_names()}
+    assert first == {"encoder": False, "product_first": True, "query_first": False, "qwen3_reranker": False}
