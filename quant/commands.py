@@ -1,9 +1,12 @@
-"""`gen-rerank quantize` and `gen-rerank compare`. What stands here is above all rooms, so that `--realign` can open `train`."""
+"""`gen-rerank quantize` and `gen-rerank compare`.
+
+What stands here is above all rooms, so that `--realign` can open `train`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +15,7 @@ from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, 
 
 app = typer.Typer()
 
-_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 runs/model-mxfp4 --data shop --out runs/compare
+_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 runs/model-fp8 --data shop --out runs/compare
 
 gen-rerank compare runs/model --load-time nf4 --load-time int8 --data shop --out runs/compare
 
@@ -20,6 +23,17 @@ gen-rerank compare --print-gates > gates.yaml
 
 gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare --gates gates.yaml && ./ship.sh
 """
+
+# What options were called before, and are called now.
+_RENAMED = {"--calibration": "--examples", "--calibration-pairs": "--example-pairs"}
+
+
+def _say_renamed(parameter: typer.CallbackParam, value: Any) -> Any:
+    """Say what an option is called now, where somebody gave the name that it had."""
+    (before,) = parameter.opts
+    if value is not None:
+        typer.echo(f"{before} is now called {_RENAMED[before]}", err=True)
+    return value
 
 
 @app.command()
@@ -30,15 +44,15 @@ def quantize(
         str,
         typer.Option("--scheme", help="fp8, fp8-block, mxfp4, mxfp4a16, int8, int8-smoothquant, w4a16-gptq or nvfp4."),
     ] = "int8",
-    calibration: Annotated[
+    examples: Annotated[
         Path | None,
         typer.Option(
-            "--calibration",
+            "--examples",
             help="A data set whose training queries set the scales; some schemes need it. Test queries are never used.",
         ),
     ] = None,
-    calibration_pairs: Annotated[
-        int, typer.Option("--calibration-pairs", min=1, help="How many of its pairs, over all labels and slices.")
+    example_pairs: Annotated[
+        int, typer.Option("--example-pairs", min=1, help="How many of its pairs, over all labels and slices.")
     ] = 512,
     realign: Annotated[
         Path | None,
@@ -46,13 +60,17 @@ def quantize(
     ] = None,
     config: Annotated[str, typer.Option("--config", help="The recipe of --realign.")] = "realign",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --out.")] = False,
+    calibration: Annotated[Path | None, typer.Option("--calibration", hidden=True, callback=_say_renamed)] = None,
+    calibration_pairs: Annotated[
+        int | None, typer.Option("--calibration-pairs", min=1, hidden=True, callback=_say_renamed)
+    ] = None,
 ) -> None:
     """Write a smaller checkpoint through llm-compressor; the readout stays as it is.
 
     Which scheme for which machine: docs/quantization.md; what this machine can serve: gen-rerank doctor; what it costs
     in quality: gen-rerank compare.
 
-    Example: gen-rerank quantize runs/model --scheme int8 --calibration shop --realign shop --out runs/model-int8
+    Example: gen-rerank quantize runs/model --scheme int8 --examples shop --realign shop --out runs/model-int8
     """
     from quant.quantize import quantize as run
 
@@ -69,8 +87,8 @@ def quantize(
         model,
         scheme,
         out,
-        calibration,
-        calibration_pairs=calibration_pairs,
+        calibration if examples is None else examples,
+        example_pairs=calibration_pairs or example_pairs,
         align=align,
         overwrite=overwrite,
         console=console(),
@@ -121,8 +139,8 @@ def compare(
 ) -> None:
     """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
 
-    Quality is measured with transformers, where every scheme runs; cost with vLLM, where it has a kernel. The exit code is
-    0 when every gate of every candidate passes, 1 when one fails, and 2 when there was nothing to compare.
+    Quality is measured with transformers, where every scheme runs; cost with vLLM, where it has a kernel. The exit
+    code is 0 when every gate of every candidate passes, 1 when one fails, and 2 when there was nothing to compare.
     """
     from quant.compare import Plan
     from quant.compare import compare as run

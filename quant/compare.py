@@ -48,7 +48,8 @@ from quant.cost import Subject, Workload, measure
 from quant.drift import drift, worst_pairs
 from quant.gates import Gates
 from quant.identity import identity
-from quant.quantized_loading import LoadTime, open_load_time
+from gen_rerank.checkpoints.bitsandbytes import LoadedAs
+from quant.quantized_loading import open_loaded_as
 from quant.report import PAGE, TEXT, write_report
 
 RESULT = "comparison.json"
@@ -191,8 +192,8 @@ def _entries(plan: Plan, reference: Checkpoint) -> list[_Entry]:
     if not plan.candidates and not plan.load_time:
         raise BadInput("nothing to compare with the reference; give a candidate folder, or --load-time nf4")
     for kind in plan.load_time:
-        if kind not in get_args(LoadTime):
-            raise BadInput(f"there is no load-time row {kind!r}; choose one of {', '.join(get_args(LoadTime))}")
+        if kind not in get_args(LoadedAs):
+            raise BadInput(f"there is no load-time row {kind!r}; choose one of {', '.join(get_args(LoadedAs))}")
     if plan.load_time and reference.is_quantized:
         raise BadInput(f"{reference.folder}: already quantized; --load-time needs a reference in full precision")
     folders = [reference.folder, *(_candidate_folder(name, reference) for name in plan.candidates)]
@@ -317,7 +318,7 @@ def _score_candidate(entry: _Entry, reference: Checkpoint, dataset: Dataset, pro
             if entry.load_time is None:
                 scorer = TransformersScorer(Checkpoint.open(entry.given))
             else:
-                scorer = open_load_time(reference, entry.load_time)
+                scorer = open_loaded_as(reference, entry.load_time)
         answered = score_pairs(scorer, _pairs(dataset), progress, entry.name)
     except Exception as error:  # whatever a broken folder makes the libraries raise is a finding about this candidate
         return _Scored(None, refused=_reason(entry, error))

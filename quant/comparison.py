@@ -1,7 +1,9 @@
-"""The result of a comparison: what `gen-rerank compare` measured, as values that are written to `comparison.json` and read back.
+"""The result of a comparison: what `gen-rerank compare` measured, as values that are written to `comparison.json` and
+read back.
 
-Figures only: how they are measured is `drift`'s, `identity`'s and `cost`'s, what they mean for a shop is `gates`', and how they
-look is `report`'s. A figure that this machine could not measure is absent, and a sentence stands in its place.
+Figures only: how they are measured is `drift`'s, `identity`'s and `cost`'s, what they mean for a shop is `gates`', and
+how they look is `report`'s. A figure that this machine could not measure is absent, and a sentence stands in its
+place.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ class Drift(Record):
         jensen_shannon: mean Jensen–Shannon divergence of the two distributions, in bits, from 0 to 1.
         p99_jensen_shannon: its 99th percentile.
         kendall_tau: Kendall's tau-b of the two orders, mean over queries with two candidates or more.
-        top5_kept: share of the reference's first five products that stay among the first five, mean over queries with more
-            than five candidates; None where there is none, since nothing can leave the first five.
+        top5_kept: share of the reference's first five products that stay among the first five, mean over queries with
+            more than five candidates; None where there is none, since nothing can leave the first five.
         top5_changed: share of those queries whose first five products are another set.
         tier_flips: share of the pairs whose tier is another one.
         flips: how many pairs went from one tier to another, by `"exact>close"`.
-        saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, where the reference's has
-            0.01 or more elsewhere.
+        saturated: share of the pairs whose distribution has all its mass, but for 0.001, on one bin, where the
+            reference's has 0.01 or more elsewhere.
         changes: histogram of the signed Δscore.
         spread: standard deviation of all scores, as a share of the reference's.
         stuck: share of the pairs whose score is 0, 0.5 or 1, to within 0.001.
@@ -154,8 +156,8 @@ class Cost(Record):
         dtype: of the activations.
         visits: one a start, alternating with the other systems; empty where nothing could be measured.
         unmeasured: why there are none, or fewer than were asked for; empty otherwise.
-        served_change: 99th percentile of |Δscore| between this engine and plain transformers on the same checkpoint; None where
-            this engine is transformers or nothing was measured.
+        served_change: 99th percentile of |Δscore| between this engine and plain transformers on the same checkpoint;
+            None where this engine is transformers or nothing was measured.
         served_largest: the largest of them.
         served_pairs: how many pairs that was measured on.
     """

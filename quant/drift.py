@@ -1,8 +1,8 @@
 """How far a system's answers are from the reference's, on the same pairs: every figure of `Drift`, and the worst pairs.
 
 Both sides are distributions of the same pairs in the same order; nothing here knows which model gave them, and no gold
-label is read. What a drift is worth in ranking quality is `gen_rerank.evaluation.evaluation`'s, how much of it is too much is
-`gates`'.
+label is read. What a drift is worth in ranking quality is `gen_rerank.evaluation.evaluation`'s, how much of it is too
+much is `gates`'.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which pairs a scheme's scales are set with, and their prompts.
 
-A scale must hold for what the shop will ask, so the sample covers every grade of relevance and every slice as evenly as the data
-allows, rare ones as much as common ones, and each prompt is the one that the checkpoint renders while serving. Test queries
-are never used: a figure measured on them must not have helped to make the model. How scales are computed is
-llm-compressor's affair.
+A scale must hold for what the shop will ask, so the sample covers every grade of relevance and every slice as evenly
+as the data allows, rare ones as much as common ones, and each prompt is the one that the checkpoint renders while
+serving. Test queries are never used: a figure measured on them must not have helped to make the model. How scales are
+computed is llm-compressor's affair.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import TypeVar
 import numpy as np
 
 from gen_rerank.bins import BIN_COUNT
-from gen_rerank.checkpoints.card import CalibrationData
+from gen_rerank.checkpoints.card import ExampleDraw
 from gen_rerank.data.records import Dataset, Judgment, Pair, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 
-# Fewer say more about the products that happened to be drawn than about the shop; a checkpoint that looks calibrated and is not
-# would be worse than none, so this is an error and no warning.
+# Fewer say more about the products that happened to be drawn than about the shop; a checkpoint whose scales look right
+# and are not would be worse than none, so this is an error and no warning.
 LEAST_PAIRS = 32
 
 # What is used, in this order; never "test".
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class CalibrationSet:
+class ExamplePairs:
     """What runs through a model while its scales are set.
 
     Attributes:
@@ -54,37 +54,37 @@ class CalibrationSet:
         return sum(map(len, self.token_ids))
 
     @property
-    def record(self) -> CalibrationData:
+    def record(self) -> ExampleDraw:
         """What the card of the quantized checkpoint says of it."""
-        return CalibrationData(fingerprint=self.fingerprint, pairs=len(self.pairs), tokens=self.tokens, seed=self.seed)
+        return ExampleDraw(fingerprint=self.fingerprint, pairs=len(self.pairs), tokens=self.tokens, seed=self.seed)
 
     @classmethod
-    def draw(cls, dataset: Dataset, prompt: Prompt, limit: int, seed: int = 0) -> CalibrationSet:
+    def draw(cls, dataset: Dataset, prompt: Prompt, limit: int, seed: int = 0) -> ExamplePairs:
         """Return at most `limit` pairs of a data set with their prompts.
 
         Raises:
             BadInput: fewer than 32 are asked for, or there are fewer.
 
         Example:
-            >>> CalibrationSet.draw(dataset, checkpoint.prompt, 512).tokens  # doctest: +SKIP
+            >>> ExamplePairs.draw(dataset, checkpoint.prompt, 512).tokens  # doctest: +SKIP
             31204
         """
         if limit < LEAST_PAIRS:
-            raise BadInput(f"{limit} calibration pairs are too few to set scales with; ask for {LEAST_PAIRS} or more")
-        pairs = calibration_pairs(dataset, limit, seed)
+            raise BadInput(f"{limit} example pairs are too few to set scales with; ask for {LEAST_PAIRS} or more")
+        pairs = draw_pairs(dataset, limit, seed)
         if len(pairs) < LEAST_PAIRS:
             raise BadInput(
-                f"the calibration data has {len(pairs)} judged pairs outside its test split, too few to set scales with; "
+                f"the example data has {len(pairs)} judged pairs outside its test split, too few to set scales with; "
                 f"it needs {LEAST_PAIRS} or more"
             )
         return cls(tuple(pairs), tuple(prompt.encode(pairs)), dataset.fingerprint, seed)
 
 
-def calibration_pairs(dataset: Dataset, limit: int, seed: int = 0) -> list[Pair]:
+def draw_pairs(dataset: Dataset, limit: int, seed: int = 0) -> list[Pair]:
     """Return at most `limit` pairs, spread evenly over the eleven bins of relevance and, within a bin, over the tags.
 
-    Bins take turns, and so do a bin's tags; whoever has no pairs left is passed over. A pair whose query has several tags
-    stands for the rarest. Pairs of training queries come first, and those of validation queries fill up.
+    Bins take turns, and so do a bin's tags; whoever has no pairs left is passed over. A pair whose query has several
+    tags stands for the rarest. Pairs of training queries come first, and those of validation queries fill up.
 
     Args:
         dataset: with whatever splits it has.
@@ -95,14 +95,14 @@ def calibration_pairs(dataset: Dataset, limit: int, seed: int = 0) -> list[Pair]
         BadInput: no query outside the test split has judgments.
 
     Example:
-        >>> len(calibration_pairs(Dataset.load("shop"), 512))  # doctest: +SKIP
+        >>> len(draw_pairs(Dataset.load("shop"), 512))  # doctest: +SKIP
         512
     """
     draws = np.random.default_rng(seed)
     judgments = list(chain.from_iterable(_spread(dataset.of(split), draws) for split in _SPLITS))
     if not judgments:
         raise BadInput(
-            "the calibration data has judgments of test queries only, and those are never used; "
+            "the example data has judgments of test queries only, and those are never used; "
             "give it queries of the split train or validation"
         )
     return [dataset.pair(judgment) for judgment in judgments[:limit]]

@@ -29,7 +29,8 @@ from gen_rerank.checkpoints.weights import Weights, reads_out
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import FIELDS, PromptSpec, template_sha256
 from quant.comparison import Check, LayerError
-from quant.schemes import SCHEMES, smoothed_norms
+from gen_rerank.checkpoints.schemes import SCHEMES
+from quant.recipes import smoothed_norms
 
 # What two models of one base cannot differ in.
 _SHAPE = (

@@ -167,9 +167,9 @@ def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
 
         yield TransformersScorer(checkpoint, dtype=dtype), 0
     else:
-        from quant.quantized_loading import open_load_time
+        from quant.quantized_loading import open_loaded_as
 
-        yield open_load_time(checkpoint, order.load_time, dtype), 0
+        yield open_loaded_as(checkpoint, order.load_time, dtype), 0
 
 
 def cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:

@@ -18,7 +18,7 @@ from compressed_tensors.quantization.utils import calculate_qparams
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gen_rerank.checkpoints.schemes import scheme_info
+from gen_rerank.checkpoints.schemes import scheme_named
 from gen_rerank.errors import BadInput
 
 FakeQuantization = Literal["int8", "fp8", "mxfp4", "mxfp4a16"]
@@ -41,7 +41,7 @@ def add_fake_quantization(model: PreTrainedModel, scheme: FakeQuantization) -> N
     Example:
         >>> add_fake_quantization(model, "mxfp4")  # doctest: +SKIP
     """
-    chosen = preset_name_to_scheme(scheme_info(scheme).preset, targets=["Linear"])
+    chosen = preset_name_to_scheme(scheme_named(scheme).preset, targets=["Linear"])
     weights = cast(QuantizationArgs, chosen.weights)
     layers: dict[str, Any] = {
         name: module

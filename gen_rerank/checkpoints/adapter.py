@@ -135,7 +135,7 @@ def _check_lora(folder: Path, config: dict[str, Any]) -> None:
         layer = name.removesuffix(".lora_A.weight").removesuffix(".lora_B.weight")
         if layer == name or reads_out(layer) or layer.endswith(".embed_tokens"):
             raise BadInput(
-                f"{folder}: it changes {name.removeprefix('base_model.model.')!r}, but an adapter is LoRA on the linear "
-                "layers of the backbone only; train it without modules_to_save, trainable tokens, biases, DoRA and the "
-                "output matrix"
+                f"{folder}: it changes {name.removeprefix('base_model.model.')!r}, but an adapter is LoRA on the "
+                "linear layers of the backbone only; train it without modules_to_save, trainable tokens, biases, DoRA "
+                "and the output matrix"
             )

@@ -79,7 +79,7 @@ class Calibration(BaseModel):
     thresholds: dict[str, float] = {}
 
 
-class CalibrationData(BaseModel):
+class ExampleDraw(BaseModel):
     """The pairs that a scheme's scales were set with: of which data set, how many, by which draw."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -107,7 +107,7 @@ class Quantization(BaseModel):
         preset: compressed-tensors' name of it.
         recipe: llm-compressor's modifiers with their arguments, in order.
         llmcompressor: the version that ran.
-        calibration: None where the scheme needs no examples.
+        calibration: the example pairs, by the file's name for them; None where the scheme needs none.
         parent: what was quantized, as it was called then.
         parent_fingerprint: its `Checkpoint.fingerprint`.
         realigned: None where the readout is the parent's.
@@ -124,7 +124,7 @@ class Quantization(BaseModel):
     preset: str | None = None
     recipe: tuple[dict[str, Any], ...] = ()
     llmcompressor: str | None = None
-    calibration: CalibrationData | None = None
+    calibration: ExampleDraw | None = None
     parent: str | None = None
     parent_fingerprint: str | None = None
     realigned: Realignment | None = None

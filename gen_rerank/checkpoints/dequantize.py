@@ -1,13 +1,14 @@
 """Packed weights to plain ones: a quantized checkpoint becomes a bfloat16 Hugging Face folder that everything can open.
 
 The weights are decoded layer by layer (`weights`); no model is built. The plain folder has the packed
-one's tokenizer and card and scores as the packed **weights** do under 16-bit activations, which is how vLLM's weight-only kernels
-(Marlin on Hopper GPUs) serve MXFP4 too. Schemes that also round what goes into a layer (fp8, int8, mxfp4, nvfp4) lose
-that rounding here, so their scores differ a little from those of a native kernel.
+one's tokenizer and card and scores as the packed **weights** do under 16-bit activations, which is how vLLM's
+weight-only kernels (Marlin on Hopper GPUs) serve MXFP4 too. Schemes that also round what goes into a layer (fp8, int8,
+mxfp4, nvfp4) lose that rounding here, so their scores differ a little from those of a native kernel.
 
 How exact bfloat16 is depends on the scheme. MXFP4 (with 16-bit activations or without) is exact: its values have two
 significant bits and its scales are powers of two. Everywhere else a value times its scale has more bits than bfloat16's
-eight and is rounded once, by at most one part in 256: fp8, int8, nvfp4, and 4-bit integers, which vLLM's own kernels round likewise.
+eight and is rounded once, by at most one part in 256: fp8, int8, nvfp4, and 4-bit integers, which vLLM's own kernels
+round likewise.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
-def say(line: str) -> None:
-    """Print one line as it is: no markup, no colours, not folded."""
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
+def say(line: str, where: Console | None = None) -> None:
+    """Print one line as it is: no markup, no colours, not folded; on the standard output unless a console is given."""
+    (where or console()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:

@@ -1,9 +1,10 @@
 """The reference backend: plain transformers, float32 on a CPU, one forward pass a batch.
 
-Pairs are sorted by length and batched by a token budget, so that little is padded. Padding is on the right, where a causal
-model never looks from the last real position. Of a decoder only that position is kept, and only the readout rows of the
-output matrix are multiplied: the vocabulary's logits never exist. An encoder looks both ways, so it gets an attention
-mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside the weights and not into them.
+Pairs are sorted by length and batched by a token budget, so that little is padded. Padding is on the right, where a
+causal model never looks from the last real position. Of a decoder only that position is kept, and only the readout
+rows of the output matrix are multiplied: the vocabulary's logits never exist. An encoder looks both ways, so it gets
+an attention mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside the weights and not into
+them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from gen_rerank.bins import Distribution
 from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.card import Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
@@ -30,6 +32,42 @@ from gen_rerank.scorers import Advance, unwatched
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
 _UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)
+
+
+@dataclass
+class DecoderNetwork:
+    """Reads rows of the output matrix, `[k, hidden]`, at the last real position."""
+
+    backbone: PreTrainedModel
+    rows: Tensor
+
+    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
+        hidden = self.backbone(input_ids=tokens, use_cache=False).last_hidden_state
+        return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1] @ self.rows.T
+
+    def ready(self, device: torch.device) -> DecoderNetwork:
+        """Return it on a device, and as it answers when it is not trained."""
+        return DecoderNetwork(self.backbone.to(device).eval(), self.rows.to(device))
+
+
+@dataclass
+class EncoderNetwork:
+    """Reads the labels of a sequence classifier."""
+
+    model: PreTrainedModel
+
+    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
+        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        return self.model(input_ids=tokens, attention_mask=mask.long()).logits
+
+    def ready(self, device: torch.device) -> EncoderNetwork:
+        """Return it on a device, and as it answers when it is not trained."""
+        return EncoderNetwork(self.model.to(device).eval())
+
+
+Network = DecoderNetwork | EncoderNetwork
 
 
 class TransformersScorer:
@@ -40,6 +78,7 @@ class TransformersScorer:
         adapter: a LoRA adapter of that decoder.
         dtype: of the weights; float32 on a CPU and bfloat16 on a GPU unless given.
         batch_tokens: the most tokens, padding included, in one forward pass.
+        network: what reads the checkpoint, where somebody else has loaded it; `adapter` and `dtype` mean nothing then.
 
     Example:
         >>> TransformersScorer(Checkpoint.open("runs/demo/model")).score(pairs).mean  # doctest: +SKIP
@@ -52,17 +91,13 @@ class TransformersScorer:
         *,
         dtype: torch.dtype | None = None,
         batch_tokens: int = 8192,
+        network: Network | None = None,
     ) -> None:
         """Load the weights."""
         self.checkpoint = checkpoint if adapter is None else adapter.applied(checkpoint)
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        self.network: _Decoder | _Encoder
-        if checkpoint.card.readout.kind == "classifier":
-            self.network = _open_encoder(checkpoint, dtype, self.device)
-        else:
-            self.network = _open_decoder(checkpoint, adapter, dtype, self.device)
+        self.network = network or _open_network(checkpoint, adapter, dtype or default_torch_dtype(), self.device)
 
     def score(
         self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
@@ -75,12 +110,13 @@ class TransformersScorer:
         card = self.checkpoint.card
         logits = np.zeros((len(encoded), len(card.readout.values)), dtype=np.float32)
         for batch in length_batches([len(ids) for ids in encoded], self.batch_tokens):
-            logits[batch] = self._logits([encoded[i] for i in batch]).float().cpu().numpy()
+            logits[batch] = self.logits([encoded[i] for i in batch]).float().cpu().numpy()
             advance(len(batch))
         return distribution_of(logits, card)
 
     @torch.inference_mode()
-    def _logits(self, encoded: Sequence[list[int]]) -> Tensor:
+    def logits(self, encoded: Sequence[list[int]]) -> Tensor:
+        """Return the logits `[n, k]` of n prompts that are already token ids, in one forward pass."""
         lengths = torch.tensor([len(ids) for ids in encoded])
         tokens = torch.zeros(len(encoded), int(lengths.max()), dtype=torch.long)
         for row, ids in enumerate(encoded):
@@ -88,54 +124,46 @@ class TransformersScorer:
         return self.network.logits(tokens.to(self.device), lengths.to(self.device))
 
 
-@dataclass
-class _Decoder:
-    """Reads rows of the output matrix, `[k, hidden]`, at the last real position."""
-
-    backbone: PreTrainedModel
-    rows: Tensor
-
-    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
-        hidden = self.backbone(input_ids=tokens, use_cache=False).last_hidden_state
-        return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1] @ self.rows.T
+def default_torch_dtype() -> torch.dtype:
+    """Return what weights are read in unless somebody asks for another: float32 on a CPU, bfloat16 on a GPU."""
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
-@dataclass
-class _Encoder:
-    """Reads the labels of a sequence classifier."""
-
-    model: PreTrainedModel
-
-    def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
-        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-        return self.model(input_ids=tokens, attention_mask=mask.long()).logits
+def model_class(readout: Readout) -> Any:
+    """Return the class of transformers that opens a checkpoint with this readout."""
+    return AutoModelForSequenceClassification if readout.kind == "classifier" else AutoModelForCausalLM
 
 
-def _open_decoder(
+def network_of(model: PreTrainedModel, readout: Readout) -> Network:
+    """Return what reads a loaded model: an encoder's own head, or the readout's rows of a decoder's output matrix."""
+    if readout.kind == "classifier":
+        return EncoderNetwork(model)
+    rows = model.get_output_embeddings().weight[list(readout.token_ids)].detach()
+    return DecoderNetwork(model.get_decoder(), rows)
+
+
+def _open_network(
     checkpoint: Checkpoint, adapter: Adapter | None, dtype: torch.dtype, device: torch.device
-) -> _Decoder:
-    model = load_model(AutoModelForCausalLM, checkpoint, dtype)
-    rows = model.get_output_embeddings().weight[list(checkpoint.card.readout.token_ids)].detach()
+) -> Network:
+    readout = checkpoint.card.readout
+    model = load_model(model_class(readout), checkpoint, dtype)
+    network = network_of(model, readout)
     if adapter is not None:
         from peft import PeftModel
 
         # It puts the matrices into the layers of `model` itself.
         PeftModel.from_pretrained(model, str(adapter.folder), autocast_adapter_dtype=False)
-    return _Decoder(model.get_decoder().to(device).eval(), rows.to(device))
-
-
-def _open_encoder(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> _Encoder:
-    return _Encoder(load_model(AutoModelForSequenceClassification, checkpoint, dtype).to(device).eval())
+    return network.ready(device)
 
 
 def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
-    """Return the model of a checkpoint as every score of this backend reads it, the weights of a quantized one decompressed once.
+    """Return the model of a checkpoint as every score of this backend reads it, its weights decompressed if need be.
 
-    Left compressed, they would be decompressed by the first call of the model's `forward`, which a scorer never makes: it
-    calls the decoder inside. Decompressed, a layer has exactly the weights that the file encodes, and still rounds its
-    input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as low-precision kernels do.
+    Left compressed, those of a quantized one would be decompressed by the first call of the model's `forward`, which a
+    scorer never makes: it calls the decoder inside. Decompressed, a layer has exactly the weights that the file
+        encodes,
+    and still rounds its input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as
+    low-precision kernels do.
 
     Args:
         auto_class: of transformers, such as `AutoModelForCausalLM`.

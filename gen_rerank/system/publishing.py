@@ -11,54 +11,13 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gen_rerank.errors import BadInput
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextmanager
-def folder_appearing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give an empty folder to fill, which takes the place of `out` when the block ends well.
-
-    It lies in a hidden folder beside `out`, in which there is room for more and which is removed in any case; what a
-    killed run left of it, the next one to the same `out` removes. Files are made readable for everybody, as safetensors
-    writes for its owner alone and a server may run as somebody else.
-
-    Args:
-        out: where the folder is to appear; nothing, or an empty folder, unless it is overwritten.
-        overwrite: replace the folder that is there.
-
-    Raises:
-        BadInput: another run is writing it, or something lies there, now or when the block ends.
-
-    Example:
-        >>> with folder_appearing(Path("runs/model")) as folder:  # doctest: +SKIP
-        ...     model.save_pretrained(folder)
-    """
-    out = out.resolve()
-    if not overwrite:
-        refuse_taken(out)
-    workplace = out.with_name(f".{out.name}.partial")
-    with _alone_in(workplace, out):
-        made, replaced = workplace / out.name, workplace / "replaced"
-        made.mkdir()
-        try:
-            yield made
-            for path in made.rglob("*"):
-                path.chmod(0o755 if path.is_dir() else 0o644)
-            if overwrite and out.exists():
-                out.rename(replaced)
-            else:
-                refuse_taken(out)
-            made.rename(out)  # the system refuses where `out` is not empty
-        except BaseException:
-            if replaced.exists() and not out.exists():
-                replaced.rename(out)
-            raise
 
 
 def refuse_taken(out: Path) -> None:
@@ -69,6 +28,46 @@ def refuse_taken(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out}: already exists; choose another --out or remove it")
+
+
+@contextmanager
+def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the place of `out` when the block ends well.
+
+    It lies in a hidden folder beside `out`, in which there is room for more and which is removed in any case; what a
+    killed run left of it, the next one to the same `out` removes. Files are made readable for everybody, as safetensors
+    writes for its owner alone and a server may run as somebody else.
+
+    Args:
+        out: where the folder is to appear.
+        refuse: raises `BadInput` where what lies at `out` may not be replaced; asked before the block and at its end.
+            By default nothing but an empty folder may.
+
+    Raises:
+        BadInput: another run is writing it, or `refuse` says so.
+
+    Example:
+        >>> with folder_appearing(Path("runs/model")) as folder:  # doctest: +SKIP
+        ...     model.save_pretrained(folder)
+    """
+    out = out.resolve()
+    refuse(out)
+    workplace = out.with_name(f".{out.name}.partial")
+    with _alone_in(workplace, out):
+        made, replaced = workplace / out.name, workplace / "replaced"
+        made.mkdir()
+        try:
+            yield made
+            for path in made.rglob("*"):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            refuse(out)
+            if out.exists():
+                out.rename(replaced)
+            made.rename(out)  # the system refuses where something has appeared in the meantime
+        except BaseException:
+            if replaced.exists() and not out.exists():
+                replaced.rename(out)
+            raise
 
 
 def write_text_whole(path: Path, text: str) -> None:

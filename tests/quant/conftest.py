@@ -1,4 +1,4 @@
-"""What the tests of comparisons share: a checkpoint whose scores spread, its int8 copy, and how to plant a fault in one."""
+"""What these tests share: checkpoints whose scores spread, int8 copies of them, and how to plant a fault in one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from gen_rerank import Dataset
+from gen_rerank import Dataset, Pair
+from gen_rerank.checkpoints.card import Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
@@ -26,14 +28,14 @@ def in_one_thread(one_thread: None) -> None:
 
 @pytest.fixture(scope="session")
 def spread_scores(tiny_shop: Dataset) -> Callable[[Path], Path]:
-    """Gives a tiny checkpoint bin rows (never an input) that read what differs most between pairs, so that scores spread."""
+    """Gives a checkpoint bin rows (never an input) that read what differs most between pairs, so that scores spread."""
 
     def spread(folder: Path) -> Path:
         checkpoint = Checkpoint.open(folder)
         scorer = TransformersScorer(checkpoint)
-        scorer.network.rows = torch.eye(64)
+        scorer.network.rows = torch.eye(checkpoint.config["hidden_size"])  # read the whole state
         pairs = [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments]
-        hidden = scorer._logits(checkpoint.prompt.encode(pairs))
+        hidden = scorer.logits(checkpoint.prompt.encode(pairs))
         centre = hidden.mean(dim=0)
         varies = torch.linalg.svd(hidden - centre).Vh[0]
         varies -= (varies @ centre) / (centre @ centre) * centre
@@ -59,6 +61,38 @@ def reference(
 def int8_copy(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reference in int8. Do not write into it."""
     return quantize(reference, "int8", tmp_path_factory.mktemp("int8") / "int8").folder
+
+
+@pytest.fixture(scope="session")
+def parent(
+    tiny_checkpoint: Path, spread_scores: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A decoder of two layers, 128 wide (fp8-block takes no less), whose scores spread. Do not write into it."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("parent") / "model"))
+    config = AutoConfig.from_pretrained(folder)
+    config.update({"hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 256})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("_proj.weight"):
+            torch.nn.init.normal_(parameter, 0.0, 0.05)
+    model.save_pretrained(folder)
+    spread_scores(folder)
+    trained = Provenance(base="nano", metrics={"validation_rps": 0.05})
+    Checkpoint.open(folder).card.model_copy(update={"provenance": trained}).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wide_int8(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parent in int8. Do not write into it."""
+    return quantize(parent, "int8", tmp_path_factory.mktemp("wide") / "int8").folder
+
+
+@pytest.fixture(scope="session")
+def pairs(tiny_shop: Dataset) -> list[Pair]:
+    """Forty judged pairs."""
+    return [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments[:40]]
 
 
 def change_weights(folder: Path, change: Change) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Dataset, Judgment, Product, Query
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from quant.example_pairs import LEAST_PAIRS, CalibrationSet, calibration_pairs
+from quant.example_pairs import LEAST_PAIRS, ExamplePairs, draw_pairs
 
 TAGS = ("gift", "typo", "brand")
 ROW = st.tuples(
@@ -36,7 +36,7 @@ def dataset(rows) -> Dataset:
 
 def drawn(data: Dataset, limit: int, seed: int = 0) -> list[Judgment]:
     by_product = {row.product_id: row for row in data.judgments}
-    return [by_product[pair.product.product_id] for pair in calibration_pairs(data, limit, seed)]
+    return [by_product[pair.product.product_id] for pair in draw_pairs(data, limit, seed)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,7 +46,7 @@ def test_never_a_test_query_and_training_before_validation(rows, limit, seed):
     usable = [row for row in data.judgments if data.queries[row.query_id].split != "test"]
     if not usable:
         with pytest.raises(BadInput, match="test queries only"):
-            calibration_pairs(data, limit, seed)
+            draw_pairs(data, limit, seed)
         return
     found = drawn(data, limit, seed)
     splits = [data.queries[row.query_id].split for row in found]
@@ -79,12 +79,12 @@ def test_bins_and_tags_are_as_even_as_the_data_allow(rows, limit, seed):
 @given(st.lists(ROW, min_size=1, max_size=15), st.integers(1, 20), st.integers(0, 5))
 def test_a_seed_draws_the_same_pairs_and_a_larger_limit_appends(rows, limit, seed):
     data = dataset([("train", tags, grades) for _, tags, grades in rows])
-    assert calibration_pairs(data, limit, seed) == calibration_pairs(data, limit, seed)
-    assert calibration_pairs(data, limit + 7, seed)[:limit] == calibration_pairs(data, limit, seed)
+    assert draw_pairs(data, limit, seed) == draw_pairs(data, limit, seed)
+    assert draw_pairs(data, limit + 7, seed)[:limit] == draw_pairs(data, limit, seed)
 
 
 def test_another_seed_draws_others(tiny_shop):
-    assert calibration_pairs(tiny_shop, 40, seed=0) != calibration_pairs(tiny_shop, 40, seed=1)
+    assert draw_pairs(tiny_shop, 40, seed=0) != draw_pairs(tiny_shop, 40, seed=1)
 
 
 def test_by_hand():
@@ -99,8 +99,8 @@ def test_by_hand():
 
 def test_the_prompts_are_the_checkpoints_own_and_whole(tiny_checkpoint: Path, tiny_shop: Dataset):
     prompt = Checkpoint.open(tiny_checkpoint).prompt
-    drawn = CalibrationSet.draw(tiny_shop, prompt, 40, seed=3)
-    assert list(drawn.token_ids) == prompt.encode(calibration_pairs(tiny_shop, 40, seed=3))
+    drawn = ExamplePairs.draw(tiny_shop, prompt, 40, seed=3)
+    assert list(drawn.token_ids) == prompt.encode(draw_pairs(tiny_shop, 40, seed=3))
     ends = {tuple(ids[-3:]) for ids in drawn.token_ids}
     assert len(ends) == 1, "every prompt ends with the suffix that carries the readout"
     assert (len(drawn.pairs), drawn.seed, drawn.fingerprint) == (40, 3, tiny_shop.fingerprint)
@@ -110,8 +110,8 @@ def test_the_prompts_are_the_checkpoints_own_and_whole(tiny_checkpoint: Path, ti
 def test_there_may_be_fewer_than_asked_for_but_not_too_few(tiny_checkpoint: Path, tiny_shop: Dataset):
     prompt = Checkpoint.open(tiny_checkpoint).prompt
     usable = len(tiny_shop.of("train").judgments) + len(tiny_shop.of("validation").judgments)
-    assert len(CalibrationSet.draw(tiny_shop, prompt, 10_000).pairs) == usable
-    with pytest.raises(BadInput, match="8 calibration pairs are too few"):
-        CalibrationSet.draw(tiny_shop, prompt, 8)
+    assert len(ExamplePairs.draw(tiny_shop, prompt, 10_000).pairs) == usable
+    with pytest.raises(BadInput, match="8 example pairs are too few"):
+        ExamplePairs.draw(tiny_shop, prompt, 8)
     with pytest.raises(BadInput, match=f"has 2 judged pairs .* needs {LEAST_PAIRS} or more"):
-        CalibrationSet.draw(dataset([("train", [], [0, 5])]), prompt, 512)
+        ExamplePairs.draw(dataset([("train", [], [0, 5])]), prompt, 512)

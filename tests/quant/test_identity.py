@@ -225,7 +225,7 @@ def test_realigned_rows_may_differ_but_not_lie_on_a_grid(
 @pytest.fixture(scope="module")
 def smoothed_copy(reference: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("smoothed") / "model"
-    return quantize(reference, "int8-smoothquant", out, tiny_data, calibration_pairs=32).folder
+    return quantize(reference, "int8-smoothquant", out, tiny_data, example_pairs=32).folder
 
 
 @pytest.fixture(scope="module")

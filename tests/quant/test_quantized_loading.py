@@ -18,13 +18,8 @@ from gen_rerank.checkpoints.card import Card, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.scorers.transformers import TransformersScorer
-from quant.quantized_loading import open_load_time
+from quant.quantized_loading import open_loaded_as
 from train.encoder_bases import EncoderShape, new_encoder
-
-
-@pytest.fixture(scope="module")
-def pairs(tiny_shop: Dataset) -> list[Pair]:
-    return [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments[:40]]
 
 
 @pytest.mark.parametrize(("kind", "least"), [("nf4", 0.8), ("int8", 0.98)])
@@ -32,7 +27,7 @@ def pairs(tiny_shop: Dataset) -> list[Pair]:
 def test_scores_stay_near(kind: str, least: float, dtype: torch.dtype, reference: Path, pairs: list[Pair]) -> None:
     checkpoint = Checkpoint.open(reference)
     before = TransformersScorer(checkpoint).score(pairs).mean
-    scorer = open_load_time(checkpoint, kind, dtype)
+    scorer = open_loaded_as(checkpoint, kind, dtype)
     after = scorer.score(pairs).mean
     assert not np.array_equal(before, after)
     assert np.corrcoef(before, after)[0, 1] > least
@@ -44,7 +39,7 @@ def test_scores_stay_near(kind: str, least: float, dtype: torch.dtype, reference
 def test_nf4_in_float32_computes_with_the_decoded_weights(reference: Path, pairs: list[Pair]) -> None:
     checkpoint = Checkpoint.open(reference)
     packed, plain = (
-        open_load_time(checkpoint, "nf4", torch.float32),
+        open_loaded_as(checkpoint, "nf4", torch.float32),
         TransformersScorer(checkpoint, dtype=torch.float32),
     )
     decoded = 0
@@ -61,7 +56,7 @@ def test_an_encoder_keeps_its_head(tiny_shop: Dataset, pairs: list[Pair], tmp_pa
     texts = [product.title for product in tiny_shop.products.values()]
     new_encoder(texts, EncoderShape(hidden=64, layers=2, mlp=96, heads=2, vocabulary=512), tmp_path, max_length=64)
     Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(tmp_path)
-    scorer = open_load_time(Checkpoint.open(tmp_path), "int8")
+    scorer = open_loaded_as(Checkpoint.open(tmp_path), "int8")
     model = scorer.network.model
     assert isinstance(model.model.layers[0].mlp.Wi, Linear8bitLt)
     assert not isinstance(model.head.dense, Linear8bitLt)
@@ -81,7 +76,7 @@ def test_a_bert_keeps_its_pooler(
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     Card(readout=Readout.classifier(), prompt=PromptSpec(template="encoder", max_length=64)).save(tmp_path)
-    model = open_load_time(Checkpoint.open(tmp_path), kind).network.model
+    model = open_loaded_as(Checkpoint.open(tmp_path), kind).network.model
     plain = {name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear}
     assert plain == {"bert.pooler.dense", "classifier"}
     assert sum(isinstance(layer, quantized) for layer in model.modules()) == 6
@@ -89,6 +84,6 @@ def test_a_bert_keeps_its_pooler(
 
 def test_what_is_refused(reference: Path, int8_copy: Path) -> None:
     with pytest.raises(BadInput, match="choose one of nf4, int8"):
-        open_load_time(Checkpoint.open(reference), "fp4")
+        open_loaded_as(Checkpoint.open(reference), "fp4")
     with pytest.raises(BadInput, match="already quantized"):
-        open_load_time(Checkpoint.open(int8_copy), "nf4")
+        open_loaded_as(Checkpoint.open(int8_copy), "nf4")

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from gen_rerank import BadInput, Dataset
-from gen_rerank.scorers.transformers import TransformersScorer, _Decoder
+from gen_rerank.checkpoints.schemes import scheme_named
+from gen_rerank.scorers.transformers import DecoderNetwork, TransformersScorer
 from quant.quantize import quantize
-from quant.schemes import scheme_named
 from train.bases import open_checkpoint
 from train.fake_quantization import FakeQuantization, add_fake_quantization
 from train.inputs import last_states
@@ -53,7 +53,7 @@ class OneLayer(nn.Module):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_only_schemes_that_need_no_examples_are_offered(scheme: FakeQuantization) -> None:
-    assert not scheme_named(scheme).needs_calibration
+    assert not scheme_named(scheme).needs_examples
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -74,9 +74,9 @@ def test_the_states_are_those_of_the_quantized_checkpoint(
     assert np.abs(plain - wanted).max() > 1e-2, "rounding must show"
     # Each pair alone, as it is scored: other shapes differ in the last digit, and a value halfway between two steps may go either way.
     scorer = TransformersScorer(quantized)
-    assert isinstance(scorer.network, _Decoder)
+    assert isinstance(scorer.network, DecoderNetwork)
     scorer.network.rows = torch.eye(64)  # read the whole state
-    alone = np.abs(found - scorer._logits(encoded).numpy()).max(axis=1)
+    alone = np.abs(found - scorer.logits(encoded).numpy()).max(axis=1)
     assert np.median(alone) < 1e-4
     assert alone.max() < 2e-2
 

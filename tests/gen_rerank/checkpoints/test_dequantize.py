@@ -59,7 +59,7 @@ def packed(
     def make(scheme: str) -> Checkpoint:
         out = folder / scheme
         parent = wide if scheme == "fp8-block" else tiny_checkpoint
-        return Checkpoint.open(out) if out.is_dir() else quantize(parent, scheme, out, tiny_shop, calibration_pairs=32)
+        return Checkpoint.open(out) if out.is_dir() else quantize(parent, scheme, out, tiny_shop, example_pairs=32)
 
     return make
 

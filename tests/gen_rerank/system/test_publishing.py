@@ -1,0 +1,142 @@
+"""Folders appear whole or not at all: a failure, a second run and a killed one leave what was there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from gen_rerank import BadInput
+from gen_rerank.system.publishing import (
+    folder_appearing,
+    is_full_disk,
+    refuse_taken,
+    require_writable,
+    write_text_whole,
+)
+
+FILE = "card.json"
+
+
+def replace_all(_: Path) -> None:
+    """Refuse nothing."""
+
+
+def test_a_failing_overwrite_keeps_the_old_folder(tmp_path: Path) -> None:
+    def write(text: str, *, fail: bool) -> None:
+        with folder_appearing(out, replace_all) as folder:
+            (folder / FILE).write_text(text)
+            if fail:
+                raise RuntimeError("boom")
+
+    out = tmp_path / "out"
+    write("old", fail=False)
+    with pytest.raises(RuntimeError, match="boom"):
+        write("new", fail=True)
+    assert (out / FILE).read_text() == "old"
+    write("new", fail=False)
+    assert (out / FILE).read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_two_runs_to_one_folder_do_not_touch_each_other(tmp_path: Path) -> None:
+    with folder_appearing(tmp_path / "out") as first:
+        (first / FILE).write_text("first")
+        with (
+            pytest.raises(BadInput, match="another run is writing it"),
+            folder_appearing(tmp_path / "out", replace_all),
+        ):
+            pass
+        with folder_appearing(tmp_path / "other"):
+            pass
+    assert (tmp_path / "out" / FILE).read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    """A process that was killed in the middle wrote this much, and its lock went with it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with folder_appearing(tmp_path / "out") as folder:
+                (folder / "model.safetensors").write_text("half")
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:  # no second pytest, whatever happens
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1, "something was left"
+    with folder_appearing(tmp_path / "out") as folder:
+        assert list(folder.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_something_that_lies_there_is_refused_before_and_after(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with folder_appearing(out) as folder:
+        (folder / FILE).write_text("ours")
+    assert (out / FILE).read_text() == "ours", "an empty folder is nothing"
+    for taken in (out, out / FILE):
+        with pytest.raises(BadInput, match="already exists; choose another --out"):
+            refuse_taken(taken)
+    with pytest.raises(BadInput, match="already exists"), folder_appearing(out):
+        raise AssertionError("the block ran")
+
+    def theirs_meanwhile() -> None:
+        with folder_appearing(tmp_path / "other"):
+            (tmp_path / "other").mkdir()
+            (tmp_path / "other" / FILE).write_text("theirs")
+
+    with pytest.raises(BadInput, match="already exists"):
+        theirs_meanwhile()
+    assert (tmp_path / "other" / FILE).read_text() == "theirs"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_files_are_for_everybody(tmp_path: Path) -> None:
+    with folder_appearing(tmp_path / "out") as folder:
+        (folder / "deep").mkdir(mode=0o700)
+        (folder / "deep" / FILE).write_text("x")
+        (folder / "deep" / FILE).chmod(0o600)
+    modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("deep", f"deep/{FILE}")]
+    assert modes == [0o755, 0o644]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / FILE
+    write_text_whole(file, "old")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text_whole(file, "new")
+    monkeypatch.undo()
+    assert file.read_text() == "old"
+    write_text_whole(file, "né")
+    assert file.read_bytes() == "né".encode()
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_what_cannot_be_written_is_known_before_any_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "deep" / "out")
+    assert list((tmp_path / "deep" / "out").iterdir()) == []
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(BadInput, match="cannot be written"):
+        require_writable(tmp_path / "file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_known_by_its_number_or_its_text(number: int) -> None:
+    system = OSError(number, "No space left on device")
+    # What safetensors 0.8.0 makes of a full file system.
+    wrapped = SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {number})")
+    raised = BadInput("could not be written")
+    raised.__cause__ = system
+    assert all(map(is_full_disk, (system, wrapped, raised)))
+    assert not any(map(is_full_disk, (None, BadInput("no"), PermissionError(errno.EACCES, "no"))))
