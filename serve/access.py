@@ -1,7 +1,8 @@
 """API keys: a file of hashes, read once at start.
 
-A key's secret is made here and shown once; the file keeps its SHA-256, one line a key: `label sha256hex [admin]`. The secrets are
-256 random bits, so a plain hash is enough: there is nothing to guess. Which paths need a key is the guard's business.
+A key's secret is made here and shown once; the file keeps its SHA-256, one line a key: `label sha256hex [admin]`. The
+secrets are 256 random bits, so a plain hash is enough: there is nothing to guess. Which paths need a key is the guard's
+business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Who may ask the engine now, who waits, and who is told to come back: a bounded queue of requests, counted in pairs.
 
-The engine gets a window of work, enough to fill its batches; the rest waits here, first come first served, where it costs
-little and where a client that leaves frees its place at once. Past the bound a request is refused with the time after which to
-try again, so that memory stays bounded and nobody waits for long in vain. What a pair is, and HTTP, are none of its business.
+The engine gets a window of work, enough to fill its batches; the rest waits here, first come first served, where it
+costs little and where a client that leaves frees its place at once. Past the bound a request is refused with the time
+after which to try again, so that memory stays bounded and nobody waits for long in vain. What a pair is, and HTTP, are
+none of its business.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ _MOST_RETRY_SECONDS = 60
 class Admission:
     """Lets requests in by turns, within bounds.
 
-    A request has a place from the moment that it is accepted until it is answered; within it, it takes a turn for what the engine
-    must compute. All methods are for one event loop; nothing is shared between threads.
+    A request has a place from the moment that it is accepted until it is answered; within it, it takes a turn for what
+    the engine must compute. All methods are for one event loop; nothing is shared between threads.
 
     Args:
         max_pairs: the most pairs that have places; past it a request is refused.
-        window: pairs that run at once. The request that reaches it still gets in whole, so that a large one is never stuck.
+        window: pairs that run at once. The request that reaches it still gets in whole, so that a large one is never
+            stuck.
 
     Example:
         >>> async def one_request() -> int:
@@ -101,7 +103,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, pairs: int) -> AsyncIterator[None]:
-        """Wait until it is this request's turn, and run in the window for the length of the block; only within a `place`.
+        """Wait for this request's turn, and run in the window for the length of the block; only within a `place`.
 
         A task that is cancelled, waiting or inside the block, gives its turn up at once.
 

@@ -1,8 +1,8 @@
-"""How the server ends: it drains on SIGTERM and SIGINT, remembers an engine that died, and does not wait for one that never starts.
+"""How the server ends: it drains when told to, remembers an engine that died, and waits for none that cannot start.
 
-vLLM, told to stop, stops its engine first and the HTTP server after it. We put a step before that: new requests are refused with 503,
-`/ready` says so, and those that are being answered may finish. An engine that dies makes vLLM's watchdog end the
-server; the launcher asks here whether that was so, to exit with another code than 0.
+vLLM, told to stop by SIGTERM or SIGINT, stops its engine first and the HTTP server after it. We put a step before that:
+new requests are refused with 503, `/ready` says so, and those that are being answered may finish. An engine that dies
+makes vLLM's watchdog end the server; the launcher asks here whether that was so, to exit with another code than 0.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Lifecycle:
     def watch_start(self) -> None:
         """End this process when its engine ends before the server answers.
 
-        vLLM waits for such an engine for minutes, or for ever: one that a Ctrl-C in the terminal, or the system for want of memory, has
-        ended too.
+        vLLM waits for such an engine for minutes, or for ever: one that a Ctrl-C in the terminal, or the system for
+        want of memory, has ended too.
         """
         threading.Thread(target=self._watch_start, name="engine-start", daemon=True).start()
 

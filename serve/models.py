@@ -1,8 +1,9 @@
 """The names that clients may ask for: the base, and LoRA adapters that come and go while the server runs.
 
-An adapter is checked against its base before the engine sees it, keeps its own calibration, and is known to the engine under
-a name made of its content, so that a changed adapter never meets prefixes that were computed with the old one. A name is
-replaced in one step: requests that began with the old version end with it, and its place is freed after the last of them.
+An adapter is checked against its base before the engine sees it, keeps its own calibration, and is known to the engine
+under a name made of its content, so that a changed adapter never meets prefixes that were computed with the old one. A
+name is replaced in one step: requests that began with the old version end with it, and its place is freed after the
+last of them.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ class ServedModels:
             adapter = await asyncio.to_thread(open_adapter, path, self.base.checkpoint)
             if adapter.rank > self._largest_rank:
                 raise BadInput(
-                    f"{adapter.folder}: rank {adapter.rank}; this server takes adapters up to rank {self._largest_rank} "
-                    "(--max-adapter-rank)"
+                    f"{adapter.folder}: rank {adapter.rank}; this server takes adapters up to rank "
+                    f"{self._largest_rank} (--max-adapter-rank)"
                 )
             # The engine would make room by forgetting an adapter that is still used, and read its files again later.
             while len(self._adapters) + len(self._retiring) > self._places:
@@ -202,7 +203,7 @@ def open_adapter(path: str | Path, base: Checkpoint) -> Adapter:
     """Open an adapter and read all of it, so that its fingerprint is known.
 
     Raises:
-        BadInput: it is refused, or a file of it cannot be read.
+        BadInput: it does not fit the base, or one of its files is missing, cannot be read or is wrong.
 
     Example:
         >>> open_adapter("runs/garden", Checkpoint.open("runs/model")).rank  # doctest: +SKIP

@@ -1,6 +1,7 @@
-"""What a person may choose when starting the server, with the defaults; the command line and the tests make one of these.
+"""What a person may choose when starting the server, with the defaults; the command line and tests make one of these.
 
-Choices about the engine (threads, memory, batches) are in `gen_rerank.scorers.engine_plan`: they depend on the computer that is found.
+Choices about the engine (threads, memory, batches) are in `gen_rerank.scorers.engine_plan`: they depend on the computer
+that is found.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def named_adapter(given: str) -> tuple[str, str]:
     """Return the name and the path in `NAME=PATH`.
 
     Raises:
-        BadInput: it has not this form.
+        BadInput: the name, the path or the sign between them is missing.
 
     Example:
         >>> named_adapter("garden=runs/garden")

@@ -1,7 +1,7 @@
 """What passes between the wire formats and the scorer: a `Question` in, an `Answer` out, or a `Refusal`.
 
-Every dialect's body comes down to a `Question` and every dialect's reply is made from an `Answer`, so that neither side knows the
-other. Nothing here knows HTTP or vLLM.
+Every dialect's body comes down to a `Question` and every dialect's reply is made from an `Answer`, so that neither side
+knows the other. Nothing here knows HTTP or vLLM.
 """
 
 from __future__ import annotations

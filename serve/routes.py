@@ -1,7 +1,8 @@
 """The HTTP routes: read the body in its dialect, ask the scorer, wrap the answer or the refusal.
 
-What a dialect looks like is in `wire`, who may ask and how much is in `guard` and `admission`, and what is scored in `scoring`; here they
-meet. Bodies are parsed by hand, because each dialect has its own way to say what is wrong with one.
+What a dialect looks like is in `wire`, who may ask and how much is in `guard` and `admission`, and what is scored in
+`scoring`; here they meet. Bodies are parsed by hand, because each dialect has its own way to say what is wrong with
+one; `openapi` describes them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vllm.entrypoints.serve.utils.api_utils import listen_for_disconnect
 
 from serve.guard import NO_RESPONSE, Hold
 from serve.models import ServedModel, ServedModels
+from serve.openapi import admin_route, scoring_route
 from serve.options import ServeOptions
 from serve.question import Refusal
 from serve.scoring import OnlineScorer, Progress
@@ -55,9 +57,9 @@ Result = TypeVar("Result")
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 _STARTED = int(time.time())
 # From here on a body is read, and an answer written, on a thread: what may take seconds must not hold up everybody.
-_LARGE = 2**16
+LARGE = 2**16
 # One at a time: parsed, a body takes many times its bytes.
-_LARGE_BODIES = ThreadPoolExecutor(1, "large-bodies")
+LARGE_BODIES = ThreadPoolExecutor(1, "large-bodies")
 # What a result takes in an answer, roughly, beside its document.
 _RESULT_BYTES = 200
 _MAX_TIMEOUT = 86_400.0
@@ -89,100 +91,37 @@ async def read_body(raw_request: Request) -> bytes:
     return await raw_request.body()
 
 
-def documented(*dialects: AnyDialect) -> dict[str, Any]:
-    """Return what FastAPI needs to list a route whose body is parsed by hand."""
-    schemas = [inlined(dialect.request.model_json_schema()) for dialect in dialects]
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    responses: dict[int | str, dict[str, Any]] = {200: {"description": "The scores.", "model": _union(dialects)}}
-    for status, description in _REFUSED.items():
-        for dialect in dialects:
-            responses.setdefault(dialect.errors.status(Refusal(status, "")), {"description": description})
-    return {
-        "response_model": None,
-        "responses": responses,
-        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
-    }
+def _add_route(path: str, name: str, description: str, *dialects: AnyDialect) -> None:
+    """Add a route that speaks one dialect, or several, of which a body shows its own."""
+    dialect = dialects[0] if len(dialects) == 1 else None
+
+    @while_connected
+    async def handler(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
+        return await _answered(raw_request, body, dialect)
+
+    described = scoring_route(*dialects)
+    router.add_api_route(path, handler, methods=["POST"], name=name, description=description, **described)
 
 
-_REFUSED = {
-    400: "The body is not JSON, or the request cannot be answered as it is.",
-    401: "An API key is needed.",
-    404: "There is no such model.",
-    408: "The body did not arrive in time.",
-    413: "The body is too large, or a document, or all documents together.",
-    422: "A field is missing or wrong.",
-    429: "Too much is waiting; try again after Retry-After seconds.",
-    500: "The server failed; its log says why.",
-    503: "The server is going down.",
-    504: "The answer took longer than the request allows.",
-}
-
-
-def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema whose definitions stand where they are used: OpenAPI resolves references from its own root."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolve(definitions[node["$ref"].rsplit("/", 1)[1]])
-            return {key: resolve(value) for key, value in node.items()}
-        return [resolve(value) for value in node] if isinstance(node, list) else node
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved
-
-
-def _union(dialects: tuple[AnyDialect, ...]) -> Any:
-    union: Any = dialects[0].response
-    for dialect in dialects[1:]:
-        union = union | dialect.response
-    return union
-
-
-@router.post("/v1/rerank", **documented(JINA))
-@while_connected
-async def rerank(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Rank documents for a query: Jina's shape and Cohere's v1."""
-    return await _answered(raw_request, body, JINA)
-
-
-@router.post("/v2/rerank", **documented(COHERE))
-@while_connected
-async def rerank_v2(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Rank documents for a query: Cohere's v2 shape."""
-    return await _answered(raw_request, body, COHERE)
-
-
-@router.post("/rerank", **documented(TEI, VLLM))
-@while_connected
-async def rerank_tei(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Rank texts for a query: text-embeddings-inference's shape with `texts`, vLLM's with `documents`."""
-    return await _answered(raw_request, body)
-
-
-@router.post("/v1/rerank/batch", **documented(BATCH))
-@while_connected
-async def rerank_batch(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Rank documents for each of many queries."""
-    return await _answered(raw_request, body, BATCH)
-
-
-@router.post("/v1/score", **documented(SCORE))
-@while_connected
-async def score(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Score pairs, one to one, one to many or many to many, in their order: vLLM's shape."""
-    return await _answered(raw_request, body, SCORE)
-
-
-router.add_api_route("/score", score, methods=["POST"], **documented(SCORE))
-
-
-@router.post("/v1/completions", **documented(COMPLETIONS))
-@while_connected
-async def completions(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
-    """Read the eleven bin tokens' log-probabilities with an OpenAI client."""
-    return await _answered(raw_request, body, COMPLETIONS)
+_SCORE = "Score pairs, one to one, one to many or many to many, in their order: vLLM's shape."
+_add_route("/v1/rerank", "rerank", "Rank documents for a query: Jina's shape and Cohere's v1.", JINA)
+_add_route("/v2/rerank", "rerank_v2", "Rank documents for a query: Cohere's v2 shape.", COHERE)
+_add_route(
+    "/rerank",
+    "rerank_tei",
+    "Rank texts for a query: text-embeddings-inference's shape with `texts`, vLLM's with `documents`.",
+    TEI,
+    VLLM,
+)
+_add_route("/v1/rerank/batch", "rerank_batch", "Rank documents for each of many queries.", BATCH)
+_add_route("/v1/score", "score", _SCORE, SCORE)
+_add_route("/score", "score", _SCORE, SCORE)
+_add_route(
+    "/v1/completions",
+    "completions",
+    "Read the eleven bin tokens' log-probabilities with an OpenAI client.",
+    COMPLETIONS,
+)
 
 
 @router.get("/v1/models")
@@ -229,18 +168,7 @@ class UnloadAdapter(BaseModel):
     lora_name: str = Field(min_length=1)
 
 
-def _administered(shape: type[BaseModel]) -> dict[str, Any]:
-    schema = inlined(shape.model_json_schema())
-    return {
-        "response_model": None,
-        "responses": {
-            status: {"description": _REFUSED.get(status, "Not allowed.")} for status in (400, 401, 403, 404, 408, 413)
-        },
-        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
-    }
-
-
-@router.post("/v1/load_lora_adapter", **_administered(LoadAdapter))
+@router.post("/v1/load_lora_adapter", **admin_route(LoadAdapter))
 async def load_adapter(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
     """Serve one more adapter; needs an admin key."""
 
@@ -253,7 +181,7 @@ async def load_adapter(raw_request: Request, body: bytes = Depends(read_body)) -
     return await _refusing(raw_request, load)
 
 
-@router.post("/v1/unload_lora_adapter", **_administered(UnloadAdapter))
+@router.post("/v1/unload_lora_adapter", **admin_route(UnloadAdapter))
 async def unload_adapter(raw_request: Request, body: bytes = Depends(read_body)) -> Response:
     """Stop serving an adapter; needs an admin key."""
 
@@ -335,7 +263,7 @@ def _repeated(request: BatchRequest, limit: int) -> int:
 
 async def _off_loop(size: int, work: Callable[[], Result]) -> Result:
     """Do at once what is small, and the rest on a thread, one at a time."""
-    return work() if size < _LARGE else await on_thread(_LARGE_BODIES, work)
+    return work() if size < LARGE else await on_thread(LARGE_BODIES, work)
 
 
 def _deadline(raw_request: Request, longest: float) -> float:

@@ -1,8 +1,8 @@
 """Online scoring: a `Question` becomes an `Answer` through an engine that serves other questions at the same time.
 
-The prompts of a question are rendered and tokenized in one call on a thread, so that the event loop stays free. Scores that are known
-come from the score cache; the rest waits its turn and goes to the engine at once, which batches it with everybody else's.
-HTTP is none of this module's business.
+The prompts of a question are rendered and tokenized in one call on a thread, so that the event loop stays free. Scores
+that are known come from the score cache; the rest waits its turn and goes to the engine at once, which batches it with
+everybody else's. HTTP is none of this module's business.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Progress:
 class ScoreCache:
     """Readout logits by model version and token ids, the least recently used ones dropped first.
 
-    The key is a 128-bit BLAKE2 of the model's version and the prompt. Temperature and thresholds are applied afterwards.
+    The key is a 128-bit BLAKE2 of the model's version and the prompt. Temperature and thresholds are applied later.
 
     Args:
         capacity: how many rows of logits are kept; 0 keeps none. A row takes about half a kilobyte.
@@ -127,9 +127,9 @@ class OnlineScorer:
         When one prompt fails, or the caller is cancelled, the engine drops the others. The same prompt is scored once.
 
         Raises:
-            Refusal: 404 for an unknown model, 422 for a query without text or a prompt that is not the template's, 413 for a
-                document that does not fit where that was asked for, 429 when too much is waiting, 503 when the engine
-                has stopped, 500 when the model's logits are no numbers.
+            Refusal: 404 for an unknown model, 422 for a query without text or a prompt that is not the template's, 413
+                for a document that does not fit where that was asked for, 429 when too much is waiting, 503 when the
+                engine has stopped, 500 when the model's logits are no numbers.
         """
         progress = progress or Progress()
         with self._models.using(question.model) as model, self._admission.place(len(question.items)):

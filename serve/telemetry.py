@@ -1,8 +1,8 @@
 """What the server tells about itself: Prometheus metrics beside vLLM's, and one line of JSON a request.
 
-Neither ever holds a query or a document: labels are served names and known paths, so that their number is bounded, and a
-refusal is logged by its status alone, because its sentence may quote the client. Who fills a `RequestRecord` in, and which
-requests are recorded, is the guard's and the routes' business.
+Neither ever holds a query or a document: labels are served names and known paths, so that their number is bounded, and
+a refusal is logged by its status alone, because its sentence may quote the client. Who fills a `RequestRecord` in, and
+which requests are recorded, is the guard's and the routes' business.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SCORES = tuple(k / 20 for k in range(1, 21))
 _STANDARD_ERROR = 2
 # Lines that wait for a slow disk; about 3 MB.
 _MOST_LINES = 10_000
-_CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 
 
 @dataclass
@@ -72,9 +72,9 @@ class RequestRecord:
 class Telemetry:
     """Metrics and the request log.
 
-    Lines are written by a thread, so that a slow disk never holds a request up. A line that cannot be written, because the disk is
-    full or too slow, is dropped and counted; the next one is tried again. When the process ends, what waits is still written,
-    for a few seconds at most.
+    Lines are written by a thread, so that a slow disk never holds a request up. A line that cannot be written, because
+    the disk is full or too slow, is dropped and counted; the next one is tried again. When the process ends, what waits
+    is still written, for a few seconds at most.
 
     Args:
         log: the file to which lines are added; None means standard error.
@@ -139,7 +139,7 @@ class Telemetry:
         self._log.write(_line(record))
 
     def close(self) -> None:
-        """Write what is left, waiting a few seconds at most, close the log, and say on standard error how many lines were lost."""
+        """Write what is left, for a few seconds at most, close the log, and say on stderr how many lines were lost."""
         atexit.unregister(self.close)
         self._log.close()
 
@@ -181,9 +181,9 @@ class _Log:
             self._lost.inc()
 
     def close(self) -> None:
-        end = time.monotonic() + _CLOSE_SECONDS
+        end = time.monotonic() + CLOSE_SECONDS
         with suppress(queue.Full):  # nothing is being written: the thread ends with the process
-            self._lines.put(None, timeout=_CLOSE_SECONDS)
+            self._lines.put(None, timeout=CLOSE_SECONDS)
             self._writer.join(end - time.monotonic())
         lost = self._given - self._written
         stuck = self._to_standard_error and self._writer.is_alive()

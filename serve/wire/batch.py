@@ -65,7 +65,7 @@ class BatchRequest(PairRequest):
         return (self.documents or []) if entry.documents is None else entry.documents
 
     def _products(self, number: int, entry: BatchEntry, shared: dict[tuple[str, ...], list[Product]]) -> list[Product]:
-        """Return the products of an entry; those of shared documents are made once for all entries that read the same of them."""
+        """Return the products of an entry; shared documents are made into products once for each set of fields read."""
         check_query(entry.query, f"requests.{number}.query")
         if entry.documents is not None:
             return products(entry.documents, place=f"requests.{number}.documents", rank_fields=entry.rank_fields)

@@ -31,7 +31,7 @@ def parse(body: bytes, shape: type[Shape]) -> Shape:
     """Return the request in a body.
 
     Raises:
-        Refusal: as `read_json` and `validated`.
+        Refusal: 400 when the body is no JSON, 422 when a field is missing or has a wrong type.
 
     Example:
         >>> from serve.wire.jina import JinaRequest

@@ -29,7 +29,7 @@ from serve.question import Answer, Question, Refusal, RenderedPrompt
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, check_query, product
 from serve.wire.requests import MAX_DOCUMENTS, WireRequest, check_instruction
-from serve.wire.results import OpenAIUsage, ResultOptions, relevances
+from serve.wire.results import OpenAIResponse, OpenAIUsage, ResultOptions, relevances
 
 # The prompt of named parts is cut by its fields' budgets; a rendered one is tokenized as it is.
 MAX_PROMPT_CHARACTERS = 100_000
@@ -129,15 +129,11 @@ class Choice(BaseModel):
     gen_rerank: Extras
 
 
-class CompletionResponse(BaseModel):
+class CompletionResponse(OpenAIResponse):
     """The answer of `POST /v1/completions`."""
 
-    id: str
     object: Literal["text_completion"] = "text_completion"
-    created: Annotated[int, Field(description="In seconds since 1970.")]
-    model: str
     choices: list[Choice]
-    usage: OpenAIUsage
 
 
 def answer_completions(request: CompletionRequest, answer: Answer) -> CompletionResponse:

@@ -93,10 +93,10 @@ def products(
 
 
 def check_query(query: str, place: str = "query") -> None:
-    """Refuse a query that has no text, or too much.
+    """Check that a query has text, and not too much.
 
     Raises:
-        Refusal: as said.
+        Refusal: 422, it has none, or more characters than the limit.
     """
     if not query.strip():
         raise Refusal(422, f"{place} has no text")

@@ -33,7 +33,7 @@ class WireRequest(BaseModel, ABC):
             max_documents: the most pairs that the request may have.
 
         Raises:
-            Refusal: with one sentence.
+            Refusal: a field cannot be answered as it stands, or there are too many pairs.
         """
 
 
@@ -65,9 +65,9 @@ class PairRequest(WireRequest):
 
 
 def check_instruction(instruction: str | None, place: str = "instruction") -> None:
-    """Refuse an instruction with too much text.
+    """Check that an instruction has not too much text.
 
     Raises:
-        Refusal: as said.
+        Refusal: 422, it has more characters than the limit.
     """
     check_size(place, len(instruction or ""), MAX_INSTRUCTION_CHARACTERS, "characters")

@@ -74,6 +74,16 @@ class OpenAIUsage(Usage):
     completion_tokens: int = 0
 
 
+class OpenAIResponse(BaseModel):
+    """What OpenAI's clients expect around the results; `object` says what these are."""
+
+    id: str
+    object: str
+    created: Annotated[int, Field(description="In seconds since 1970.")]
+    model: str
+    usage: OpenAIUsage
+
+
 def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)) -> list[Relevance]:
     """Return what is known of each pair, in order.
 

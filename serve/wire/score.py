@@ -6,14 +6,14 @@ import time
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, Field
 
 from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, DocumentTokensOrAll, check_query, product
 from serve.wire.requests import MAX_DOCUMENTS, PairRequest
-from serve.wire.results import OpenAIUsage, Relevance, ResultOptions, relevances
+from serve.wire.results import OpenAIResponse, OpenAIUsage, Relevance, ResultOptions, relevances
 
 
 class ScoreRequest(ResultOptions, PairRequest):
@@ -69,15 +69,11 @@ class Score(Relevance):
     score: Annotated[float, Field(description="The mean.", ge=0, le=1)]
 
 
-class ScoreResponse(BaseModel):
+class ScoreResponse(OpenAIResponse):
     """The answer of `POST /v1/score`."""
 
-    id: str
     object: Literal["list"] = "list"
-    created: Annotated[int, Field(description="In seconds since 1970.")]
-    model: str
     data: list[Score]
-    usage: OpenAIUsage
 
 
 def answer_score(request: ScoreRequest, answer: Answer) -> ScoreResponse:

@@ -24,7 +24,7 @@ def models(tiny_checkpoint: Path, tmp_path: Path) -> ServedModels:
 
 @pytest.fixture
 def unreadable(tiny_adapter: Path, tmp_path: Path) -> Path:
-    """An adapter whose card can be opened and not read, by the superuser either: the memory at address 0 of the process."""
+    """An adapter whose card can be opened and not read, not by the superuser either: the process's memory at 0."""
     folder = Path(shutil.copytree(tiny_adapter, tmp_path / "adapters" / "unreadable"))
     (folder / "gen_rerank.json").unlink()
     (folder / "gen_rerank.json").symlink_to("/proc/self/mem")

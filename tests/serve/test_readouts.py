@@ -34,8 +34,8 @@ DOCUMENTS = ["red desk", "blue sofa for every day", "steel kettle " * 3, "lamp"]
 SCORED = {"query": QUERY, "documents": DOCUMENTS}
 # As the model's own page writes it.
 PREFIX = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
 )
 SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 INSTRUCTION = "Given a product search query, retrieve relevant products that match the query"

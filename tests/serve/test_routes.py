@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,8 @@ from serve.models import ServedModels
 from serve.options import ServeOptions
 from serve.scoring import OnlineScorer, ScoreCache
 from serve.telemetry import Telemetry
+from serve.wire import batch as wire_batch
+from serve.wire.batch import BatchResponse
 
 LIMIT = 100_000
 
@@ -75,7 +76,7 @@ def server(engine: Any, tiny_checkpoint: Path, tmp_path: Path) -> Iterator[Serve
 def busy() -> Iterator[None]:
     """Keep the thread of large bodies busy for the length of the block."""
     end = threading.Event()
-    routes._LARGE_BODIES.submit(end.wait, 30)
+    routes.LARGE_BODIES.submit(end.wait, 30)
     try:
         yield
     finally:
@@ -105,8 +106,8 @@ def test_documents_that_entries_share_count_for_each_of_them(
         refused = await server.post("/v1/rerank/batch", batch(most + 1, document, **options))
         assert refused.status_code == 413
         assert refused.json()["message"] == (
-            f"the shared documents have {size} bytes, and {most + 1} requests share them; together that must be at most "
-            f"{LIMIT} bytes: send fewer requests at once"
+            f"the shared documents have {size} bytes, and {most + 1} requests share them; together that must be "
+            f"at most {LIMIT} bytes: send fewer requests at once"
         )
         assert server.engine.prompts == []
         own = {"query": "lamp", "documents": [document], **options}
@@ -130,14 +131,13 @@ def test_a_long_answer_to_a_short_body_is_written_on_a_thread(
     server: Server, body: Any, thread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    dialect = routes.BATCH
 
-    def answer(*arguments: Any) -> Any:
+    def response(**fields: Any) -> BatchResponse:
         written.append(threading.current_thread().name)
-        return dialect.answer(*arguments)
+        return BatchResponse(**fields)
 
-    monkeypatch.setattr(routes, "BATCH", replace(dialect, answer=answer))
-    assert len(json.dumps(body)) < routes._LARGE
+    monkeypatch.setattr(wire_batch, "BatchResponse", response)
+    assert len(json.dumps(body)) < routes.LARGE
     assert asyncio.run(server.post("/v1/rerank/batch", body)).status_code == 200
     assert written == [thread]
 
@@ -159,7 +159,7 @@ def test_answers_are_held_as_bodies_are(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank"])
 def test_waiting_for_another_large_body_is_within_the_deadline(server: Server, path: str) -> None:
-    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes._LARGE)
+    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes.LARGE)
     with busy():
         answer = asyncio.run(server.post(path, body, X_Request_Timeout="0.1"))
     assert answer.status_code == 504
@@ -197,7 +197,7 @@ def test_below_a_root_path_refusals_have_the_same_shape(server: Server, root: st
 def test_a_body_is_held_until_the_thread_that_reads_it_has_ended(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes._LARGE)
+    body = json.dumps({"query": "desk", "documents": ["oak"]}).encode().ljust(routes.LARGE)
     began, end, left = threading.Event(), threading.Event(), asyncio.Event()
     read_json = routes.read_json
 

@@ -11,8 +11,8 @@ import pytest
 
 from gen_rerank import Pair, Product
 from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.prompting.tokens import PlainText
-from serve import scoring
 from serve.admission import Admission
 from serve.models import ServedModels
 from serve.question import Question, Refusal, RenderedPrompt
@@ -44,14 +44,14 @@ def pair(title: str, query: str = "desk") -> Pair:
 
 def test_a_place_is_kept_until_the_thread_has_ended(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     began, end = threading.Event(), threading.Event()
-    encode = scoring._encode
+    prepare = Prompt.prepare
 
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments: Any, **options: Any) -> Any:
         began.set()
         assert end.wait(10)
-        return encode(*arguments)
+        return prepare(*arguments, **options)
 
-    monkeypatch.setattr(scoring, "_encode", slowly)
+    monkeypatch.setattr(Prompt, "prepare", slowly)
 
     async def play() -> None:
         task = asyncio.create_task(parts.scorer.answer(Question([pair("red desk")])))

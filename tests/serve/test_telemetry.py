@@ -210,7 +210,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from serve import telemetry
 
-telemetry._CLOSE_SECONDS = float(sys.argv[1])
+telemetry.CLOSE_SECONDS = float(sys.argv[1])
 log = telemetry.Telemetry(Path(sys.argv[2]) if sys.argv[2] else None, registry=CollectorRegistry())
 for i in range(1000):  # more than a pipe holds
     log.finished(telemetry.RequestRecord(f"{i:03}", "/v1/rerank", "POST", status=200))
