@@ -38,7 +38,7 @@ from gen_rerank.evaluation.evaluation import ECE, RPS
 from gen_rerank.scorers.engine_plan import EngineChoices, default_dtype
 from quant.comparison import Candidate, Comparison
 from quant.measured_process import cache_bytes, resident_bytes
-from quant.schemes import SCHEMES
+from gen_rerank.checkpoints.schemes import SCHEMES
 from train.recipe import Recipe
 
 NDCG = "nDCG@5"
@@ -100,7 +100,7 @@ def quantized(steps: Steps, folder: Path, model: Path, data: Path, schemes: Sequ
     made = [control]
     for scheme in schemes:
         plain, realigned = folder / scheme, folder / f"{scheme}{REALIGNED}"
-        steps.run(scheme, plain, "gen-rerank", "quantize", model, "--scheme", scheme, "--calibration", data)
+        steps.run(scheme, plain, "gen-rerank", "quantize", model, "--scheme", scheme, "--examples", data)
         realign(steps, plain, realigned, data)
         made += [plain, realigned]
     return made
@@ -123,7 +123,7 @@ def aware(steps: Steps, folder: Path, data: Path, schemes: Sequence[str]) -> lis
                 recipe.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
             plain = folder / f"{scheme}{kind}"
             steps.run(trained.name, trained, "gen-rerank", "train", "distributional", "--config", recipe, "--base", folder / "phase1", "--data", data)  # fmt: skip
-            steps.run(plain.name, plain, "gen-rerank", "quantize", trained, "--scheme", scheme, "--calibration", data)
+            steps.run(plain.name, plain, "gen-rerank", "quantize", trained, "--scheme", scheme, "--examples", data)
             made.append(plain)
         realigned = folder / f"{scheme}{AWARE}{REALIGNED}"
         realign(steps, folder / f"{scheme}{AWARE}", realigned, data)
@@ -292,7 +292,7 @@ def speed(
     model = make_model(Settings(shape), out)
     made = []
     for name in scheme or ["int8"]:
-        steps.run(name, out / name, "gen-rerank", "quantize", model, "--scheme", name, "--calibration", data)
+        steps.run(name, out / name, "gen-rerank", "quantize", model, "--scheme", name, "--examples", data)
         made.append(out / name)
     rows = [word for name in load_time or () for word in ("--load-time", name)]
     steps.run("compare", out / "compare", "gen-rerank", "compare", model, *made, "--data", data, "--visits", str(visits), *rows, may_stop=a_gate_failed)  # fmt: skip
