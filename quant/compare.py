@@ -47,7 +47,7 @@ from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, Quality
 from quant.cost import Subject, Workload, measure
 from quant.drift import drift, worst_pairs
 from quant.gates import Gates
-from quant.identity import identity
+from quant.identity.checks import identity
 from gen_rerank.checkpoints.bitsandbytes import LoadedAs
 from quant.quantized_loading import open_loaded_as
 from quant.report import PAGE, TEXT, write_report

@@ -23,7 +23,7 @@ from quant.comparison import Candidate, Comparison, Verdict
 from quant.gates import Gates
 from quant.quantize import quantize
 
-from .conftest import change_weights, put_rows
+from tests.quant.conftest import change_weights, put_rows
 
 EMBEDDINGS = "model.embed_tokens.weight"
 LAYER = "model.layers.1.mlp.up_proj"

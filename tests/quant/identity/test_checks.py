@@ -16,13 +16,12 @@ from gen_rerank import Product
 from gen_rerank.checkpoints.card import Calibration, Card, Quantization, Readout, Realignment, read_card
 from gen_rerank.prompting.prompt import PromptSpec
 from quant.comparison import Check
-from quant.identity import _grid, identity
+from quant.identity.checks import identity
 from quant.quantize import quantize
+from tests.quant.conftest import Change, change_weights, put_rows
 from train.encoder_bases import EncoderShape, new_encoder
 from train.phases import train_scalar
 from train.recipe import Recipe
-
-from .conftest import Change, change_weights, put_rows
 
 EMBEDDINGS = "model.embed_tokens.weight"
 BLOCK = "model.layers.1"
@@ -305,18 +304,6 @@ def test_a_realigned_copy_has_a_temperature_of_its_own_and_the_references_thresh
     assert "the threshold of exact is 0.7, in the reference 0.8" in checks(before, after)["calibration"].finding
     record(after, recipe={"fake_quantization": True})
     assert checks(before, after)["calibration"].held, "trained further"
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_grids_are_told_from_numbers(dtype: torch.dtype) -> None:
-    for seed in range(10):
-        rows = torch.randn(11, 64, generator=torch.Generator().manual_seed(seed))
-        largest = rows.abs().amax(dim=1, keepdim=True)
-        assert _grid(rows.to(dtype)) is None
-        for name, step in (("8-bit integers", 127), ("4-bit integers", 7)):
-            assert _grid(((rows / largest * step).round() * largest / step).to(dtype)) == name
-        fp8 = (rows / largest * 448).to(torch.float8_e4m3fn).float() * largest / 448
-        assert _grid(fp8.to(dtype)) == "8-bit floats"
 
 
 def test_other_shapes_are_another_base(reference: Path, copy_of: Callable[[Path], Path]) -> None:

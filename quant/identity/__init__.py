@@ -1,0 +1,1 @@
+"""What a candidate must share with its reference, read from their files."""
