@@ -51,7 +51,8 @@ class Examination(BaseModel):
         schemes: what `gen-rerank quantize` can make, and where it runs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Of a scheme, which is more, what `SchemeInfo` says is kept.
+    model_config = ConfigDict(extra="forbid", frozen=True, revalidate_instances="always", validate_default=True)
 
     machine: Machine
     libraries: dict[str, str | None]
