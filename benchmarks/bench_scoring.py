@@ -1,7 +1,7 @@
 """What the readout and sorting by length are worth in the transformers backend: pairs a second, as ratios from one run.
 
-The peer builds the whole vocabulary's logits at every position, as a plain forward pass does. Shapes: a decoder of 512 × 8 layers
-with Qwen3's vocabulary size, random weights, so that the vocabulary has its real share of the work.
+The peer builds the whole vocabulary's logits at every position, as a plain forward pass does. Shapes: a decoder of
+512 × 8 layers with Qwen3's vocabulary size, random weights, so that the vocabulary has its real share of the work.
 
 Run: python benchmarks/bench_scoring.py
 """

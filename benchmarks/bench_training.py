@@ -22,9 +22,9 @@ from train.bases import open_base
 from train.inputs import training_texts
 from train.nano import new_base
 from train.packing import Row, collate, pack
+from train.pair_trainer import distribution_loss
 from train.recipe import Recipe
 from train.targets import gaussian
-from train.trainers import distribution_loss
 
 PAIRS_A_STEP = 120
 STEPS = 8

@@ -1,8 +1,9 @@
 """Two shops beside the embedded sample, as data set folders in this project's format.
 
-`chorus` reads real judgments: the electronics shop of Chorus (github.com/querqy/chorus, Apache-2.0; products by Icecat under
-its Open Content License), from a folder that the user has. Nothing of it is kept here. `strict_shop` is made up: the
-sample's generator with another seed, judged by people of other habits. What is done with either is left to results.py.
+`chorus` reads real judgments: the electronics shop of Chorus (github.com/querqy/chorus, Apache-2.0; products by Icecat
+under its Open Content License), from a folder that the user has. Nothing of it is kept here. `strict_shop` is made up:
+the sample's generator with another seed, judged by people of other habits. What is done with either is left to
+results.py.
 
 Run: python benchmarks/catalogs.py chorus --source path/to/chorus --out runs/chorus
      python benchmarks/catalogs.py strict --out runs/strict
@@ -24,6 +25,7 @@ from gen_rerank.data.records import Dataset, Judgment, Product, Query
 from gen_rerank.data.sample import make_sample
 from gen_rerank.data.sample.shop import UNBRANDED
 from gen_rerank.errors import BadInput
+from harness.command import new_app, run_app
 
 PAIRS = "pairs.jsonl.gz"
 TOP_GRADE = 3
@@ -34,15 +36,15 @@ KEPT = {"train": (50, 8), "validation": (30, 8), "test": (120, 99)}
 CHEAP_LINES = ("Everyday", "Classic")
 ANNOTATORS, SIGMA, SLIP = 3, 0.3, 0.03
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 Out = Annotated[Path, typer.Option("--out", help="the folder to write")]
 
 
 def chorus(folder: str | Path) -> Dataset:
     """Return the judged pairs of the Chorus electronics shop.
 
-    Grades and the raters' single grades, 0 to 3, become relevance and labels in thirds; a pair without single grades has
-    no labels. Prices, in cents there, become units of the currency. Splits are those of the file.
+    Grades and the raters' single grades, 0 to 3, become relevance and labels in thirds; a pair without single grades
+    has no labels. Prices, in cents there, become units of the currency. Splits are those of the file.
 
     Args:
         folder: holds `pairs.jsonl.gz`.
@@ -91,16 +93,16 @@ def strict_shop(seed: int = 1) -> Dataset:
     """Return a second synthetic shop, whose people judge by other habits than the sample's.
 
     - They know four grades, 0, 1/3, 2/3 and 1, where the sample's people know eleven.
-    - Half a match is worth little: the sample's relevance r is worth 3r² grades, rounded. A substitute (0.5 there) gets 1/3, an
-      accessory (0.15) nothing, and 1 is kept for what is right in all that was asked for.
+    - Half a match is worth little: the sample's relevance r is worth 3r² grades, rounded. A substitute (0.5 there) gets
+      1/3, an accessory (0.15) nothing, and 1 is kept for what is right in all that was asked for.
     - They distrust what looks cheap, which the sample's people do not care about: a product without a brand, or of an
       "Everyday" or "Classic" line, gets one grade less. A query about avoiding a brand is exempt.
 
-    `relevance` is the grade by these rules. The labels are three people's: the unrounded worth plus normal noise of 0.3 grades,
-    to the nearest grade; 3 of 100 labels are slips.
+    `relevance` is the grade by these rules. The labels are three people's: the unrounded worth plus normal noise of 0.3
+    grades, to the nearest grade; 3 of 100 labels are slips.
 
-    There are 50 training queries and 30 validation queries with 8 judgments each, and 120 test queries with all theirs, which
-    name brands and use phrasings that the other splits never show.
+    There are 50 training queries and 30 validation queries with 8 judgments each, and 120 test queries with all theirs,
+    which name brands and use phrasings that the other splits never show.
 
     Args:
         seed: of products, queries and people; 0 is the sample's own.
@@ -235,14 +237,5 @@ def _write(dataset: Dataset, out: Path) -> None:
     print(f"{out}: {counts}, fingerprint {dataset.fingerprint}")
 
 
-def main() -> None:
-    """Run the command line; bad input is one sentence and exit code 2."""
-    try:
-        app()
-    except BadInput as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from error
-
-
 if __name__ == "__main__":
-    main()
+    run_app(app)

@@ -20,11 +20,13 @@ import typer
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from harness.command import new_app, run_app
+
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _FLAGS += ["--disable-background-networking", "--disable-component-update"]
 _COLOURS = 128
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 Scheme = Annotated[str, typer.Option(help="light or dark")]
 
 
@@ -85,4 +87,4 @@ def write(picture: bytes, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -3,7 +3,8 @@
 Trains the nano preset on the sample with `variance` fixed, fitted and empirical, several seeds each, on the same data,
 and evaluates on the test queries, which nothing was tuned on. Prints RPS and nDCG@5 with 95% intervals (bootstrap over
 queries of the mean over seeds), the paired differences from fixed, and the fitted noise beside the planted one.
-Finished runs are kept in `--runs` and not repeated, so an interrupted benchmark goes on where it stopped.
+Each step is a command that a user types; finished ones are kept in `--runs` and not repeated, so an interrupted
+benchmark goes on where it stopped.
 
 Run: python benchmarks/variance.py --out results.json
 """
@@ -16,19 +17,20 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
 
-from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Dataset
-from gen_rerank.data.sample import write_sample
 from gen_rerank.data.sample.annotators import PLANTED
-from gen_rerank.evaluation.evaluation import RPS, Evaluation, evaluate
+from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, evaluate
 from gen_rerank.evaluation.metrics import Interval, bootstrap, paired
-from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.evaluation.scores import read_scores
+from harness.command import run
+from harness.recipes import write_recipe
+from harness.steps import CommandSteps
 from train.noise import FittedNoise, fit_noise
-from train.phases import train_distributional
 from train.recipe import Recipe
 
-MEASURES = (RPS, "nDCG@5")
+MEASURES = (RPS, HEADLINE)
 VARIANCES = ("fixed", "fitted", "empirical")
 
 
@@ -42,16 +44,19 @@ def main(
     """Train what is missing, measure and print."""
     preset = Recipe.load("nano")
     steps = steps or preset.distributional["max_steps"]
-    data = sample_folder(runs)
+    commands = CommandSteps(runs, Console(width=150))
+    data = runs / "data"
+    commands.run("data", data, "gen-rerank", "sample")
     dataset = Dataset.load(data)
     test = dataset.of("test")
     evaluations: dict[str, list[Evaluation]] = {}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has all variances of the first ones
         for kind in variance:
             changes = {"variance": kind, "seed": seed, "max_steps": steps}
-            recipe = preset.model_copy(update={"distributional": {**preset.distributional, **changes}})
             name = f"{kind}-{steps}-{seed}"
-            evaluations.setdefault(kind, []).append(evaluation_of(name, recipe, data, test, runs))
+            changed = {"distributional": {**preset.distributional, **changes}}
+            recipe = write_recipe(runs / f"{name}.yaml", "nano", changed)
+            evaluations.setdefault(kind, []).append(evaluation_of(commands, name, recipe, data, test))
     fit = fit_noise([row.labels for row in dataset.of("train").judgments])
     results = {
         "data": test.fingerprint,
@@ -71,22 +76,12 @@ def main(
         out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def sample_folder(runs: Path) -> Path:
-    """Return the folder of the sample, written once."""
-    folder = runs / "data"
-    if not (folder / "README.md").is_file():  # the last file to be written
-        write_sample(folder)
-    return folder
-
-
-def evaluation_of(name: str, recipe: Recipe, data: Path, test: Dataset, runs: Path) -> Evaluation:
-    """Return the test evaluation of one training run; what is already in `runs` is not done again."""
-    model, report = runs / name, runs / f"{name}.json"
-    if not report.is_file():
-        checkpoint = Checkpoint.open(model) if model.is_dir() else train_distributional(recipe, data, model)
-        scores = TransformersScorer(checkpoint).score([test.pair(row) for row in test.judgments])
-        evaluate(name, test, scores).save(report)
-    return Evaluation.load(report)
+def evaluation_of(commands: CommandSteps, name: str, recipe: Path, data: Path, test: Dataset) -> Evaluation:
+    """Return the test evaluation of one training run; what is already done is not done again."""
+    model, scores = commands.folder / name, commands.folder / f"{name}.jsonl"
+    commands.run(f"train {name}", model, "gen-rerank", "train", "distributional", "--config", recipe, "--data", data)
+    commands.run(f"score {name}", scores, "gen-rerank", "score", model, data)
+    return evaluate(name, test, read_scores(scores).of(test))
 
 
 def mean_over_seeds(evaluations: list[Evaluation], measure: str) -> list[float]:
@@ -153,4 +148,4 @@ def show(results: dict[str, Any], test: Dataset) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

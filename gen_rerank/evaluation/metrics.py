@@ -337,6 +337,24 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, resamples: int = RESAMPLES, se
     return bootstrap(first - second, resamples=resamples, seed=seed)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, in the given order.
+
+    By Holm's step-down method ("A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics, 1979): the smallest of n is multiplied by n, the next by n − 1, and so on, each at least what came
+    before and at most 1. Below α after that, all are significant together at level α.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
 def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
     """Compare two score vectors of the same pairs.
 

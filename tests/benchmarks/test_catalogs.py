@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import runpy
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from catalogs import chorus, strict_shop, worth
 from gen_rerank import BadInput, Dataset, Product, Query
 
 ROOT = Path(__file__).parents[2]
 CHORUS = ROOT.parent / "shared" / "data" / "chorus"
-catalogs = runpy.run_path(str(ROOT / "benchmarks" / "catalogs.py"))
-chorus, strict_shop, worth = catalogs["chorus"], catalogs["strict_shop"], catalogs["worth"]
 
 ROW = {
     "query": "laptop",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from pathlib import Path
 
 import pytest
 
 from gen_rerank.evaluation.evaluation import ECE, RPS
 from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Verdict, Visit
-
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    quantization = importlib.import_module("quantization")
+from quantization import a_gate_failed
+from quantized.costs import speed_document
+from quantized.quality import OverSeeds, gates_rows, quality_rows
 
 
 def drift(flips: float) -> Drift:
@@ -47,22 +44,22 @@ def comparison(ndcg: float, flips: float) -> Comparison:
         delta={"nDCG@5": Interval(ndcg - 0.9, -1.0, 1.0)}, drift=drift(flips), verdicts=(gate,),
     )  # fmt: skip
     return Comparison(
-        date="2026-01-01", version="0", commit=None, machine="m", data="d", fingerprint="f", split="test", queries=4, pairs=8,
-        floors={}, thresholds={}, thresholds_source="s", candidates_per_query=2, reference=reference, floor=drift(0.0),
-        candidates=(int8,),
+        date="2026-01-01", version="0", commit=None, machine="m", data="d", fingerprint="f", split="test", queries=4,
+        pairs=8, floors={}, thresholds={}, thresholds_source="s", candidates_per_query=2, reference=reference,
+        floor=drift(0.0), candidates=(int8,),
     )  # fmt: skip
 
 
 def test_a_mean_over_trainings_has_students_interval():
-    found = quantization.OverSeeds((1.0, 2.0, 3.0))
+    found = OverSeeds((1.0, 2.0, 3.0))
     assert found.mean == 2.0
     assert found.half_width == pytest.approx(4.3027 / math.sqrt(3), abs=1e-3)
     assert found.shown(".1f") == "2.0 ± 2.5"
-    assert math.isnan(quantization.OverSeeds((1.0,)).half_width)
+    assert math.isnan(OverSeeds((1.0,)).half_width)
 
 
 def test_a_row_holds_the_means_and_how_many_trainings_pass():
-    reference, int8 = quantization.quality_rows([comparison(0.91, 0.02), comparison(0.93, 0.005)])
+    reference, int8 = quality_rows([comparison(0.91, 0.02), comparison(0.93, 0.005)])
     assert reference[:3] == ["reference", "1.00", "0.9000"]
     assert int8[:3] == ["int8", "0.50", "0.9200"]
     assert int8[3].startswith("+0.0200 ± ")
@@ -70,18 +67,18 @@ def test_a_row_holds_the_means_and_how_many_trainings_pass():
 
 
 def test_failed_gates_are_counted():
-    rows = quantization.gates_rows([comparison(0.91, 0.02), comparison(0.93, 0.005)])
+    rows = gates_rows([comparison(0.91, 0.02), comparison(0.93, 0.005)])
     assert list(rows) == [["int8", "tier_flips (1)"]]
 
 
 def test_speed_is_the_medians_and_the_ratios_to_the_reference():
-    text = quantization.speed_document(comparison(0.9, 0.0))
+    text = speed_document(comparison(0.9, 0.0))
     assert "12.00 (1.00×)" in text
     assert "18.00 (1.50×)" in text
     assert text.count("500 (1.00×)") == 2
 
 
 def test_only_a_failed_gate_is_a_result():
-    assert quantization.a_gate_failed(1, "")
-    assert not quantization.a_gate_failed(1, "Traceback …")
-    assert not quantization.a_gate_failed(2, "no such folder")
+    assert a_gate_failed(1, "")
+    assert not a_gate_failed(1, "Traceback …")
+    assert not a_gate_failed(2, "no such folder")

@@ -1,32 +1,11 @@
-"""The two small statistics of the results' tables."""
+"""The p-values of the results' tables."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    results = importlib.import_module("results")
-holm, paired_p = results.holm, results.paired_p
-
-
-def test_holm_by_hand():
-    # Sorted: 0.005 · 4, 0.01 · 3, 0.03 · 2, 0.04 · 1, each at least what came before.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
-def test_holm_lies_between_the_raw_values_and_bonferroni(p_values):
-    for raw, corrected in zip(p_values, holm(p_values), strict=True):
-        assert raw <= corrected <= min(1.0, len(p_values) * raw) + 1e-12
+from systems.compared import paired_p
 
 
 def test_the_paired_bootstrap_agrees_with_the_t_test_where_that_is_right():

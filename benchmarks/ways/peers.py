@@ -1,8 +1,9 @@
-"""What `serving.py` compares the engine with: the same decoder, asked for the same eleven logits, by three other libraries.
+"""What our engine is compared with: the same decoder, asked for the same eleven logits, by three other libraries.
 
-Each peer takes pairs and gives distributions, as our scorers do, and is set up as its users would set it up for speed: bfloat16, all
-cores, batches of similar length, and never more of the vocabulary's logits than it needs. A test holds all of them to our own
-scores: a comparison of programs that compute different numbers would say nothing. Nothing is timed here.
+Each peer takes pairs and gives distributions, as our scorers do, and is set up as its users would set it up for speed:
+bfloat16, all cores, batches of similar length, and never more of the vocabulary's logits than it needs. A test holds
+all of them to our own scores: a comparison of programs that compute different numbers would say nothing. Nothing is
+timed here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tokenizers import processors
 from transformers import AutoModelForCausalLM, Qwen3ForSequenceClassification
 
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.scorers.engine_plan import EngineChoices, plan
@@ -56,7 +58,7 @@ class TransformersPeer:
             mask = torch.tensor([[0] * (longest - len(encoded[i])) + [1] * len(encoded[i]) for i in batch])
             last = self.model(input_ids=padded, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
             logits[batch] = last[:, list(readout.token_ids)].float().numpy()
-        return Distribution.from_logits(logits, temperature=self.checkpoint.card.calibration.temperature)
+        return distribution_of(logits, self.checkpoint.card)
 
 
 class CrossEncoderPeer:
@@ -84,13 +86,14 @@ class CrossEncoderPeer:
         """Return one distribution a pair, in order; a product is its title."""
         texts = [(pair.query, pair.product.title) for pair in pairs]
         logits = self.model.predict(texts, batch_size=self.batch_size, show_progress_bar=False)
-        return Distribution.from_logits(logits, temperature=self.checkpoint.card.calibration.temperature)
+        return distribution_of(logits, self.checkpoint.card)
 
 
 class GeneratePeer:
     """vLLM as a text generator: one token, and the log-probabilities of the eleven bin tokens.
 
-    It has our settings for the machine, unless told otherwise; the engine runs beside this process until the block ends.
+    It has our settings for the machine, unless told otherwise; the engine runs beside this process until the block
+    ends.
 
     Args:
         checkpoint: a decoder with the `bins` readout.
@@ -123,7 +126,7 @@ class GeneratePeer:
         for output in self._llm.generate(prompts, self._params, use_tqdm=False):
             (found,) = output.outputs[0].logprobs
             logits.append([found[number].logprob for number in card.readout.token_ids])
-        return Distribution.from_logits(np.array(logits), temperature=card.calibration.temperature)
+        return distribution_of(logits, card)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -139,8 +142,8 @@ class GeneratePeer:
 def export_classifier(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the decoder as a `Qwen3ForSequenceClassification`, whose head is the rows of the bin tokens.
 
-    Its tokenizer turns (query, title) into the tokens of our prompt, so that a library which knows pairs of texts and no
-    prompts reads the same tokens. It needs a tokenizer to which a word is the same wherever it stands, as ours is.
+    Its tokenizer turns (query, title) into the tokens of our prompt, so that a library which knows pairs of texts and
+    no prompts reads the same tokens. It needs a tokenizer to which a word is the same wherever it stands, as ours is.
     """
     source = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype="auto")
     config = source.config

@@ -1,0 +1,1 @@
+"""What quantization.py measures of each scheme: quality over several trainings, costs, resident memory."""
