@@ -77,7 +77,7 @@ class ServedModels:
         """Return what answers to a name; None means the base.
 
         Raises:
-            Refusal: 404, nothing does.
+            Refusal: 404, no model is served by this name.
         """
         if name is None or name == self.base.name:
             return self.base
@@ -91,7 +91,7 @@ class ServedModels:
         """Find a model and keep it in the engine until the end of the block.
 
         Raises:
-            Refusal: 404, there is none of this name.
+            Refusal: 404, no model is served by this name.
         """
         model = self.find(name)
         model.users += 1
@@ -109,7 +109,8 @@ class ServedModels:
             replace: whether the name may belong to an adapter already.
 
         Raises:
-            Refusal: 403 when the server has no adapter folder or the path leads out of it, 400 otherwise.
+            Refusal: 403 when the server has no adapter folder or the path leads out of it, 404 when there is no folder,
+                400 when the path cannot be followed, or the name or the adapter is refused.
         """
         if self._folder is None:
             raise Refusal(403, "this server loads no adapters at run time; start it with --adapter-folder")
