@@ -439,5 +439,6 @@ def _compile(source: str, control: tuple[tuple[str, int], ...]) -> Template:
     """Compile a template in which each control token is replaced by its marked number."""
     for token, number in sorted(control, key=lambda item: -len(item[0])):
         source = source.replace(token, f"{_MARK}{number}{_MARK}")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - the output is for a tokenizer, not a browser
+    # The output is for a tokenizer, not for a browser.
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
     return environment.from_string(source)
