@@ -15,7 +15,7 @@ from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, 
 
 app = typer.Typer()
 
-_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 runs/model-fp8 --data shop --out runs/compare
+_COMPARE_EXAMPLES = """Example: gen-rerank compare runs/model runs/model-int8 --data shop --out runs/compare
 
 gen-rerank compare runs/model --load-time nf4 --load-time int8 --data shop --out runs/compare
 
@@ -76,12 +76,11 @@ def quantize(
 
     align = None
     if realign is not None:
-        from train.phases import realignment
         from train.progress import quiet_libraries
         from train.recipe import Recipe
+        from train.scalar import realignment
 
         quiet_libraries()
-
         align = realignment(Recipe.load(config), model, realign, console=console())
     checkpoint = run(
         model,
@@ -142,13 +141,13 @@ def compare(
     Quality is measured with transformers, where every scheme runs; cost with vLLM, where it has a kernel. The exit
     code is 0 when every gate of every candidate passes, 1 when one fails, and 2 when there was nothing to compare.
     """
-    from quant.compare import Plan
+    from quant.compare import ComparisonPlan
     from quant.compare import compare as run
-    from quant.report import tables
+    from quant.report.tables import tables
 
     if data is None or out is None:
         raise BadInput("--data and --out are needed: what to compare on, and where the report goes")
-    plan = Plan(
+    plan = ComparisonPlan(
         reference=reference,
         candidates=tuple(candidates or ()),
         data=data,

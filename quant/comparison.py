@@ -1,5 +1,4 @@
-"""The result of a comparison: what `gen-rerank compare` measured, as values that are written to `comparison.json` and
-read back.
+"""The result of a comparison: what `gen-rerank compare` measured, as values that `comparison.json` holds.
 
 Figures only: how they are measured is `drift`'s, `identity`'s and `cost`'s, what they mean for a shop is `gates`', and
 how they look is `report`'s. A figure that this machine could not measure is absent, and a sentence stands in its
@@ -16,24 +15,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.system.publishing import write_text_whole
 
 Engine = Literal["vllm", "transformers"]
 
 
-class Record(BaseModel):
-    """A frozen value of the result."""
+class FrozenModel(BaseModel):
+    """A value that is written as JSON and read back; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Histogram(Record):
-    """How often values fall between edges: `counts[i]` of them in [edges[i], edges[i + 1]), the ends hold what lies beyond."""
+class Histogram(FrozenModel):
+    """How often values fall between edges, `counts[i]` in [edges[i], edges[i + 1]); the ends hold what lies beyond."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
 
-class Drift(Record):
+class Drift(FrozenModel):
     """How far a system's answers are from the reference's, on the same pairs. No gold label is needed.
 
     Attributes:
@@ -71,7 +71,7 @@ class Drift(Record):
     stuck: float = 0.0
 
 
-class SliceChange(Record):
+class SliceChange(FrozenModel):
     """One tag: its queries with a defined nDCG@5, the paired difference of that, and the mean |Δscore| of its pairs."""
 
     queries: int
@@ -79,7 +79,7 @@ class SliceChange(Record):
     mean_change: float
 
 
-class WorstPair(Record):
+class WorstPair(FrozenModel):
     """A pair whose score changed most, readable."""
 
     query_id: str
@@ -94,13 +94,13 @@ class WorstPair(Record):
     candidate_distribution: tuple[float, ...]
 
 
-class Quality(Record):
-    """What a system is worth on the split, by the names of `gen_rerank.evaluation.metrics`: nDCG@5, nDCG@10, RPS, MSE, ECE(10 bins)."""
+class Quality(FrozenModel):
+    """What a system is worth on the split, by the names of `gen_rerank.evaluation`: nDCG@5, nDCG@10, RPS, MSE, ECE."""
 
     measures: dict[str, Interval]
 
 
-class Check(Record):
+class Check(FrozenModel):
     """One thing that a quantized checkpoint must share with the one it was made from.
 
     Attributes:
@@ -114,15 +114,21 @@ class Check(Record):
     finding: str
 
 
-class LayerError(Record):
-    """How far a layer's decoded weights are from the reference's: ‖W' − W‖ / ‖W‖, and the factor a that makes a·W nearest to W'."""
+class LayerError(FrozenModel):
+    """How far a layer's decoded weights W' are from the reference's W.
+
+    Attributes:
+        layer: its full name.
+        relative_error: ‖W' − W‖ / ‖W‖.
+        scale: the factor a that makes a·W nearest to W'.
+    """
 
     layer: str
     relative_error: float
     scale: float
 
 
-class Visit(Record):
+class Visit(FrozenModel):
     """One start of an engine on a checkpoint, in a process of its own.
 
     Attributes:
@@ -148,7 +154,7 @@ class Visit(Record):
     cache_bytes: int = 0
 
 
-class Cost(Record):
+class Cost(FrozenModel):
     """What a system costs with one engine.
 
     Attributes:
@@ -176,7 +182,7 @@ class Cost(Record):
         return float(median(getattr(visit, field) for visit in self.visits))
 
 
-class Verdict(Record):
+class Verdict(FrozenModel):
     """What a gate says of a candidate.
 
     Attributes:
@@ -194,7 +200,7 @@ class Verdict(Record):
     meaning: str
 
 
-class System(Record):
+class System(FrozenModel):
     """The reference or a candidate.
 
     Attributes:
@@ -257,7 +263,7 @@ class Candidate(System):
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
 
-class Comparison(Record):
+class Comparison(FrozenModel):
     """One run of `gen-rerank compare`.
 
     Attributes:
@@ -306,8 +312,8 @@ class Comparison(Record):
         return all(candidate.passed for candidate in self.candidates)
 
     def save(self, path: str | Path) -> None:
-        """Write `comparison.json`."""
-        Path(path).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        """Write `comparison.json`, whole or not at all."""
+        write_text_whole(Path(path), self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -61,8 +61,8 @@ def drift(
     """
     if not len(query_ids) == len(product_ids) == len(reference) == len(other) or not len(query_ids):
         raise BadInput(
-            f"a drift needs the same pairs on both sides, one at least, not {len(query_ids)} queries, {len(product_ids)} "
-            f"products, {len(reference)} and {len(other)} distributions"
+            f"a drift needs the same pairs on both sides, one at least, not {len(query_ids)} queries, "
+            f"{len(product_ids)} products, {len(reference)} and {len(other)} distributions"
         )
     before, after = _scores(reference), _scores(other)
     change = after - before
@@ -174,7 +174,7 @@ def _top_kept(
     before: Doubles,
     after: Doubles,
 ) -> Doubles:
-    """Return the share of the first products that stay among the first, of each query that has more than these, `[queries]`."""
+    """Return the share of the first products that stay there, of each query that has more than these, `[queries]`."""
     first, still = (shuffled_ranks(query_ids, product_ids, scores) <= _TOP for scores in (before, after))
     return np.array([(first & still)[rows].sum() / _TOP for rows in groups if len(rows) > _TOP])
 

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import ECE, RPS
+from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Drift, System, Verdict
 
@@ -88,11 +88,11 @@ class Gates(_Limits):
         Field(description="least spread of scores, most saturated and stuck pairs, beside the reference"),
     ] = Collapse()
     ndcg5: Annotated[
-        Change | None, Field(alias="ndcg@5", description="lower end of the paired 95% interval of ΔnDCG@5")
+        Change | None, Field(alias="ndcg@5", description=f"lower end of the paired 95% interval of Δ{HEADLINE}")
     ] = -0.005
     ndcg10: Annotated[Change | None, Field(alias="ndcg@10", description="the same for nDCG@10")] = -0.005
     slice: Annotated[
-        Slices | None, Field(description="most nDCG@5 that any slice of so many queries loses on average")
+        Slices | None, Field(description=f"most {HEADLINE} that any slice of so many queries loses on average")
     ] = Slices()
     rps: Annotated[Change | None, Field(description="upper end of the paired 95% interval of ΔRPS")] = 0.005
     ece: Annotated[Change | None, Field(description="most that the calibration error grows")] = 0.01
@@ -184,7 +184,7 @@ class Gates(_Limits):
             yield _collapse(self.collapsed, candidate.drift, floor)
 
     def _quality(self, candidate: Candidate, reference: System) -> Iterator[Verdict]:
-        for gate, measure, least in (("ndcg@5", "nDCG@5", self.ndcg5), ("ndcg@10", "nDCG@10", self.ndcg10)):
+        for gate, measure, least in (("ndcg@5", HEADLINE, self.ndcg5), ("ndcg@10", "nDCG@10", self.ndcg10)):
             change = _difference(candidate, measure)
             if least is not None:
                 yield _verdict(
@@ -193,7 +193,8 @@ class Gates(_Limits):
                     "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                     f"lower end at least {least:+.4f}",
                     _too_few(candidate, measure)
-                    or f"the ranking is as good as the reference's: paired difference of {measure} with its 95% interval",
+                    or f"the ranking is as good as the reference's: paired difference of {measure} with its 95% "
+                    "interval",
                     "" if change is None else f"{measure} may be {-change.low:.4f} lower than the reference's",
                 )
         if self.slice is not None:
@@ -206,7 +207,8 @@ class Gates(_Limits):
                 "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
                 f"upper end at most {self.rps:+.4f}",
                 _too_few(candidate, RPS)
-                or "the distributions are as good: paired difference of the ranked probability score with its 95% interval",
+                or "the distributions are as good: paired difference of the ranked probability score with its 95% "
+                "interval",
                 "" if change is None else f"the ranked probability score may be {change.high:.4f} worse",
             )
         if self.ece is not None:
@@ -230,7 +232,10 @@ class Gates(_Limits):
             measured = "" if value is None else f"{value:.4f} (floor {getattr(floor, gate):.4f})"
             limited = f"at {'most' if at_most else 'least'} {limit:.4f}"
             if candidate.drift is not None and value is None:
-                guards = "no query has more than five candidates, so no product can leave the first five; null switches the gate off"
+                guards = (
+                    "no query has more than five candidates, so no product can leave the first five; null switches "
+                    "the gate off"
+                )
             yield _verdict(gate, passed, measured, limited, guards, "" if value is None else wrong.format(value))
 
     def _served(self, candidate: Candidate) -> Iterator[Verdict]:
@@ -242,14 +247,19 @@ class Gates(_Limits):
                 f"{cost.served_change:.4f}",
                 f"at most {self.served:.4f}",
                 "what vLLM serves is what was judged here: the 99th percentile of |Δscore| between it and transformers",
-                f"vLLM serves other scores than were judged here: one in a hundred is {cost.served_change:.4f} apart or more"
-                + _unrounded(candidate.scheme),
+                f"vLLM serves other scores than were judged here: one in a hundred is {cost.served_change:.4f} apart "
+                f"or more{_unrounded(candidate.scheme)}",
             )
 
 
 # Fields of `Drift`: whether the limit is the most, what the gate guards against, and what is wrong when it fails.
 _DRIFT_GATES = (
-    ("tier_flips", True, "a product keeps its tier: the share of pairs that changed it", "{:.1%} of the pairs change their tier"),
+    (
+        "tier_flips",
+        True,
+        "a product keeps its tier: the share of pairs that changed it",
+        "{:.1%} of the pairs change their tier",
+    ),
     (
         "top5_kept",
         False,
@@ -263,14 +273,19 @@ _DRIFT_GATES = (
         "candidates change their order: Kendall's tau-b is {:.3f}",
     ),
     ("mean_change", True, "scores stay where they were: the mean |Δscore|", "scores move by {:.4f} on average"),
-    ("p99_change", True, "few scores jump: the 99th percentile of |Δscore|", "one score in a hundred moves by {:.3f} or more"),
+    (
+        "p99_change",
+        True,
+        "few scores jump: the 99th percentile of |Δscore|",
+        "one score in a hundred moves by {:.3f} or more",
+    ),
     (
         "jensen_shannon",
         True,
         "distributions keep their shape: the mean Jensen–Shannon divergence, in bits",
         "distributions change their shape: they diverge by {:.4f} bits on average",
     ),
-)  # fmt: skip
+)
 
 
 def _verdict(gate: str, passed: bool | None, measured: str, limit: str, guards: str, wrong: str) -> Verdict:
@@ -331,7 +346,7 @@ def _collapse(limits: Collapse, drift: Drift | None, floor: Drift) -> Verdict:
 
 
 def _slices(limits: Slices, candidate: Candidate) -> Verdict:
-    limit = f"no slice of {limits.queries} queries or more loses more than {limits.loss:.4f} nDCG@5"
+    limit = f"no slice of {limits.queries} queries or more loses more than {limits.loss:.4f} {HEADLINE}"
     guards = "no kind of query pays for the rest"
     if candidate.drift is None:
         return _verdict("slice", None, "", limit, guards, "")
@@ -345,7 +360,7 @@ def _slices(limits: Slices, candidate: Candidate) -> Verdict:
         f"{worst.ndcg5.mean:+.4f} ({tag}, {worst.queries} queries)",
         limit,
         f"{guards}; the worst of {len(judged)} slices is {tag!r}",
-        f"queries tagged {tag!r} lose {-worst.ndcg5.mean:.4f} nDCG@5 on average",
+        f"queries tagged {tag!r} lose {-worst.ndcg5.mean:.4f} {HEADLINE} on average",
     )
 
 

@@ -1,13 +1,15 @@
 """One visit: a process that opens one checkpoint with one engine, scores what it is told, writes its figures and ends.
 
-A process of its own, because the memory and the start of an engine can be told from nothing else's in no other way, and because an
-engine that dies or hangs must harm nobody. `quant.cost` starts visits and makes something of their figures; nothing else should.
+A process of its own, because the memory and the start of an engine can be told from nothing else's in no other way,
+and because an engine that dies or hangs must harm nobody. `quant.visits` starts one, `quant.cost` makes something of
+their figures.
 
-**What is cold.** Every prompt is computed whole: vLLM's prefix cache is off, as in vLLM's own latency and throughput benchmarks, so
-that neither a product nor the fixed start of the prompt is read from a cache. (A server keeps that cache, and answers
-faster about products that it has seen.) What is timed was not scored before in the visit; the warm-up has pairs of its own.
-**What is not cold.** The engine is warm: its first calls are the start and the warm-up. The token ids of a product's lines
-are remembered by the prompt, as in a server, so that products which come again, because the catalog is small, are only looked up.
+**What is cold.** Every prompt is computed whole: vLLM's prefix cache is off, as in vLLM's own latency and throughput
+benchmarks, so that neither a product nor the fixed start of the prompt is read from a cache. (A server keeps that
+cache, and answers faster about products that it has seen.) What is timed was not scored before in the visit; the
+warm-up has pairs of its own. **What is not cold.** The engine is warm: its first calls are the start and the warm-up.
+The token ids of a product's lines are remembered by the prompt, as in a server, so that products which come again,
+because the catalog is small, are only looked up.
 
 Rendering and tokenizing belong to what is timed; reading the pairs from their file does not.
 
@@ -19,7 +21,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,16 +30,17 @@ from types import FrameType
 
 import numpy as np
 import psutil
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Pair, Product
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers import Scorer
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, computes_on_cpu, token_bytes
-from quant.comparison import Engine, Record, Visit
-
-WARM_UP, LATENCY, THROUGHPUT, SAMPLE = "warm_up.jsonl", "latency.jsonl", "throughput.jsonl", "sample.jsonl"
+from gen_rerank.system.processes import end_with_parent
+from gen_rerank.system.publishing import write_text_whole
+from quant.comparison import Engine, FrozenModel, Visit
+from quant.workload import LATENCY, SAMPLE, THROUGHPUT, WARM_UP, RequestCount, read_pairs
 
 # More than a forward pass takes on a CPU (2,048 unless a prompt is longer), so that none waits for room.
 CACHE_TOKENS = 8192
@@ -51,32 +53,14 @@ _QUERIES_A_CALL = 32
 _LEAST_SAMPLE = 8
 
 
-class Request(Record):
-    """One query with its candidates: what a client sends."""
-
-    query: str
-    products: tuple[Product, ...]
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """As scorers read them."""
-        return [Pair(self.query, product) for product in self.products]
-
-
-class Size(Record):
-    """How many queries are scored: one by one for the latency, and many together for the throughput."""
-
-    latency: PositiveInt
-    throughput: PositiveInt
-
-
-class Budget(Record):
+class VisitBudget(FrozenModel):
     """How long a visit may take.
 
     Attributes:
         seconds: what the latency and the throughput should take, each.
         least_queries: of the latency, though it take longer; with fewer than 20, the 95th percentile is the slowest.
-        most_seconds: what the latency may take in spite of that. A model that needs longer for one query is not measured.
+        most_seconds: what the latency may take in spite of that. A model that needs longer for one query is not
+            measured.
         timeout: seconds after which a visit that is not over is stopped, its start included.
     """
 
@@ -85,14 +69,23 @@ class Budget(Record):
     most_seconds: PositiveFloat = 120.0
     timeout: PositiveFloat = 1800.0
 
+    def affordable(self, query_seconds: float, available: RequestCount) -> RequestCount:
+        """Return how many of the available queries fit, where one takes so many seconds."""
+        wanted = max(int(self.seconds / query_seconds), self.least_queries)
+        most = max(1, int(self.most_seconds / query_seconds))
+        return RequestCount(
+            latency=min(wanted, most, available.latency),
+            throughput=min(max(1, round(self.seconds / query_seconds)), available.throughput),
+        )
 
-class Order(Record):
+
+class VisitOrder(FrozenModel):
     """What a visit is told.
 
     Attributes:
         folder: the checkpoint's.
         engine: with which it is opened.
-        load_time: how bitsandbytes quantizes it while it is loaded; None for not at all.
+        loaded_as: how bitsandbytes quantizes it while it is loaded; None for not at all.
         dtype: of the activations, and of the weights that are not quantized.
         workload: the folder with the requests.
         available: how many there are.
@@ -104,17 +97,17 @@ class Order(Record):
 
     folder: Path
     engine: Engine
-    load_time: str | None
+    loaded_as: str | None
     dtype: Dtype
     workload: Path
-    available: Size
-    size: Size | None
+    available: RequestCount
+    size: RequestCount | None
     sample: bool
-    budget: Budget
+    budget: VisitBudget
     started: float
 
 
-class Outcome(Record):
+class VisitOutcome(FrozenModel):
     """What a visit answers.
 
     Attributes:
@@ -126,11 +119,11 @@ class Outcome(Record):
 
     figures: Visit | None = None
     refused: str = ""
-    size: Size | None = None
+    size: RequestCount | None = None
     sample: tuple[float, ...] = ()
 
 
-def visit(order: Order) -> Outcome:
+def visit(order: VisitOrder) -> VisitOutcome:
     """Do what the order says, in this process, which should be fresh.
 
     Example:
@@ -141,12 +134,12 @@ def visit(order: Order) -> Outcome:
         with _opened(order) as (scorer, cache):
             return _measure(order, scorer, cache)
     except BadInput as error:
-        return Outcome(refused=str(error).removeprefix(f"{order.folder}: "))
+        return VisitOutcome(refused=str(error).removeprefix(f"{order.folder}: "))
 
 
 @contextmanager
-def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
-    """Open the checkpoint, without the libraries of the other engines; yield also how much of the host's memory is cache."""
+def _opened(order: VisitOrder) -> Iterator[tuple[Scorer, int]]:
+    """Open the checkpoint, without other engines' libraries; yield also how much of the host's memory is cache."""
     checkpoint = Checkpoint.open(order.folder)
     if order.engine == "vllm":
         from gen_rerank.scorers.vllm import VllmScorer
@@ -162,14 +155,14 @@ def _opened(order: Order) -> Iterator[tuple[Scorer, int]]:
     import torch
 
     dtype: torch.dtype = getattr(torch, order.dtype)
-    if order.load_time is None:
+    if order.loaded_as is None:
         from gen_rerank.scorers.transformers import TransformersScorer
 
         yield TransformersScorer(checkpoint, dtype=dtype), 0
     else:
         from quant.quantized_loading import open_loaded_as
 
-        yield open_loaded_as(checkpoint, order.load_time, dtype), 0
+        yield open_loaded_as(checkpoint, order.loaded_as, dtype), 0
 
 
 def cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:
@@ -182,14 +175,14 @@ def cache_bytes(checkpoint: Checkpoint, dtype: Dtype) -> int:
     return token_bytes(checkpoint, dtype) * tokens
 
 
-def _measure(order: Order, scorer: Scorer, cache: int) -> Outcome:
-    (warm_up,) = _read(order.workload / WARM_UP, 1)
+def _measure(order: VisitOrder, scorer: Scorer, cache: int) -> VisitOutcome:
+    (warm_up,) = read_pairs(order.workload / WARM_UP, 1)
     scorer.score(warm_up[:1])
     start_seconds = time.monotonic() - order.started
     query_seconds = _warm_up(scorer, warm_up, order.budget)
-    size = order.size or _size(query_seconds, order.budget, order.available)
-    latencies = [_seconds(scorer, pairs) for pairs in _read(order.workload / LATENCY, size.latency)]
-    pairs, seconds = _throughput(scorer, _read(order.workload / THROUGHPUT, size.throughput))
+    size = order.size or order.budget.affordable(query_seconds, order.available)
+    latencies = [_seconds(scorer, pairs) for pairs in read_pairs(order.workload / LATENCY, size.latency)]
+    pairs, seconds = _throughput(scorer, read_pairs(order.workload / THROUGHPUT, size.throughput))
     # Values that were observed, and not between two of them.
     p50, p95 = np.percentile(latencies, (50, 95), method="inverted_cdf").tolist()
     figures = Visit(
@@ -205,12 +198,14 @@ def _measure(order: Order, scorer: Scorer, cache: int) -> Outcome:
     scores: tuple[float, ...] = ()
     if order.sample:
         affordable = int(order.budget.seconds / query_seconds * len(warm_up))
-        sample = [pair for pairs in _read(order.workload / SAMPLE, max(_LEAST_SAMPLE, affordable)) for pair in pairs]
+        sample = [
+            pair for pairs in read_pairs(order.workload / SAMPLE, max(_LEAST_SAMPLE, affordable)) for pair in pairs
+        ]
         scores = tuple(scorer.score(sample).mean.tolist())
-    return Outcome(figures=figures, size=size, sample=scores)
+    return VisitOutcome(figures=figures, size=size, sample=scores)
 
 
-def _warm_up(scorer: Scorer, pairs: Sequence[Pair], budget: Budget) -> float:
+def _warm_up(scorer: Scorer, pairs: Sequence[Pair], budget: VisitBudget) -> float:
     """Score the pairs but the first, and return the seconds that as many take when the engine is warm.
 
     Raises:
@@ -221,20 +216,10 @@ def _warm_up(scorer: Scorer, pairs: Sequence[Pair], budget: Budget) -> float:
         seconds = _seconds(scorer, part) / len(part) * len(pairs)
         if seconds > budget.most_seconds:
             raise BadInput(
-                f"too slow to be measured here: a query with {len(pairs)} candidates would take about {seconds:,.0f} s, "
-                f"and a visit may spend {budget.most_seconds:,.0f} s on it"
+                f"too slow to be measured here: a query with {len(pairs)} candidates would take about "
+                f"{seconds:,.0f} s, and a visit may spend {budget.most_seconds:,.0f} s on it"
             )
     return seconds
-
-
-def _size(query_seconds: float, budget: Budget, available: Size) -> Size:
-    """Return how many queries fit the budget."""
-    wanted = max(int(budget.seconds / query_seconds), budget.least_queries)
-    affordable = max(1, int(budget.most_seconds / query_seconds))
-    return Size(
-        latency=min(wanted, affordable, available.latency),
-        throughput=min(max(1, round(budget.seconds / query_seconds)), available.throughput),
-    )
 
 
 def _throughput(scorer: Scorer, requests: Iterator[list[Pair]]) -> tuple[int, float]:
@@ -252,17 +237,10 @@ def _seconds(scorer: Scorer, pairs: Sequence[Pair]) -> float:
     return time.perf_counter() - start
 
 
-def _read(file: Path, count: NonNegativeInt) -> Iterator[list[Pair]]:
-    """Go through the first requests of a file; no more than one is held."""
-    with file.open("rb") as lines:
-        for line in islice(lines, count):
-            yield Request.model_validate_json(line).pairs
-
-
 def resident_bytes() -> int:
-    """Return the memory of this process and of all below it; a page that k processes share counts 1/k in each of them (PSS).
+    """Return the memory of this process and of all below it.
 
-    Memory of a GPU is not in it.
+    A page that k processes share counts 1/k in each of them (PSS). Memory of a GPU is not in it.
     """
     total = 0
     for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
@@ -276,24 +254,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _follow_input() -> None:
-    """Stop this process when the one that started it is gone, so that no engine is left behind."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     """Read the order, visit, write the outcome."""
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_follow_input, daemon=True).start()
+    end_with_parent()
     order, outcome = map(Path, sys.argv[1:])
-    found = visit(Order.model_validate_json(order.read_bytes())).model_dump_json()
-    partial = outcome.with_suffix(".partial")
-    partial.write_text(found, encoding="utf-8")
-    partial.rename(outcome)
+    write_text_whole(outcome, visit(VisitOrder.model_validate_json(order.read_bytes())).model_dump_json())
     sys.stdout.flush()
-    # Threads of the libraries, some of which abort the process when the interpreter takes itself apart, are of no concern now.
+    # Threads of the libraries, some of which abort the process when the interpreter ends, are of no concern now.
     os._exit(0)
 
 

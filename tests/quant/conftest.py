@@ -17,6 +17,7 @@ from gen_rerank.checkpoints.card import Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
+from quant.workload import VisitWorkload
 
 Change = Callable[[dict[str, Tensor]], object]
 
@@ -93,6 +94,18 @@ def wide_int8(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairs(tiny_shop: Dataset) -> list[Pair]:
     """Forty judged pairs."""
     return [tiny_shop.pair(judgment) for judgment in tiny_shop.judgments[:40]]
+
+
+@pytest.fixture(scope="session")
+def split(tiny_shop: Dataset) -> Dataset:
+    """The shop's test queries."""
+    return tiny_shop.of("test")
+
+
+@pytest.fixture(scope="session")
+def workload(split: Dataset) -> VisitWorkload:
+    """Requests of 16 candidates."""
+    return VisitWorkload.of(split, candidates=16)
 
 
 def change_weights(folder: Path, change: Change) -> Path:

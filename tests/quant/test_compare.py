@@ -1,4 +1,4 @@
-"""Whole comparisons on the tiny checkpoint: what is written, what is refused before any work, what stays as a finding."""
+"""Whole comparisons on the tiny checkpoint: what is written, what is refused before any work, what is a finding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from gen_rerank.checkpoints.card import Calibration, Card, Readout, read_card
 from gen_rerank.evaluation.evaluation import evaluate
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
+from quant import answers
 from quant import compare as module
-from quant.compare import Plan, _names, _with_costs, compare
+from quant.compare import ComparisonPlan, compare, with_costs
 from quant.comparison import Comparison, Cost
 from quant.gates import Gates
 
@@ -30,7 +31,7 @@ def run(
     broken = Path(shutil.copytree(int8_copy, folder / "broken"))
     (broken / "model.safetensors").write_bytes(b"not tensors")
     candidates = (str(int8_copy), str(broken))
-    plan = Plan(str(reference), candidates, tiny_data, folder / "out", load_time=("nf4", "int8"), cost=False)
+    plan = ComparisonPlan(str(reference), candidates, tiny_data, folder / "out", load_time=("nf4", "int8"), cost=False)
     return compare(plan), folder / "out"
 
 
@@ -100,7 +101,9 @@ def test_a_candidate_with_a_broken_card_is_a_finding_and_a_null_is_no_quantizati
     card = json.loads((broken / "gen_rerank.json").read_text())
     card["provenance"]["quantization"] = "int8"
     (broken / "gen_rerank.json").write_text(json.dumps(card))
-    found = compare(Plan(null, (null, str(broken)), tiny_data, tmp_path / "out", load_time=("int8",), cost=False))
+    found = compare(
+        ComparisonPlan(null, (null, str(broken)), tiny_data, tmp_path / "out", load_time=("int8",), cost=False)
+    )
     assert (found.reference.scheme, found.candidates[1].scheme) == ("none", "unknown")
     assert "provenance.quantization: " in found.candidates[1].refused
     assert [candidate.refused == "" for candidate in found.candidates] == [True, False, True]
@@ -119,7 +122,7 @@ def test_a_reference_that_does_not_load_is_bad_input(
 ) -> None:
     folder = reconfigured(Path(shutil.copytree(reference, tmp_path / "model")), **changed)
     with pytest.raises(BadInput, match=f"model: .*cannot be loaded.*{says}"):
-        compare(Plan(folder, (str(reference),), tiny_data, tmp_path / "out", cost=False))
+        compare(ComparisonPlan(folder, (str(reference),), tiny_data, tmp_path / "out", cost=False))
 
 
 def test_what_is_left_out_of_the_data_is_said(reference: Path, tiny_shop: Dataset, tmp_path: Path) -> None:
@@ -127,7 +130,9 @@ def test_what_is_left_out_of_the_data_is_said(reference: Path, tiny_shop: Datase
     with (tmp_path / "shop" / "judgments.jsonl").open("a") as rows:
         rows.write('{"query_id": "q0", "product_id": "p01", "relevance": NaN}\n')
     screen = io.StringIO()
-    plan = Plan(str(reference), (str(reference),), tmp_path / "shop", tmp_path / "out", cost=False, skip_bad_rows=True)
+    plan = ComparisonPlan(
+        str(reference), (str(reference),), tmp_path / "shop", tmp_path / "out", cost=False, skip_bad_rows=True
+    )
     found = compare(plan, Console(file=screen, width=300))
     assert (found.skipped, found.pairs) == (1, len(tiny_shop.of("test").judgments))
     assert f"judgments.jsonl:{len(tiny_shop.judgments) + 1}: " in screen.getvalue()
@@ -148,17 +153,11 @@ def test_thresholds_of_the_card(reference: Path, tiny_data: Path, tmp_path: Path
     card = read_card(folder, Card)
     recorded = Calibration(thresholds={"exact": 0.6, "close": 0.3})
     card.model_copy(update={"calibration": recorded}).save(folder)
-    found = compare(Plan(str(folder), (str(folder),), tiny_data, tmp_path / "out", cost=False))
+    found = compare(ComparisonPlan(str(folder), (str(folder),), tiny_data, tmp_path / "out", cost=False))
     assert found.thresholds == {"exact": 0.6, "close": 0.3}
     assert found.thresholds_source == "the reference's card"
     assert [found.reference.name, found.candidates[0].name] == ["model", "model (2)"]
     assert found.passed
-
-
-def test_names_tell_folders_apart() -> None:
-    assert _names(["x/model", "y/int8"]) == ["model", "int8"]
-    assert _names(["x/model", "y/model", "y/fp8"]) == ["x/model", "y/model", "y/fp8"]
-    assert _names(["x/model", "x/model"]) == ["model", "model (2)"]
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def refuse(
     def scored(*_: object) -> None:
         raise AssertionError("scored before it was refused")
 
-    monkeypatch.setattr(module, "score_pairs", scored)
+    monkeypatch.setattr(answers, "score_pairs", scored)
     plan = {
         "reference": str(reference),
         "candidates": (str(int8_copy),),
@@ -181,7 +180,7 @@ def refuse(
 
     def refused(**changed: object) -> str:
         with pytest.raises(BadInput) as error:
-            compare(Plan(**{**plan, **changed}))
+            compare(ComparisonPlan(**{**plan, **changed}))
         return str(error.value)
 
     return refused
@@ -225,13 +224,13 @@ def test_no_old_verdict_is_left_where_a_run_failed(
     assert {(out / name).read_text() for name in RESULTS} == {"old"}, "that run never began"
     monkeypatch.undo()
 
-    def interrupted(self: Comparison, path: Path) -> None:
-        path.write_text("{half")
+    def interrupted(self: Path, _: Path) -> None:
+        assert self.read_text().startswith("{"), "all but the last step"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Comparison, "save", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        compare(Plan(str(reference), (str(reference),), tiny_data, out, cost=False))
+        compare(ComparisonPlan(str(reference), (str(reference),), tiny_data, out, cost=False))
     assert not any((out / name).exists() for name in RESULTS)
 
 
@@ -244,7 +243,7 @@ def test_an_interrupt_while_costs_are_measured_leaves_the_quality(
     monkeypatch.setattr(module, "measure", interrupted)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        compare(Plan(str(reference), (str(int8_copy),), tiny_data, out, candidates_per_query=16))
+        compare(ComparisonPlan(str(reference), (str(int8_copy),), tiny_data, out, candidates_per_query=16))
     left = Comparison.load(out / "comparison.json")
     assert left.candidates[0].delta
     assert left.candidates[0].verdicts
@@ -255,7 +254,7 @@ def test_an_interrupt_while_costs_are_measured_leaves_the_quality(
 def test_costs_are_judged_too(run: tuple[Comparison, Path]) -> None:
     comparison, _ = run
     cost = Cost(engine="vllm", dtype="bfloat16", served_change=0.06)
-    found = _with_costs(comparison, {comparison.reference.name: (), "int8": (cost,)}, Gates())
+    found = with_costs(comparison, {comparison.reference.name: (), "int8": (cost,)}, Gates())
     (served,) = set(found.candidates[0].verdicts) - set(comparison.candidates[0].verdicts)
     assert (served.gate, served.passed) == ("served", False)
     assert found.candidates[0].cost == (cost,)
@@ -282,7 +281,7 @@ def with_relevant(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) 
 def test_queries_are_counted_where_the_difference_is_defined(
     with_relevant: Callable[[int], Path], reference: Path, int8_copy: Path, tmp_path: Path
 ) -> None:
-    found = compare(Plan(str(reference), (str(int8_copy),), with_relevant(3), tmp_path / "out", cost=False))
+    found = compare(ComparisonPlan(str(reference), (str(int8_copy),), with_relevant(3), tmp_path / "out", cost=False))
     candidate = found.candidates[0]
     assert found.queries == 8
     assert candidate.queries == {"nDCG@5": 3, "nDCG@10": 3, "RPS": 8, "MSE": 8}
@@ -305,7 +304,7 @@ def test_names_are_no_markup_and_libraries_are_quiet(
     plain = Path(shutil.copytree(reference, tmp_path / "plain" / "v2]"))
     copy = Path(shutil.copytree(int8_copy, tmp_path / "model[" / "v2]"))
     screen = io.StringIO()
-    plan = Plan(str(plain), (str(copy),), tiny_data, tmp_path / "out", load_time=("nf4",), cost=False)
+    plan = ComparisonPlan(str(plain), (str(copy),), tiny_data, tmp_path / "out", load_time=("nf4",), cost=False)
     found = compare(plan, Console(file=screen, force_terminal=True, width=200))
     assert found.candidates[0].name == "model[/v2]"
     assert "model[/v2]" in screen.getvalue()

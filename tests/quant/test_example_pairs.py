@@ -88,7 +88,7 @@ def test_another_seed_draws_others(tiny_shop):
 
 
 def test_by_hand():
-    """Six pairs worth 0 and one worth 1: the second pair is of the other bin; a query of two tags counts as the rarer."""
+    """Six pairs worth 0, one worth 1: the second pair is of the other bin; a query of two tags counts as the rarer."""
     data = dataset([("train", ["gift"], [0] * 5), ("train", ["gift", "typo"], [0]), ("train", [], [10])])
     for seed in range(5):
         first, second, third = drawn(data, 3, seed)

@@ -1,4 +1,4 @@
-"""What goes wrong in the field, planted in a healthy int8 copy: the right gate must fail, and its sentence name the place."""
+"""What goes wrong in the field, planted in a healthy int8 copy: the right gate must fail and name the place."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from gen_rerank import Dataset
 from gen_rerank.checkpoints.card import Card, read_card
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
-from quant.compare import Plan, compare
+from quant.compare import ComparisonPlan, compare
 from quant.comparison import Candidate, Comparison, Verdict
 from quant.gates import Gates
 from quant.quantize import quantize
-
 from tests.quant.conftest import change_weights, put_rows
 
 EMBEDDINGS = "model.embed_tokens.weight"
@@ -30,7 +29,8 @@ LAYER = "model.layers.1.mlp.up_proj"
 
 # Random weights are harder to quantize than trained ones. The gates on files and on collapse keep their defaults.
 LIMITS = Gates(
-    ndcg5=-0.3, ndcg10=-0.3, rps=0.1, ece=0.1, tier_flips=0.3, top5_kept=0.5, kendall_tau=0.5, mean_change=0.2, p99_change=0.5, jensen_shannon=0.2,
+    ndcg5=-0.3, ndcg10=-0.3, rps=0.1, ece=0.1, tier_flips=0.3, top5_kept=0.5, kendall_tau=0.5, mean_change=0.2,
+    p99_change=0.5, jensen_shannon=0.2,
 )  # fmt: skip
 
 
@@ -207,7 +207,9 @@ def comparison(
     shutil.copytree(reference, folder / "copy")
     (folder / "gates.yaml").write_text(LIMITS.to_yaml())
     candidates = (str(int8_copy), str(folder / "copy"), str(other_base), *copies)
-    plan = Plan(str(reference), candidates, tiny_data, folder / "out", gates=folder / "gates.yaml", cost=False)
+    plan = ComparisonPlan(
+        str(reference), candidates, tiny_data, folder / "out", gates=folder / "gates.yaml", cost=False
+    )
     return compare(plan)
 
 

@@ -24,7 +24,7 @@ from gen_rerank.system.publishing import folder_appearing
 from quant import quantize as module
 from quant.example_pairs import draw_pairs
 from quant.quantize import check_parent, full_disk_in_words, quantize, require_free
-from train.life import publishing
+from train.life import result_appearing
 
 # The least correlation with the parent's scores, on random weights, which are harder to quantize than trained ones.
 NEAR = {
@@ -223,9 +223,9 @@ def test_a_full_disk_is_said_in_words(
 def test_a_full_disk_under_a_realignment_is_not_told_to_resume(number: int, tmp_path: Path) -> None:
     """`train scalar` has --resume, and says so; `quantize`, which runs it, has not."""
     out, inner = tmp_path / "out", tmp_path / ".out.partial" / "out"
-    with pytest.raises(BadInput, match=f"^{out}: the disk is full; free some space"), full_disk_in_words(out):  # noqa: SIM117
-        with publishing(inner):
-            raise OSError(number, "No space left on device")
+    said = f"^{out}: the disk is full; free some space"
+    with pytest.raises(BadInput, match=said), full_disk_in_words(out), result_appearing(inner):
+        raise OSError(number, "No space left on device")
 
 
 def test_another_error_stays_itself(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def test_the_most_specific_target_says_how_a_layer_is_quantized(int8_copy: Path,
     [
         ("lm_head", True), ("score", True), ("classifier", True), ("classifier.out_proj", True), ("head.dense", True),
         ("bert.pooler.dense", True), ("lm_head.weight_scale", True), ("model.layers.0.attn.Wqkv", False),
-        ("model.layers.3.mlp.up_proj", False), ("bert.encoder.layer.0.attention.self.query", False), ("multihead", False),
+        ("model.layers.3.mlp.up_proj", False), ("bert.encoder.layer.0.attention.self.query", False),
+        ("multihead", False),
     ],
 )  # fmt: skip
 def test_what_reads_the_pooled_state_is_known_by_its_name(name: str, reads: bool) -> None:

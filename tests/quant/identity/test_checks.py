@@ -20,8 +20,8 @@ from quant.identity.checks import identity
 from quant.quantize import quantize
 from tests.quant.conftest import Change, change_weights, put_rows
 from train.encoder_bases import EncoderShape, new_encoder
-from train.phases import train_scalar
 from train.recipe import Recipe
+from train.scalar import train_scalar
 
 EMBEDDINGS = "model.embed_tokens.weight"
 BLOCK = "model.layers.1"
