@@ -142,9 +142,7 @@ def network_of(model: PreTrainedModel, readout: Readout) -> Network:
     return DecoderNetwork(model.get_decoder(), rows)
 
 
-def _open_network(
-    checkpoint: Checkpoint, adapter: Adapter | None, dtype: torch.dtype, device: torch.device
-) -> Network:
+def _open_network(checkpoint: Checkpoint, adapter: Adapter | None, dtype: torch.dtype, device: torch.device) -> Network:
     readout = checkpoint.card.readout
     model = load_model(model_class(readout), checkpoint, dtype)
     network = network_of(model, readout)
