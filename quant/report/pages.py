@@ -20,7 +20,7 @@ from gen_rerank.system.publishing import write_text_whole
 from quant.comparison import Comparison
 from quant.report.drawings import changes, pareto_plots
 from quant.report.rows import COST_COLUMNS, cost_table, flip_matrix, gate_rows, slices_by_loss, summary
-from quant.report.words import bracketed, brief, interval_ends, mark, sentence, times
+from quant.report.words import bracketed, brief, interval_ends, mark, one_line, px, sentence, times
 
 PAGE = "report.html"
 TEXT = "report.md"
@@ -35,7 +35,7 @@ def write_report(comparison: Comparison, out: Path) -> None:
         >>> write_report(Comparison.load("runs/compare/comparison.json"), Path("runs/compare"))  # doctest: +SKIP
     """
     shapes = _shapes(comparison)
-    filters = (figure, significant, size, interval_ends, bracketed, prose, brief, mark, sentence)
+    filters = (figure, significant, size, interval_ends, bracketed, prose, brief, px, one_line, mark, sentence)
     for template, name in (("comparison.html", PAGE), ("comparison.md", TEXT)):
         write_text_whole(out / name, render("quant", template, shapes, *filters))
 

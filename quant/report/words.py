@@ -36,6 +36,21 @@ def brief(name: str, most: int = 20) -> str:
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
+def one_line(text: str) -> str:
+    """Return a paragraph on one line, however the template breaks it."""
+    return " ".join(text.split())
+
+
+def px(value: float, digits: int = 1) -> str:
+    """Return a coordinate of a drawing.
+
+    Example:
+        >>> px(44 + 300 / 7), px(1.5, 2)
+        ('86.9', '1.50')
+    """
+    return f"{value:.{digits}f}"
+
+
 def mark(passed: bool | None) -> str:
     """Return the sign beside a verdict, which its word always accompanies: ✓, ✗, or – where nothing was measured."""
     return ABSENT if passed is None else "✓" if passed else "✗"
