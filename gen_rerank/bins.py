@@ -154,8 +154,8 @@ class Distribution:
         """Return the probability that relevance is at or above `threshold`, `[n]`.
 
         Example:
-            >>> Distribution(np.full((1, 11), 1 / 11)).mass_at_least(0.5).round(3).tolist()
-            [0.545]
+            >>> round(float(Distribution(np.full((1, 11), 1 / 11)).mass_at_least(0.5)[0]), 3)
+            0.545
         """
         columns = threshold - _STEP <= BIN_VALUES
         return np.clip(self.probabilities[:, columns].sum(axis=1), 0.0, 1.0).astype(np.float32)
