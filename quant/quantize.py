@@ -70,9 +70,8 @@ def quantize(
         model: the parent: a folder or hub name of a checkpoint.
         scheme: a name from `gen_rerank.checkpoints.schemes`.
         out: the folder to write.
-        examples: a data set, or its folder. Schemes that need it set their scales on its pairs, never on those of test
-            queries; for all schemes a few of them become the pairs on which the scores are checked (without, a few
-            of our own).
+        examples: a data set, or its folder. Schemes that need it set their scales on its pairs, never on those of
+            test queries; for all schemes the scores are checked on a few of them, or else on a few of our own.
         example_pairs: the most pairs to set scales on.
         seed: of their draw.
         align: is given the folder of the quantized checkpoint and that of the one to write: the same with another
@@ -81,9 +80,8 @@ def quantize(
         console: is told what is being done, and where the result runs.
 
     Raises:
-        BadInput: an unknown scheme, a folder that is no checkpoint, one that is already quantized, an encoder that the
-            scheme is not for, a layer whose size it cannot group, too few example pairs or none where they are needed,
-            an `out` that exists, appears meanwhile or is being written by another run, a full disk; a written
+        BadInput: an unknown scheme; a folder that is no checkpoint, or one that the scheme is not for; too few example
+            pairs; an `out` that exists, appears meanwhile or is being written by another run; a full disk; a written
             checkpoint that is not the parent with quantized layers, or whose scores collapsed.
 
     Example:
@@ -108,7 +106,7 @@ def quantize(
         check_weights(parent, chosen, folder)
         check_scores(chosen, expected, _open(Checkpoint.open(folder)), pairs)
         if align is not None:
-            say("aligning the readout on the quantized layers", console)
+            say("aligning the readout with the quantized layers", console)
             align(folder, result)
             check_scores(chosen, expected, _open(Checkpoint.open(result)), pairs)
     say(f"where {scheme} runs: {chosen.runs_on}", console)

@@ -33,7 +33,7 @@ def train_distributional(
 
     Example: gen-rerank train distributional --config nano --data shop --out runs/phase1
     """
-    from train.phases import train_distributional as run
+    from train.distributional import train_distributional as run
     from train.progress import quiet_libraries
     from train.recipe import Recipe
 
@@ -57,7 +57,7 @@ def train_scalar(
 
     Example: gen-rerank train scalar --config nano --model runs/phase1 --data shop --out runs/model
     """
-    from train.phases import train_scalar as run
+    from train.scalar import train_scalar as run
     from train.progress import quiet_libraries
     from train.recipe import Recipe
 

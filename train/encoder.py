@@ -1,52 +1,45 @@
 """Encoder baselines: a cross-encoder with an eleven-way head, trained on the same targets as the decoders.
 
-Pairs become token ids in `gen_rerank.prompting.prompt`, as everywhere. `encoder_base` makes what training starts from, `encoder_trainer` is the
-trainer, through sentence-transformers; here are the recipe and the life of a run.
+Pairs become token ids in `gen_rerank.prompting.prompt`, as everywhere. `encoder_bases` makes what training starts from,
+`encoder_trainer` is the trainer, through sentence-transformers, `life` what surrounds every run; here are the recipe and
+what this kind of run adds.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import datasets
 import numpy as np
-from accelerate import PartialState
 from pydantic import Field
 from rich.console import Console
 from sentence_transformers.cross_encoder import CrossEncoder
+from torch import Tensor, nn
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoints.card import Card, Readout
+from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
-from train import saved_states as states
+from train import defaults
 from train.augment import Augment, augmented
 from train.encoder_bases import EncoderShape, load_encoder, new_encoder
 from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, budget_sampler
-from train.estimate import Plan
+from train.epoch import Epoch
+from train.estimate import StepPlan
 from train.inputs import training_texts
-from train.life import (
-    DEFAULTS,
-    QUIET,
-    Epoch,
-    Run,
-    announce_epoch,
-    provenance,
-    publishing,
-    refuse_sharding,
-    training_run,
-    validation_report,
-)
-from train.phases import target_noise
-from train.recipe import RecipeFile, trainer_config
-from train.report import TrainingRun, write_model_card, write_training_report
+from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
+from train.noise import target_noise
+from train.opened_run import OpenedRun
+from train.progress import QUIET
+from train.recipe import RecipeFile
+from train.report import TrainingRun
 from train.targets import targets_of
 
 # On the command line, where a missing name means "as the recipe says".
@@ -118,59 +111,105 @@ def train_encoder(
     Example:
         >>> train_encoder(EncoderRecipe.load("micro"), "shop", "runs/encoder")  # doctest: +SKIP
     """
-    run = Run.open(data, out, console, skip_bad_rows=skip_bad_rows)
-    train, validation = run.train, run.validation
-    config = trainer_config(EncoderConfig, recipe.encoder, run.folder, **_defaults(bool(validation.judgments)))
-    run.refuse_measuring_nothing(config)
-    given = recipe.model_dump(mode="json", exclude_none=True)
-    with config.main_process_first(desc="the run's folder"):
-        state = run.begin({"recipe": given}, resume=resume)
-        base = _base_folder(recipe, train, run.folder, config.seed)
-    model = CrossEncoder(str(base), local_files_only=True)
-    _check_patterns(model, config)
-    prompt = Prompt(recipe.prompt, read_tokenizer(base))
-    noise, fitted = target_noise(config.variance, train)
-    collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
-    evaluator = None
-    if validation.judgments:
-        rows = pairs_dataset(prompt, validation, targets_of(validation.judgments, config.variance, noise))
-        evaluator = BinEvaluator(validation, rows, collate, config)
-    trainer = EncoderTrainer(
-        model,
-        config,
-        train_dataset=pairs_dataset(
-            prompt, train, targets_of(train.judgments, config.variance, noise), augment=recipe.augment, seed=config.seed
-        ),
-        loss=BinLoss(model, config.mse_weight),
-        data_collator=collate,
-        evaluator=evaluator,
-    )
-    sampler = budget_sampler(trainer.train_dataset, config)
-    epoch = Epoch.of(sampler, len(trainer.train_dataset), config.max_steps, config.num_train_epochs)
-    plan = Plan(width=epoch.tokens // epoch.pairs, checkpointing=config.gradient_checkpointing)
-    refuse_sharding(trainer, "FSDP is for decoders")
-    announce_epoch(console, epoch, model.model, plan)
-    trainer.train(resume_from_checkpoint=None if state is None else str(state))
-    after = None
-    if evaluator is not None:
+    return live(Encoder(recipe), data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
+
+
+@dataclass(frozen=True)
+class Encoder(Training[Checkpoint]):
+    """An encoder as a kind of run.
+
+    Attributes:
+        recipe: base, prompt and arguments.
+    """
+
+    kind = "encoder"
+    config_class = EncoderConfig
+
+    recipe: EncoderRecipe
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The whole recipe."""
+        return self.recipe.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The recipe's `encoder` section."""
+        return self.recipe.encoder
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Those of an encoder."""
+        return defaults.ENCODER
+
+    @property
+    def base_name(self) -> str:
+        """The recipe's base, or "new"."""
+        return self.recipe.base or "new"
+
+    def base(self, run: OpenedRun, config: EncoderConfig) -> str | Path:
+        """Return the encoder to start from, with its head, in the run's own folder."""
+        recipe, folder = self.recipe, run.folder / "base"
+        if folder.is_dir():
+            return folder
+        length = recipe.prompt.max_length
+        if recipe.base is None:
+            texts = training_texts(recipe.prompt, run.train)
+            return new_encoder(texts, recipe.shape, folder, max_length=length, seed=config.seed)
+        return load_encoder(recipe.base, folder, max_length=length, seed=config.seed)
+
+    def prepare(self, run: OpenedRun, config: EncoderConfig, base: str | Path) -> Lesson:
+        """Open the encoder as sentence-transformers does, and tokenize the pairs."""
+        model = CrossEncoder(str(base), local_files_only=True)
+        _check_patterns(model, config)
+        prompt = Prompt(self.recipe.prompt, read_tokenizer(Path(base)))
+        noise, fitted = target_noise(config.variance, run.train)
+        collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
+
+        def rows(part: Dataset, varied: Augment | None = None) -> datasets.Dataset:
+            wanted = targets_of(part.judgments, config.variance, noise)
+            return pairs_dataset(prompt, part, wanted, augment=varied, seed=config.seed)
+
+        evaluator = BinEvaluator(run.validation, rows(run.validation), collate, config) if run.validated else None
+        trainer = EncoderTrainer(
+            model,
+            config,
+            train_dataset=rows(run.train, self.recipe.augment),
+            loss=BinLoss(model, config.mse_weight),
+            data_collator=collate,
+            evaluator=evaluator,
+        )
+        refuse_sharding(trainer, "FSDP is for decoders")
+        sampler, pairs = budget_sampler(trainer.train_dataset, config), len(trainer.train_dataset)
+        plan = StepPlan(width=sampler.tokens // pairs, checkpointing=config.gradient_checkpointing)
+        return Lesson(trainer, prompt, noise, fitted, Epoch.of(sampler, pairs, config, model.model.config, plan))
+
+    def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
+        """Measure the encoder as it will be written."""
+        trainer = lesson.trainer
+        if not run.validated:
+            return Measured()
         trainer.evaluate()
-        after = validation_report(run.out.name, validation, evaluator.logits(model)[0])
-    name = recipe.base or "new"
-    card = Card(
-        readout=Readout.classifier(),
-        prompt=prompt.spec,
-        provenance=provenance(name, run.dataset, given, trainer, fitted),
-    )
-    report = training_run(
-        "encoder", run, name, given, trainer,
-        after=after, epoch=epoch, noise=noise, fitted=fitted, resumed=state is not None,
-    )  # fmt: skip
-    processes = PartialState()
-    if processes.is_main_process:
-        _write(model, card, run.out, report)
-        states.remove(run.folder)
-    processes.wait_for_everyone()
-    return Checkpoint.open(run.out)
+        return Measured(
+            after=validation_report(run.out.name, run.validation, trainer.evaluator.logits(trainer.model)[0])
+        )
+
+    def announce(self, console: Console, report: TrainingRun) -> None:
+        """Show no table: a baseline is measured beside others, on test queries, by `gen-rerank evaluate`."""
+
+    def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
+        """Return a card with the classifier readout."""
+        return Card(readout=Readout.classifier(), prompt=lesson.prompt.spec, provenance=provenance)
+
+    def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
+        """Write a plain folder in float32, in which other libraries compute what they load: scores are equal everywhere."""
+        encoder: CrossEncoder = model
+        encoder.save_pretrained(str(folder), create_model_card=False)
+        card.save(folder)
+
+    def open(self, out: Path) -> Checkpoint:
+        """Open the checkpoint."""
+        return Checkpoint.open(out)
 
 
 def pairs_dataset(
@@ -205,43 +244,9 @@ def pairs_dataset(
     )
 
 
-def _defaults(validated: bool) -> dict[str, Any]:
-    """Return what the trainer gets unless the recipe says otherwise; weights are float32 whatever `bf16` says."""
-    return {
-        **DEFAULTS,
-        "learning_rate": 5e-5,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.05,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "eval_strategy": "steps" if validated else "no",
-        "eval_steps": 0.1,
-    }
-
-
-def _base_folder(recipe: EncoderRecipe, train: Dataset, run: Path, seed: int) -> Path:
-    """Return the encoder to start from in the run's own folder; a resumed run finds the one that it began with."""
-    folder = run / "base"
-    if folder.is_dir():
-        return folder
-    length = recipe.prompt.max_length
-    if recipe.base is None:
-        return new_encoder(training_texts(recipe.prompt, train), recipe.shape, folder, max_length=length, seed=seed)
-    return load_encoder(recipe.base, folder, max_length=length, seed=seed)
-
-
 def _check_patterns(model: CrossEncoder, config: EncoderConfig) -> None:
     """Refuse a pattern without parameters before training; the library does so in the midst of it."""
     names = [f"model.{name}" for name, _ in model.named_parameters()]
     for pattern in config.learning_rate_mapping:
         if not any(re.search(pattern, name) for name in names):
             raise BadInput(f"the recipe's learning_rate_mapping: no parameter of this encoder matches {pattern!r}")
-
-
-def _write(model: CrossEncoder, card: Card, out: Path, report: TrainingRun) -> None:
-    """Write a plain folder in float32, in which the other libraries compute what they load: scores are equal everywhere."""
-    with publishing(out) as folder:
-        model.save_pretrained(str(folder), create_model_card=False)
-        card.save(folder)
-        write_training_report(folder, report)
-        write_model_card(folder, report, card)

@@ -1,13 +1,12 @@
 """The trainer of encoders: sentence-transformers' `CrossEncoderTrainer` with our loss, batches and figures.
 
-Its examples are pairs that are token ids already, so the trainer never tokenizes. The loss is that of phase 1. What is trained, and
-from what data, is `train.encoder`'s.
+Its examples are pairs that are token ids already, so the trainer never tokenizes. The loss is that of phase 1. What is
+trained, and from what data, is `train.encoder`'s.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -17,15 +16,12 @@ from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTraine
 from sentence_transformers.cross_encoder.data_collator import CrossEncoderDataCollator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PrinterCallback, ProgressCallback
 
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.data.records import Dataset
 from gen_rerank.scorers.transformers import length_batches
 from train.batches import EpochOrder, TokenBudgetSampler
-from train.progress import TrainingBar
-from train.saved_states import saving
-from train.trainers import TargetArguments, distribution_loss, validation_metrics
+from train.pair_trainer import PairTrainer, TargetArguments, distribution_loss, validation_metrics
 
 
 @dataclass
@@ -140,21 +136,10 @@ class BinEvaluator(BaseEvaluator):
         return {"loss": loss, **validation_metrics(self.validation, Distribution.from_logits(logits.numpy()))}
 
 
-class EncoderTrainer(CrossEncoderTrainer):
-    """The library's trainer with batches by a token budget, our progress bar, and saved states that are whole or not there.
-
-    Batches differ in their number of pairs, so a step's loss is the mean over its pairs, not over its batches.
-    """
+class EncoderTrainer(PairTrainer, CrossEncoderTrainer):
+    """The library's trainer with batches by a token budget."""
 
     args: EncoderConfig
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Replace the library's bars and printed dictionaries."""
-        super().__init__(*args, **kwargs)
-        self.model_accepts_loss_kwargs = True  # `compute_loss` divides by the pairs of all batches of a step itself
-        self.remove_callback(PrinterCallback)
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(TrainingBar)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Collect nothing: the library's card would show rows of the catalog."""
@@ -174,22 +159,12 @@ class EncoderTrainer(CrossEncoderTrainer):
     ) -> Any:
         """Return this batch's part of the mean over all pairs of the step, on whatever processes they are."""
         assert num_items_in_batch is not None, "the trainer only trains; BinEvaluator measures"
-        share = len(inputs["label"]) / num_items_in_batch * self.accelerator.num_processes
-        return super().compute_loss(model, inputs) * share
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        """Return how many pairs a step has, over all its batches and processes."""
-        pairs = torch.tensor(sum(len(batch["label"]) for batch in batch_samples), device=device)
-        return self.accelerator.gather(pairs).sum()
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save the state so that a kill or a full disk leaves the last good one standing."""
-        with saving(Path(self.args.output_dir), self.state.global_step):
-            super()._save_checkpoint(model, trial)
+        pairs = len(inputs["relevance"])  # the library takes the batch apart
+        return super().compute_loss(model, inputs) * self.share(pairs, num_items_in_batch)
 
 
 def budget_sampler(rows: datasets.Dataset, args: EncoderConfig) -> TokenBudgetSampler:
-    """Return the plan of all processes' batches over pairs: each step takes the next ones, in the order of the processes."""
+    """Return the plan of all processes' batches over pairs: each step takes the next ones, process by process."""
     return TokenBudgetSampler(
         _lengths(rows),
         args.batch_tokens,

@@ -76,7 +76,7 @@ _NF4_BYTES = 4.127 / 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """What the figures depend on beside the model's shape.
 
     Attributes:
@@ -97,7 +97,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Memory:
+class StepMemory:
     """Bytes at the peak of a step."""
 
     weights: float
@@ -111,11 +111,11 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations + _WORKSPACE
 
 
-class Size:
+class ParameterCounts:
     """A decoder's or an encoder's numbers of parameters, without the few of a classification head.
 
     Example:
-        >>> size = Size(base_config(Recipe.load("1.3b")))
+        >>> size = ParameterCounts(base_config(Recipe.load("1.3b")))
         >>> f"{size.total / 1e9:.2f}B, {size.layers / 1e9:.2f}B of them compute"
         '1.32B, 1.01B of them compute'
     """
@@ -124,7 +124,8 @@ class Size:
         """Build the model without weights."""
         with torch.device("meta"):
             self._model: nn.Module = AutoModel.from_config(config)
-        # `AutoModel` builds what lies below the output matrix, which is another one where it is not tied to the embeddings.
+        # `AutoModel` builds what lies below the output matrix, which is another one where it is not tied to the
+        # embeddings.
         self._output = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
 
     @cached_property
@@ -172,7 +173,7 @@ def base_config(recipe: Recipe) -> PretrainedConfig:
     return config
 
 
-def flops_per_token(config: PretrainedConfig, plan: Plan) -> float:
+def flops_per_token(config: PretrainedConfig, plan: StepPlan) -> float:
     """Return the floating-point operations that one token costs, in training unless the plan's method is `frozen`.
 
     A forward pass takes 2 a weight, and a backward pass 2 for the gradient of the input and 2 for that of the weight,
@@ -180,10 +181,10 @@ def flops_per_token(config: PretrainedConfig, plan: Plan) -> float:
     few to count.
 
     Example:
-        >>> round(flops_per_token(base_config(Recipe.load("0.6b")), Plan("frozen", width=256)) * 256 / 1e9)  # one pair
+        >>> round(flops_per_token(base_config(Recipe.load("0.6b")), StepPlan("frozen", width=256)) * 256 / 1e9)  # one pair
         241
     """
-    size = Size(config)
+    size = ParameterCounts(config)
     attention = 4 * config.num_hidden_layers * config.num_attention_heads * _head_width(config) * plan.width
     forward = 2 * size.layers + attention
     if plan.method == "frozen":
@@ -196,7 +197,7 @@ def flops_per_token(config: PretrainedConfig, plan: Plan) -> float:
 
 
 def estimate_seconds(
-    config: PretrainedConfig, tokens: float, *, flops_per_second: float, plan: Plan | None = None
+    config: PretrainedConfig, tokens: float, *, flops_per_second: float, plan: StepPlan | None = None
 ) -> float:
     """Return the seconds that `tokens` take at `flops_per_second`.
 
@@ -210,10 +211,10 @@ def estimate_seconds(
         >>> estimate_seconds(config, 2e6, flops_per_second=0.4 * measured_matmul_flops())  # doctest: +SKIP
         7310.5
     """
-    return tokens * flops_per_token(config, plan or Plan()) / flops_per_second
+    return tokens * flops_per_token(config, plan or StepPlan()) / flops_per_second
 
 
-def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
+def step_memory(config: PretrainedConfig, plan: StepPlan) -> StepMemory:
     """Return the bytes that one training step of `plan.batch_tokens` needs, with AdamW.
 
     - All weights in float32: 4 bytes a weight, 4 of gradient, 8 of optimizer, and autocast's bfloat16 copies. In
@@ -224,7 +225,7 @@ def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
     the query heads' and the key and value heads' widths, and for the residual stream 16 in bfloat16, 18 under a LoRA,
     26 in float32.
     """
-    size = Size(config)
+    size = ParameterCounts(config)
     own = size.lora(plan.rank)
     rest = size.total - size.layers
     if plan.method == "full":
@@ -241,12 +242,12 @@ def step_memory(config: PretrainedConfig, plan: Plan) -> Memory:
         weights = _NF4_BYTES * size.layers + 4 * rest + 4 * own
         gradients, optimizer = 4 * own, 8 * own
     else:
-        return Memory(2 * size.total, 0, 0, plan.batch_tokens * _layer_bytes(config, 16))
+        return StepMemory(2 * size.total, 0, 0, plan.batch_tokens * _layer_bytes(config, 16))
     layer = _layer_bytes(config, residual)
     remembered = config.num_hidden_layers * layer
     if plan.checkpointing:
         remembered = config.num_hidden_layers * 4 * config.hidden_size + layer
-    return Memory(weights, gradients, optimizer, plan.batch_tokens * remembered)
+    return StepMemory(weights, gradients, optimizer, plan.batch_tokens * remembered)
 
 
 def measured_matmul_flops(dtype: torch.dtype = torch.bfloat16, *, seconds: float = 0.3) -> float:
@@ -274,17 +275,17 @@ def measured_matmul_flops(dtype: torch.dtype = torch.bfloat16, *, seconds: float
     return 2 * width**3 * len(times) / sum(times)
 
 
-def recipe_plan(recipe: Recipe, method: Method | None = None) -> Plan:
+def recipe_plan(recipe: Recipe, method: Method | None = None) -> StepPlan:
     """Return the plan of a recipe's phase 1, by its own method unless another is given."""
     section = recipe.distributional
     own: Method = "full" if recipe.lora is None else "lora" if recipe.quantize_base is None else "qlora"
-    width = int(section.get("row_tokens", Plan.width))
-    return Plan(
+    width = int(section.get("row_tokens", StepPlan.width))
+    return StepPlan(
         method=method or own,
         weights=recipe.weights,
-        rank=recipe.lora.r if recipe.lora else Plan.rank,
+        rank=recipe.lora.r if recipe.lora else StepPlan.rank,
         width=width,
-        batch_tokens=max(width, int(section.get("batch_tokens", Plan.batch_tokens))),
+        batch_tokens=max(width, int(section.get("batch_tokens", StepPlan.batch_tokens))),
         checkpointing=bool(section.get("gradient_checkpointing", False)),
     )
 
@@ -301,7 +302,7 @@ def training_tokens(recipe: Recipe, pairs: int, tokens_per_pair: int) -> float:
 def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int) -> Table:
     """Return one row a method and device: hours of both phases and the peak of memory."""
     config = base_config(recipe)
-    size = Size(config)
+    size = ParameterCounts(config)
     own = recipe_plan(recipe)
     tokens = training_tokens(recipe, pairs, tokens_per_pair)
     once = recipe.augment.copies * pairs * tokens_per_pair

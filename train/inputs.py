@@ -12,17 +12,19 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
+from rich.console import Console
 from transformers import PreTrainedModel
 
 from gen_rerank.bins import Floats
 from gen_rerank.data.records import Dataset
-from gen_rerank.prompting.prompt import Prompt, PromptSpec, template_source
+from gen_rerank.prompting.prompt import Prompt, PromptSpec, product_fields, template_source
+from gen_rerank.reporting.progress import WorkProgress
 from train.augment import Augment, augmented
 from train.batches import TokenBudgetSampler
-from train.packing import Row, collate, pack
+from train.packing import Row, collate, last_states, pack
 
 _FEATURE_TOKENS = 4096  # of a batch through the frozen backbone
-_FEATURE_ROWS = 512
+_ROW_TOKENS = 512  # of a row of it
 
 
 def rows_dataset(
@@ -74,6 +76,7 @@ def features_dataset(
     *,
     seed: int = 0,
     cache: Path | None = None,
+    console: Console | None = None,
 ) -> datasets.Dataset:
     """Return each pair's last hidden state `[hidden]` and its relevance; the backbone reads each pair once.
 
@@ -84,15 +87,17 @@ def features_dataset(
         augment: how pairs are varied; each copy has features of its own.
         seed: of the first copy's variations.
         cache: a folder that keeps the features, so that a resumed run need not compute them again.
+        console: where progress is shown; the standard error by default.
     """
     if cache is not None and cache.is_dir():
         return datasets.load_from_disk(str(cache)).with_format("numpy")
-    copies = _copies(prompt, dataset, augment, _FEATURE_ROWS, seed)
+    copies = _copies(prompt, dataset, augment, _ROW_TOKENS, seed)
+    count = len(dataset.judgments)
     found = datasets.Dataset.from_dict(
         {
-            "features": np.concatenate([last_states(model, rows, len(dataset.judgments)) for rows in copies]),
+            "features": np.concatenate([pair_features(model, rows, count, console=console) for rows in copies]),
             "relevance": np.tile(np.array([row.relevance for row in dataset.judgments], np.float32), len(copies)),
-            "members": np.tile(np.arange(len(dataset.judgments)), len(copies)),
+            "members": np.tile(np.arange(count), len(copies)),
         }
     )
     if cache is not None:
@@ -103,36 +108,37 @@ def features_dataset(
 
 
 @torch.inference_mode()
-def last_states(model: PreTrainedModel, rows: Sequence[Row], pairs: int) -> Floats:
-    """Return the last hidden state of each pair, `[pairs, hidden]` float32; `rows` say by `members` which pair is where."""
+def pair_features(model: PreTrainedModel, rows: Sequence[Row], pairs: int, *, console: Console | None = None) -> Floats:
+    """Return the last hidden state of each pair, `[pairs, hidden]` float32.
+
+    Args:
+        model: the frozen decoder that reads them.
+        rows: they say by `members` which pair is where.
+        pairs: how many there are.
+        console: where progress is shown; the standard error by default.
+    """
     features = np.zeros((pairs, model.config.hidden_size), dtype=np.float32)
-    backbone = model.get_decoder().eval()
-    device = model.device
-    for batch in TokenBudgetSampler([row.length for row in rows], _FEATURE_TOKENS, shuffle=False):
-        inputs = {name: value.to(device) for name, value in collate([rows[i] for i in batch]).items()}
-        readout = inputs.pop("readout")
-        hidden = backbone(**inputs, use_cache=False).last_hidden_state
-        last = hidden[readout[:, 0], readout[:, 1]].float().cpu().numpy()
-        features[[member for i in batch for member in rows[i].members]] = last
+    model.get_decoder().eval()
+    with WorkProgress(console=console) as progress:
+        task = progress.add_task("reading pairs", total=pairs)
+        for batch in TokenBudgetSampler([row.length for row in rows], _FEATURE_TOKENS, shuffle=False):
+            inputs = {name: value.to(model.device) for name, value in collate([rows[i] for i in batch]).items()}
+            members = [member for i in batch for member in rows[i].members]
+            features[members] = last_states(model, **inputs).cpu().numpy()
+            progress.advance(task, len(members))
     return features
 
 
 def training_texts(prompt: PromptSpec, train: Dataset) -> list[str]:
-    """Return the judged training pairs' texts and the template's own words: what a new tokenizer learns from."""
+    """Return the judged training pairs' texts and the template's own words: what a new tokenizer learns from.
+
+    Prices are left out: their digits are not what the few tokens of a small vocabulary are for.
+    """
     fixed = re.sub(r"\{[{%].*?[%}]\}|<\|.*?\|>", " ", template_source(prompt.template))
     texts = [query.text for query in train.queries.values()]
     for product_id in dict.fromkeys(row.product_id for row in train.judgments):
-        product = train.products[product_id]
-        details = "; ".join(f"{name}: {value}" for name, value in product.attributes.items())
-        parts = (
-            fixed,
-            prompt.instruction,
-            product.title,
-            product.brand,
-            product.category,
-            details,
-            product.description,
-        )
+        fields = product_fields(train.products[product_id])
+        parts = (fixed, prompt.instruction, *(text for name, text in fields.items() if name != "price"))
         texts.append(" ".join(part for part in parts if part))
     return texts
 
@@ -141,8 +147,7 @@ def _copies(prompt: Prompt, dataset: Dataset, augment: Augment | None, row_token
     """Return the packed rows of each varied copy of the data; their members are places in `dataset.judgments`."""
     settings = augment or Augment()
     pairs = [dataset.pair(row) for row in dataset.judgments]
-    product_first = prompt.spec.template == "product_first"
-    groups = [row.product_id if product_first else row.query_id for row in dataset.judgments]
+    groups = [row.product_id if prompt.spec.product_first else row.query_id for row in dataset.judgments]
     return [
         pack(prompt.encode(augmented(pairs, settings, seed=seed + copy)), groups, row_tokens)
         for copy in range(settings.copies)

@@ -1,173 +1,235 @@
-"""What every training run shares: its folders, what is said before it, how its result appears, what is measured of it.
+"""The life of a training run, which is the same for every kind: open, prepare, train, measure, publish.
 
-The phases, the adapter and the encoder each train something else; a run's life around that is here. States that are saved on the way
-are `states`', the documents that a run leaves are `report`'s.
+`live` reads from top to bottom what happens to each of them. `Training` is what a kind says of itself; the four of them
+are `distributional`, `scalar`, `adapter` and `encoder`. The data and folders of a run are `opened_run`'s, the states that
+are saved on the way `saved_states`', the documents that it leaves `report`'s.
 """
 
 from __future__ import annotations
 
-import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
 from accelerate import DistributedType, PartialState
 from rich.console import Console
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
 
 from gen_rerank.bins import Distribution
+from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.card import Card, Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import Evaluation, evaluate
+from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.tables import difference_table, ranking_table
+from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.system.machine import source_commit
-from gen_rerank.system.memory import keep_freed_memory
+from gen_rerank.system.publishing import folder_appearing
 from train import saved_states as states
-from train.batches import TokenBudgetSampler
-from train.data_check import DataSummary, check, summary_table
-from train.estimate import Plan, estimate_seconds, measured_matmul_flops
+from train.epoch import Epoch
 from train.noise import FittedNoise, disagreement
+from train.opened_run import OpenedRun
 from train.report import Kind, TrainingRun, write_model_card, write_training_report
 from train.targets import Noise
 
-QUIET = Console(quiet=True)
-
-SHARE_OF_PEAK = 0.4  # of the matrix product's FLOP/s that training usually reaches
-
-# What a run gets unless the recipe says otherwise.
-DEFAULTS: dict[str, Any] = {
-    "save_strategy": "no",
-    "eval_strategy": "no",
-    "report_to": "none",
-    "logging_steps": 0.02,
-    "disable_tqdm": False,
-    "include_num_input_tokens_seen": "no",
-    "prediction_loss_only": True,
-    "dataloader_pin_memory": torch.cuda.is_available(),
-    "use_cpu": not torch.cuda.is_available(),
-    "gradient_checkpointing": False,
-    "ddp_find_unused_parameters": False,
-    "bf16": False,
-}
+Made = TypeVar("Made", Checkpoint, Adapter)
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What an epoch holds, before it begins.
+class Lesson:
+    """A run that is ready to be trained.
 
     Attributes:
-        pairs: judged pairs, varied copies counted.
-        rows: training rows; pairs with a common prefix share one.
-        tokens: of all rows, padding left out.
-        padding: share of all positions, in [0, 1].
-        batches: of all processes.
-        epochs: how often all of it is read.
+        trainer: the library's, with model, data and arguments.
+        prompt: how its pairs became tokens.
+        noise: the σ(y) of its targets; None where they have none.
+        fitted: how `noise` was estimated, where it was.
+        epoch: what it will read; None where that is next to nothing.
     """
 
-    pairs: int
-    rows: int
-    tokens: int
-    padding: float
-    batches: int
-    epochs: float
-
-    @classmethod
-    def of(cls, sampler: TokenBudgetSampler, pairs: int, max_steps: int, epochs: float) -> Epoch:
-        """Return what a sampler's epoch holds; `max_steps` above 0 says how often it is read."""
-        steps = len(sampler) * sampler.processes // sampler.step_batches
-        epochs = max_steps / steps if max_steps > 0 else epochs
-        return cls(pairs, len(sampler.padded), sampler.tokens, sampler.padding, len(sampler.sizes), epochs)
+    trainer: Any
+    prompt: Prompt
+    noise: Noise | None = None
+    fitted: FittedNoise | None = None
+    epoch: Epoch | None = None
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run works on, and where.
+class Measured:
+    """What the validation queries say of a run; all None where there are none.
 
     Attributes:
-        out: where the result will appear.
-        folder: the run's own, `<out>.training`, while it lasts.
-        dataset: all of the data.
-        summary: of the data, with what looks wrong.
-        train: the split that is learned from; something is judged in it.
-        validation: the split that is only measured; it may be empty.
+        before: what it started from.
+        after: what came out.
+        temperature: by which what came out divides its logits.
+        refusal: why it must not be published, in one sentence; None lets it appear.
     """
 
-    out: Path
-    folder: Path
-    dataset: Dataset
-    summary: DataSummary
-    train: Dataset
-    validation: Dataset
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+    temperature: float = 1.0
+    refusal: str | None = None
 
-    @classmethod
-    def open(cls, data: str | Path, out: str | Path, console: Console, *, skip_bad_rows: bool = False) -> Run:
-        """Read the data and show, on the first process, counts, label histogram and problems before any work.
+
+class Training(ABC, Generic[Made]):
+    """A kind of run. `live` asks for what stands here, in this order."""
+
+    kind: ClassVar[Kind]
+    config_class: ClassVar[type[TrainingArguments]]
+
+    @property
+    @abstractmethod
+    def given(self) -> dict[str, Any]:
+        """The recipe, as it is recorded and compared when a run is resumed."""
+
+    @property
+    @abstractmethod
+    def section(self) -> dict[str, Any]:
+        """What the recipe says of the trainer's arguments."""
+
+    @property
+    @abstractmethod
+    def defaults(self) -> dict[str, Any]:
+        """What it gets where the recipe says nothing, of `train.defaults`."""
+
+    @property
+    @abstractmethod
+    def base_name(self) -> str:
+        """What it starts from, for people."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The fingerprint of the checkpoint that it starts from, under the name by which a difference is told."""
+        return {}
+
+    def check(self, run: OpenedRun) -> None:
+        """Refuse what cannot be done with these data, or on these processes.
 
         Raises:
-            BadInput: `out` holds something, bad data, or nothing is judged in the training split.
+            BadInput: one sentence says what.
         """
-        out = Path(out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise BadInput(f"{out}: already exists; choose another --out or remove it")
-        keep_freed_memory()
-        dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
-        summary = check(dataset)
-        if PartialState().is_main_process:
-            for row in dataset.bad_rows:
-                console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
-            console.print(summary_table(summary))
-        train = dataset.of("train")
-        if not train.judgments:
-            raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to train on")
-        return cls(out, out.with_name(out.name + ".training"), dataset, summary, train, dataset.of("validation"))
 
-    def refuse_measuring_nothing(self, config: TrainingArguments) -> None:
-        """Refuse arguments that measure on validation queries where there are none.
+    @abstractmethod
+    def base(self, run: OpenedRun, config: Any) -> str | Path:
+        """Return the name or folder to start from; a new base is made in the run's folder, where a resumed run finds it.
+
+        The first process is here before the others.
+        """
+
+    @abstractmethod
+    def prepare(self, run: OpenedRun, config: Any, base: str | Path) -> Lesson:
+        """Open the base and make the trainer with its data.
 
         Raises:
-            BadInput: so it is.
+            BadInput: a base, a recipe and data that do not fit together.
         """
-        if config.eval_strategy != "no" and not self.validation.judgments:
-            raise BadInput("eval_strategy needs judged queries of the split 'validation', and there are none")
 
-    def begin(self, settings: dict[str, Any], *, resume: bool) -> Path | None:
-        """Return the state to go on from, or None; the first process prepares the folder, the others find it prepared.
+    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:
+        """Return bin logits `[judgments, 11]` of the validation queries before training, where a reranker goes on."""
+        return None
 
-        Raises:
-            BadInput: there is nothing to resume, or it was begun with other settings or data.
-        """
-        processes = PartialState()
-        if processes.is_main_process:
-            return states.begin(
-                self.folder,
-                # Batches are dealt out by the number of processes: another number would skip other ones.
-                {**settings, "data": self.dataset.fingerprint, "number of processes": processes.num_processes},
-                resume=resume,
-            )
-        return states.newest_whole(self.folder) if resume else None
+    @abstractmethod
+    def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
+        """Measure what was trained as it will be used; `start` is what `start_logits` returned."""
+
+    def announce(self, console: Console, report: TrainingRun) -> None:
+        """Show what was measured."""
+        announce_result(console, report)
+
+    @abstractmethod
+    def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
+        """Return how the result is read, prompted and calibrated, and where it comes from."""
+
+    def whole_model(self, lesson: Lesson) -> nn.Module:
+        """Return the trained model with all its weights in this process; every process is here."""
+        model: nn.Module = lesson.trainer.model
+        return model
+
+    @abstractmethod
+    def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
+        """Write weights, card and what else a reader needs into an empty folder."""
+
+    @abstractmethod
+    def open(self, out: Path) -> Made:
+        """Open the result as everybody will."""
 
 
-def announce_epoch(console: Console, epoch: Epoch, model: PreTrainedModel, plan: Plan) -> None:
-    """Show what is about to be read, and how long it may take by the model's FLOP count and a measured product of matrices."""
-    if not PartialState().is_main_process:
-        return
-    a_pair = epoch.tokens / epoch.pairs
-    console.print(
-        f"an epoch: {epoch.pairs:,} pairs in {epoch.rows:,} rows, {epoch.tokens:,} tokens ({a_pair:.1f} a pair), "
-        f"{epoch.batches:,} batches, padding {epoch.padding:.1%}"
-    )
-    speed = SHARE_OF_PEAK * measured_matmul_flops() * PartialState().num_processes
-    seconds = estimate_seconds(model.config, epoch.tokens * epoch.epochs, flops_per_second=speed, plan=plan)
-    console.print(
-        f"{epoch.epochs:.2f} epochs: about {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of the "
-        "measured peak (an estimate; small models stay further below it)"
+def live(
+    training: Training[Made],
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool,
+    skip_bad_rows: bool,
+    console: Console,
+) -> Made:
+    """Live the life of one run and return its result.
+
+    Every process of `accelerate launch` calls this; the first one speaks and writes.
+
+    Args:
+        training: what is trained, and from what.
+        data: a data set folder.
+        out: the result's folder. While training, the run's own state lies in `<out>.training`.
+        resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
+        console: where data, plan and result are shown.
+
+    Raises:
+        BadInput: bad data or recipe, a taken `out`, nothing to resume, a result that must not be published, a full disk.
+    """
+    run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
+    training.check(run)
+    config = run.arguments(training.config_class, training.section, training.defaults)
+    with config.main_process_first(desc="the run's folder"):
+        state = run.begin({"recipe": training.given, **training.origin}, resume=resume)
+        base = training.base(run, config)
+    lesson = training.prepare(run, config, base)
+    if lesson.epoch is not None:
+        lesson.epoch.announce(console)
+    start = training.start_logits(run, lesson)
+    lesson.trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    measured = training.measure(run, lesson, start)
+    report = training_run(training, run, lesson, measured, resumed=state is not None)
+    training.announce(console, report)
+    if measured.refusal is not None:
+        raise BadInput(measured.refusal)
+    return _publish(training, run, lesson, measured, report)
+
+
+def training_run(
+    training: Training[Made], run: OpenedRun, lesson: Lesson, measured: Measured, *, resumed: bool
+) -> TrainingRun:
+    """Return what the run's documents are made of; of a resumed run the time is not known."""
+    history, epoch = lesson.trainer.state.log_history, lesson.epoch
+    times = [] if resumed else [row["train_runtime"] for row in history if "train_runtime" in row]
+    seconds = times[0] if times else None
+    pairs = None if epoch is None else epoch.pairs * float(lesson.trainer.state.epoch or 0.0)
+    return TrainingRun(
+        kind=training.kind,
+        name=run.out.name,
+        base=training.base_name,
+        data=run.summary,
+        fingerprint=run.dataset.fingerprint,
+        recipe=training.given,
+        history=tuple(history),
+        tokens=None if epoch is None else epoch.tokens,
+        padding=None if epoch is None else epoch.padding,
+        pairs_per_second=pairs / seconds if pairs and seconds else None,
+        seconds=seconds,
+        noise=lesson.noise,
+        fitted=lesson.fitted,
+        disagreement=tuple(disagreement(run.train.judgments)),
+        before=measured.before,
+        after=measured.after,
+        floors=tuple(evaluate_floors(run.validation)) if run.validated else (),
     )
 
 
@@ -180,71 +242,9 @@ def announce_result(console: Console, report: TrainingRun) -> None:
         console.print(difference_table({f"{report.after.name} - {report.before.name}": report.gain}))
 
 
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    Example:
-        >>> duration(5400)
-        '1.5 hours'
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-@contextmanager
-def publishing(out: Path) -> Iterator[Path]:
-    """Give a folder to write into, which becomes `out` when the block ends well: whole or not at all.
-
-    Raises:
-        BadInput: a file could not be written.
-    """
-    partial = out.with_name(out.name + ".partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        for file in partial.rglob("*"):  # safetensors writes for its owner alone; a server may run as somebody else
-            file.chmod(0o755 if file.is_dir() else 0o644)
-        if out.is_dir():
-            out.rmdir()
-        partial.replace(out)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise BadInput(
-            f"{out}: the result could not be written ({' '.join(str(error).split())}); "
-            "make room and run the same command with --resume"
-        ) from error
-
-
-def write_checkpoint(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: Card, out: Path, report: TrainingRun
-) -> Checkpoint:
-    """Write a plain folder in bfloat16, as it will be served, so that every backend has the same weights."""
-    model.to(torch.bfloat16)
-    with publishing(out) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        card.save(folder)
-        write_training_report(folder, report)
-        write_model_card(folder, report, card)
-    return Checkpoint.open(out)
-
-
-def provenance(
-    base: str, dataset: Dataset, recipe: dict[str, Any], trainer: Trainer, noise: FittedNoise | None = None
-) -> Provenance:
-    """Return where a result comes from, with the last figures of its trainer."""
-    more: dict[str, Any] = {} if noise is None else {"noise": noise.model_dump(mode="json")}
-    return Provenance(
-        base=base,
-        data=dataset.fingerprint,
-        recipe=recipe,
-        metrics=last_metrics(trainer),
-        commit=source_commit(),
-        **more,
-    )
+def validation_report(name: str, validation: Dataset, logits: Tensor) -> Evaluation:
+    """Return the evaluation of bin logits `[judgments, 11]` on the validation queries."""
+    return evaluate(name, validation, Distribution.from_logits(logits.numpy()))
 
 
 def refuse_sharding(trainer: Trainer, why: str) -> None:
@@ -257,56 +257,55 @@ def refuse_sharding(trainer: Trainer, why: str) -> None:
         raise BadInput(f"{why}: launch it with train/launch/ddp.yaml, where each process has the whole model")
 
 
-def last_metrics(trainer: Trainer) -> dict[str, float]:
+@contextmanager
+def result_appearing(out: Path) -> Iterator[Path]:
+    """Give a folder to write a run's result into, which becomes `out` when the block ends well: whole or not at all.
+
+    Raises:
+        BadInput: a file could not be written; the run can go on from its last state.
+    """
+    try:
+        with folder_appearing(out) as folder:
+            yield folder
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"{out}: the result could not be written ({' '.join(str(error).split())}); "
+            "make room and run the same command with --resume"
+        ) from error
+
+
+def _publish(training: Training[Made], run: OpenedRun, lesson: Lesson, measured: Measured, report: TrainingRun) -> Made:
+    """Write the result on the first process, then remove the run's own state."""
+    card = training.card(lesson, measured, _provenance(training, run, lesson))
+    processes = PartialState()
+    model = training.whole_model(lesson)
+    if processes.is_main_process:
+        with result_appearing(run.out) as folder:
+            training.save(lesson, model, card, folder)
+            write_training_report(folder, report)
+            write_model_card(folder, report, card)
+        states.remove(run.folder)
+    processes.wait_for_everyone()
+    return training.open(run.out)
+
+
+def _provenance(training: Training[Made], run: OpenedRun, lesson: Lesson) -> Provenance:
+    more: dict[str, Any] = {} if lesson.fitted is None else {"noise": lesson.fitted.model_dump(mode="json")}
+    return Provenance(
+        base=training.base_name,
+        data=run.dataset.fingerprint,
+        recipe=training.given,
+        metrics=_last_metrics(lesson.trainer),
+        commit=source_commit(),
+        **more,
+    )
+
+
+def _last_metrics(trainer: Trainer) -> dict[str, float]:
     """Return the training loss and what was last measured on validation queries, by name."""
     found: dict[str, float] = {}
     for row in trainer.state.log_history:
         found |= {"train_loss": row["train_loss"]} if "train_loss" in row else {}
-        found |= {
-            f"validation_{name[5:]}": row[name] for name in ("eval_loss", "eval_ndcg@5", "eval_rps") if name in row
-        }
+        names = (name for name in ("loss", HEADLINE.lower(), RPS.lower()) if f"eval_{name}" in row)
+        found |= {f"validation_{name}": row[f"eval_{name}"] for name in names}
     return {name: float(value) for name, value in found.items()}
-
-
-def validation_report(name: str, validation: Dataset, logits: torch.Tensor) -> Evaluation:
-    """Return the evaluation of bin logits `[judgments, 11]` on the validation queries."""
-    return evaluate(name, validation, Distribution.from_logits(logits.numpy()))
-
-
-def training_run(
-    kind: Kind,
-    run: Run,
-    base: str,
-    recipe: dict[str, Any],
-    trainer: Trainer,
-    *,
-    before: Evaluation | None = None,
-    after: Evaluation | None = None,
-    epoch: Epoch | None = None,
-    noise: Noise | None = None,
-    fitted: FittedNoise | None = None,
-    resumed: bool = False,
-) -> TrainingRun:
-    """Return what the run's documents are made of; of a resumed run the time is not known."""
-    times = [] if resumed else [row["train_runtime"] for row in trainer.state.log_history if "train_runtime" in row]
-    seconds = times[0] if times else None
-    pairs = None if epoch is None else epoch.pairs * float(trainer.state.epoch or 0.0)
-    return TrainingRun(
-        kind=kind,
-        name=run.out.name,
-        base=base,
-        data=run.summary,
-        fingerprint=run.dataset.fingerprint,
-        recipe=recipe,
-        history=tuple(trainer.state.log_history),
-        tokens=None if epoch is None else epoch.tokens,
-        padding=None if epoch is None else epoch.padding,
-        pairs_per_second=pairs / seconds if pairs and seconds else None,
-        seconds=seconds,
-        noise=noise,
-        fitted=fitted,
-        disagreement=tuple(disagreement(run.train.judgments)),
-        before=before,
-        after=after,
-        floors=tuple(evaluate_floors(run.validation)) if run.validation.judgments else (),
-    )

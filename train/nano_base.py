@@ -1,8 +1,9 @@
 """How the packaged nano base was made: `python -m train.nano_base --out train/bases/nano`.
 
-In the minutes that a demo has, a model from nothing learns to match words but not to meet brands and phrasings that it never saw. This
-longer run teaches a base on other shops: the training splits of samples with other seeds, without any product or query of the demo's test
-split. It has two stages: matching first, then products that lack fields. `gen-rerank train` then starts from it with `base: nano`. It is run by hand; nothing else imports it.
+In the minutes that a demo has, a model from nothing learns to match words but not to meet brands and phrasings that it
+never saw. This longer run teaches a base on other shops: the training splits of samples with other seeds, without any
+product or query of the demo's test split. It has two stages: matching first, then products that lack fields.
+`gen-rerank train` then starts from it with `base: nano`. It is run by hand; nothing else imports it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from gen_rerank.data.records import Dataset, Product
 from gen_rerank.data.sample import make_sample
-from train.phases import train_distributional
+from train.distributional import train_distributional
 from train.recipe import Recipe
 
 DEMO_SEED = 0

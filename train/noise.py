@@ -1,8 +1,8 @@
 """How much annotators disagree, and where: the width of the targets estimated from repeated labels.
 
 `fit_noise` estimates σ_min, and σ_max and δ of each transition, from pairs that several annotators labelled;
-`disagreement` gives the raw spread of labels by level of relevance, to hold the estimate against. What a width does to
-a target is left to `train.targets`.
+`target_noise` says which σ(y) a run's targets get; `disagreement` gives the raw spread of labels by level of relevance,
+to hold the estimate against. What a width does to a target is left to `train.targets`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from gen_rerank.data.records import Judgment
+from gen_rerank.data.records import Dataset, Judgment
+from gen_rerank.data.sigma import sigma
 from gen_rerank.errors import BadInput
-from train.targets import Noise
+from train.targets import Noise, Variance
 
 Doubles = npt.NDArray[np.float64]
 
@@ -96,9 +97,9 @@ class FittedNoise(BaseModel):
         It is what `disagreement` measures: σ(y), changed by rounding to grades, by the ends of the scale and by slips.
         """
         given = np.asarray(relevance, dtype=np.float64)
-        sigma = torch.from_numpy(self.noise.sigma(given))
+        width = torch.from_numpy(self.noise.sigma(given))
         slip = torch.tensor(self.slip, dtype=torch.float64)
-        chance = _grade_probabilities(torch.from_numpy(given), sigma, slip, self.grades).numpy()
+        chance = grade_probabilities(torch.from_numpy(given), width, slip, self.grades).numpy()
         grade = np.linspace(0.0, 1.0, self.grades)
         return np.sqrt(np.maximum(chance @ grade**2 - (chance @ grade) ** 2, 0.0))
 
@@ -142,6 +143,24 @@ def fit_noise(labels: Sequence[Sequence[float]], *, transitions: tuple[float, ..
     problem = _Problem(torch.from_numpy(rows), torch.from_numpy(copies.astype(np.float64)), _published(transitions))
     found = problem.solve()
     return _report(problem, found, pairs=len(repeated), labels=sum(map(len, repeated)))
+
+
+def target_noise(variance: Variance, train: Dataset) -> tuple[Noise | None, FittedNoise | None]:
+    """Return the σ(y) of the targets and, if it is estimated from the training labels, the estimate.
+
+    Args:
+        variance: as in `train.targets.targets_of`; `empirical` targets need no σ(y).
+        train: what is learned from.
+
+    Raises:
+        BadInput: `fitted`, and the labels do not determine the noise.
+    """
+    if variance == "fixed":
+        return Noise(), None
+    if variance == "empirical":
+        return None, None
+    fitted = fit_noise([row.labels for row in train.judgments])
+    return fitted.noise, fitted
 
 
 class Disagreement(NamedTuple):
@@ -221,10 +240,22 @@ def _published(transitions: tuple[float, ...]) -> Noise:
     )
 
 
-def _grade_probabilities(relevance: Tensor, sigma: Tensor, slip: Tensor, grades: int) -> Tensor:
-    """Return the probability of each grade, `[n, grades]`, for relevance `[n]` and widths `[n]`."""
+def grade_probabilities(relevance: Tensor, width: Tensor, slip: Tensor, grades: int) -> Tensor:
+    """Return the probability of each grade, `[n, grades]`.
+
+    Args:
+        relevance: `[n]` float64.
+        width: σ of each opinion, `[n]` float64.
+        slip: the probability of any grade, a scalar.
+        grades: how many there are, equally spaced from 0 to 1.
+
+    Example:
+        >>> pair, sure = torch.tensor([0.5], dtype=torch.float64), torch.tensor([0.1], dtype=torch.float64)
+        >>> grade_probabilities(pair, sure, torch.tensor(0.0), 3).round(decimals=2).tolist()
+        [[0.01, 0.99, 0.01]]
+    """
     cuts = (torch.arange(grades - 1, dtype=torch.float64) + 0.5) / (grades - 1)
-    below = torch.special.ndtr((cuts[None, :] - relevance[:, None]) / sigma[:, None])
+    below = torch.special.ndtr((cuts[None, :] - relevance[:, None]) / width[:, None])
     ends = torch.zeros(len(relevance), 1, dtype=torch.float64), torch.ones(len(relevance), 1, dtype=torch.float64)
     opinion = torch.cat([ends[0], below, ends[1]], dim=1).diff(dim=1)
     return (1 - slip) * opinion + slip / grades
@@ -303,9 +334,8 @@ class _Problem:
         distance, nearest = (grid[:, None] - places[None, :]).abs().min(dim=1)
         sigma_min, slip = parameters[0], parameters[-1]
         sigma_max, delta = parameters[1:-1].chunk(2)
-        bump = torch.exp(-(distance**2) / (2 * delta[nearest] ** 2))
-        sigma = sigma_min + (sigma_max[nearest] - sigma_min) * bump  # Noise.sigma, with a gradient
-        given_relevance = self.counts @ _grade_probabilities(grid, sigma, slip, self.counts.shape[1]).log().T
+        width = sigma(distance, sigma_min, sigma_max[nearest], delta[nearest], torch.exp)
+        given_relevance = self.counts @ grade_probabilities(grid, width, slip, self.counts.shape[1]).log().T
         weights = x[len(parameters) :].log_softmax(dim=0)
         return -(self.copies * torch.logsumexp(given_relevance + weights, dim=1)).sum()
 

@@ -1,9 +1,10 @@
 """Rows that share a prefix: a product is read once for all the queries that it is judged for.
 
 With the product before the query, every pair of one product begins with the same tokens. A training row is that prefix
-followed by the tails (query and suffix) of several pairs. Positions restart after the prefix, and the attention mask lets a tail see
-the prefix and itself only; each pair thus gets exactly the hidden state that it has alone, at a fraction of the tokens. With the query first
-the same code shares the query among its products. Nothing here knows of losses or trainers.
+followed by the tails (query and suffix) of several pairs. Positions restart after the prefix, and the attention mask
+lets a tail see the prefix and itself only; each pair thus gets exactly the hidden state that it has alone, at a fraction
+of the tokens. With the query first the same code shares the query among its products. Nothing here knows of losses or
+trainers.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
 
     Returns:
         `input_ids` and `position_ids` `[b, t]`, `attention_mask` `[b, 1, t, t]` bool (True may attend), and `readout`
-        `[pairs, 2]`, the row and column of each pair's last token, in the order of the rows' members. `t` is a multiple of
-        `PAD_TO`.
+        `[pairs, 2]`, the row and column of each pair's last token, in the order of the rows' members. `t` is a multiple
+        of `PAD_TO`.
     """
     width = -(-max(row.length for row in rows) // PAD_TO) * PAD_TO
     tokens = torch.zeros(len(rows), width, dtype=torch.long)
@@ -108,12 +109,23 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def last_states(
+    model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, readout: Tensor
+) -> Tensor:
+    """Return the hidden state at each pair's last token, `[pairs, hidden]` float32, of what `collate` returned."""
+    hidden = model.get_decoder()(
+        input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False
+    ).last_hidden_state
+    states: Tensor = hidden[readout[:, 0], readout[:, 1]].float()
+    return states
+
+
 @torch.no_grad()
 def refuse_unpackable(model: PreTrainedModel, row_tokens: int) -> None:
     """Refuse a model whose pairs do not get, in a row, the states that they have alone.
 
-    Layers that slide a window over the row, convolve it or build their own mask do not keep tails apart. Three short pairs are read both
-    ways; a window is too long for them to show, so the configuration is asked.
+    Layers that slide a window over the row, convolve it or build their own mask do not keep tails apart. Three short
+    pairs are read both ways; a window is too long for them to show, so the configuration is asked.
 
     Raises:
         BadInput: this model cannot train on rows that share a prefix.
@@ -123,14 +135,14 @@ def refuse_unpackable(model: PreTrainedModel, row_tokens: int) -> None:
     slides = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
     if slides and window is not None and window < row_tokens:
         raise BadInput(
-            f"{name} has layers with a window of {window} tokens, which does not fit rows of pairs: set row_tokens to {window} at most"
+            f"{name} has layers with a window of {window} tokens, which does not fit rows of pairs: "
+            f"set row_tokens to {window} at most"
         )
     pairs = [[5, 6, 7, 8, 9, tail, tail + 1] for tail in (10, 20, 30)]
-    rows = pack(pairs, ["product"] * len(pairs), row_tokens=64)
     mode = model.training
     model.eval()
     try:
-        together, alone = _last_states(model, rows), _last_states(model, pack(pairs, ["a", "b", "c"], row_tokens=64))
+        together, alone = (_read(model, pairs, groups) for groups in (["a", "a", "a"], ["a", "b", "c"]))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadInput(
             f"{name} cannot read rows of pairs ({' '.join(str(error).split())[:200]}); choose another base"
@@ -143,15 +155,13 @@ def refuse_unpackable(model: PreTrainedModel, row_tokens: int) -> None:
         )
 
 
-def _last_states(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
-    inputs = {name: value.to(model.device) for name, value in collate(rows).items()}
-    readout = inputs.pop("readout")
-    hidden = model.get_decoder()(**inputs, use_cache=False).last_hidden_state
-    return hidden[readout[:, 0], readout[:, 1]].float()
-
-
 def attention_mask(segments: Tensor) -> Tensor:
     """Return who may attend to whom, `[b, 1, t, t]` bool, from segments `[b, t]`: 0 prefix, 1… tails, -1 padding."""
     earlier = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool).tril()
     same = segments[:, :, None] == segments[:, None, :]
     return (earlier & (same | (segments == 0)[:, None, :]))[:, None]
+
+
+def _read(model: PreTrainedModel, pairs: Sequence[list[int]], groups: Sequence[str]) -> Tensor:
+    rows = pack(pairs, groups, row_tokens=64)
+    return last_states(model, **{name: value.to(model.device) for name, value in collate(rows).items()})

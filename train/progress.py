@@ -1,6 +1,7 @@
-"""One progress bar for a training run: step, loss, validation nDCG@5 and RPS, time left.
+"""How far a training run is: step, loss, validation measures, time left, as a bar or, without a terminal, as lines.
 
-It takes the place of the libraries' bars and of their printed dictionaries; every figure is in the trainer's log history as well.
+It takes the place of the libraries' bars and of their printed dictionaries; every figure is in the trainer's log history
+as well.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import sys
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-_SHOWN = {"loss": "loss", "eval_ndcg@5": "validation nDCG@5", "eval_rps": "RPS"}
+from gen_rerank.evaluation.evaluation import HEADLINE, RPS
+from gen_rerank.reporting.progress import WorkProgress
+
+QUIET = Console(quiet=True)
+
+# What is shown of the trainer's log, and what it is called.
+_SHOWN = {"loss": "loss", f"eval_{HEADLINE.lower()}": f"validation {HEADLINE}", f"eval_{RPS.lower()}": RPS}
 
 
 class TrainingBar(TrainerCallback):
@@ -23,7 +29,7 @@ class TrainingBar(TrainerCallback):
 
     def __init__(self) -> None:
         """Start with nothing to show."""
-        self.progress: Progress | None = None
+        self.progress: WorkProgress | None = None
         self.task = TaskID(0)
         self.figures: dict[str, str] = {}
 
@@ -31,16 +37,15 @@ class TrainingBar(TrainerCallback):
         """Draw the bar."""
         if not state.is_world_process_zero:
             return
-        columns = (
-            TextColumn("training"),
+        self.progress = WorkProgress(
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeLeft(),
+            TimeRemainingColumn(),
         )
-        self.progress = Progress(*columns, console=Console(stderr=True))
         self.task = self.progress.add_task("training", total=state.max_steps, completed=state.global_step, figures="")
         self.progress.start()
 
@@ -69,8 +74,13 @@ class TrainingBar(TrainerCallback):
             self.progress.stop()
 
 
+def progress_console(config: TrainingArguments) -> Console:
+    """Return where a run's progress is shown: the standard error, or nowhere if `disable_tqdm` says so."""
+    return Console(stderr=True, quiet=config.disable_tqdm)
+
+
 def quiet_libraries() -> None:
-    """Let training say what it has to say, and hide the bars and remarks of the libraries under it: there is one bar."""
+    """Let training say what it has to say, and hide the bars and remarks of the libraries under it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("train").setLevel(logging.INFO)
     logging.getLogger("bm25s").setLevel(logging.WARNING)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gen_rerank.bins import BIN_VALUES, Floats
 from gen_rerank.data.records import Judgment
+from gen_rerank.data.sigma import sigma
 from gen_rerank.errors import BadInput
 
 Variance = Literal["fixed", "fitted", "empirical"]
@@ -27,8 +28,17 @@ _FLOOR = 1e-8
 class Noise:
     """The width of the target as a function of the label, in units of relevance.
 
-    σ(y) = σ_min + (σ_max − σ_min) · exp(−d² / 2δ²), with d the distance to the nearest transition and σ_max and δ that
-    transition's own. The defaults are the published RexReranker constants (github.com/bajajra/RexReranker).
+    The form is `gen_rerank.data.sigma`'s, with σ_max and δ those of the nearest transition. The defaults are the
+    published RexReranker constants (github.com/bajajra/RexReranker).
+
+    Attributes:
+        sigma_min: far from every transition.
+        transitions: the labels around which people disagree more.
+        sigma_max: at each transition.
+        delta: how far each transition reaches.
+
+    Raises:
+        BadInput: another number of widths than of transitions, or one that is not positive.
 
     Example:
         >>> Noise().sigma(np.array([0.2])).round(3).tolist()
@@ -51,9 +61,9 @@ class Noise:
         """Return σ(y) for labels `[n]` in [0, 1]."""
         distance = np.abs(np.asarray(labels, dtype=np.float64)[:, None] - np.asarray(self.transitions)[None, :])
         nearest = distance.argmin(axis=1)
-        width = np.asarray(self.delta)[nearest]
-        peak = np.asarray(self.sigma_max)[nearest]
-        return self.sigma_min + (peak - self.sigma_min) * np.exp(-(distance.min(axis=1) ** 2) / (2 * width**2))
+        peak, delta = np.asarray(self.sigma_max)[nearest], np.asarray(self.delta)[nearest]
+        width: npt.NDArray[np.float64] = sigma(distance.min(axis=1), self.sigma_min, peak, delta, np.exp)
+        return width
 
 
 def targets_of(judgments: Sequence[Judgment], variance: Variance, noise: Noise | None = None) -> Floats:

@@ -1,17 +1,16 @@
 """The two phases as trainers: TRL's `SFTTrainer` with another forward pass and another loss.
 
 The model's forward is replaced by one that returns the eleven bin logits of the pairs in a batch: last hidden state × 11
-rows, never the vocabulary's logits. All else (PEFT, accelerate, resume, schedules, loggers) is the library's. Phase 1 matches a target
-distribution; phase 2 keeps the backbone as it is and moves only the eleven rows and the temperature.
+rows, never the vocabulary's logits. All else (PEFT, accelerate, resume, schedules, loggers) is the library's. Phase 1
+matches a target distribution; phase 2 keeps the backbone as it is and moves only the eleven rows and the temperature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MethodType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,34 +18,15 @@ import torch.nn.functional as F  # noqa: N812
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerControl
+from transformers import PreTrainedModel, TrainerControl
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.data.records import Dataset
-from gen_rerank.evaluation import metrics
-from gen_rerank.evaluation.evaluation import RPS
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
-from train.packing import Row, collate
-from train.progress import TrainingBar
-from train.saved_states import saving
-
-
-@dataclass
-class TargetArguments:
-    """What every trainer of distributions, decoder or encoder, is told about its targets.
-
-    Attributes:
-        variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
-            disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
-        mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
-    """
-
-    variance: Literal["fixed", "fitted", "empirical"] = field(
-        default="fixed", metadata={"help": "how targets get their width"}
-    )
-    mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
+from train.packing import Row, collate, last_states
+from train.pair_trainer import PairTrainer, TargetArguments, distribution_loss, mean_score, validation_metrics
 
 
 @dataclass
@@ -73,7 +53,7 @@ class ScalarConfig(SFTConfig):
     """Arguments of phase 2: all of TRL's. Its batches are pairs, and its inputs features that were computed once."""
 
 
-class Readout(nn.Module):
+class TrainedReadout(nn.Module):
     """The eleven rows and the temperature, apart from the frozen model: what phase 2 trains.
 
     Args:
@@ -94,8 +74,9 @@ class Readout(nn.Module):
 class BinRows(nn.Module):
     """The eleven rows of the output matrix as a module of their own, in float32.
 
-    The bin tokens are never part of an input, so that apart from a tied matrix their rows learn just the same. Apart, they can have
-    a learning rate and a dtype of their own, PEFT can save them beside a LoRA, and no step touches the whole matrix for their sake.
+    The bin tokens are never part of an input, so that apart from a tied matrix their rows learn just the same. Apart,
+    they can have a learning rate and a dtype of their own, PEFT can save them beside a LoRA, and no step touches the
+    whole matrix for their sake.
 
     Args:
         rows: `[11, hidden]`, where to start.
@@ -112,14 +93,17 @@ class BinRows(nn.Module):
 
 
 def add_bin_rows(model: PreTrainedModel, token_ids: Sequence[int]) -> None:
-    """Give the model its eleven rows as the module `bin_rows`, to be trained; without it they stay frozen in the matrix."""
+    """Give the model its eleven rows as the module `bin_rows`, to be trained.
+
+    Without it they stay frozen in the output matrix.
+    """
     matrix = model.get_output_embeddings().weight
     model.bin_rows = BinRows(matrix[list(token_ids)])
     if matrix is not model.get_input_embeddings().weight:
         matrix.requires_grad_(False)  # the rest of an untied output matrix is never read
 
 
-class BinTrainer(SFTTrainer):
+class BinTrainer(PairTrainer, SFTTrainer):
     """What both phases share: the model returns bin logits, and validation is ranked, not only its loss measured.
 
     Args:
@@ -134,18 +118,19 @@ class BinTrainer(SFTTrainer):
     """Bin logits `[judgments, 11]` of the last `evaluate`."""
 
     def __init__(self, model: nn.Module, args: SFTConfig, *, validation: Dataset | None, **kwargs: Any) -> None:
-        """Prepare TRL's trainer for data that is tokenized, and losses that are sums over pairs."""
+        """Prepare TRL's trainer for data that is tokenized."""
         self.validation = validation
         args.dataset_kwargs = {"skip_prepare_dataset": True}
         args.remove_unused_columns = False
         super().__init__(model, args=args, **kwargs)
-        self.model_accepts_loss_kwargs = True  # `compute_loss` divides by the pairs of all batches of a step itself
-        self.remove_callback(PrinterCallback)
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(TrainingBar)
 
     def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
-        """Return the mean loss, a scalar, of logits `[pairs, 11]`; `wanted` has `relevance` and, in phase 1, `targets`."""
+        """Return the mean loss, a scalar.
+
+        Args:
+            logits: `[pairs, 11]`.
+            wanted: `relevance` `[pairs]` and, in phase 1, `targets` `[pairs, 11]`.
+        """
         raise NotImplementedError
 
     def compute_loss(
@@ -160,13 +145,8 @@ class BinTrainer(SFTTrainer):
         logits = model(**inputs)
         loss = self.pair_loss(logits, wanted)
         if num_items_in_batch is not None:
-            loss = loss * (len(logits) / num_items_in_batch) * self.accelerator.num_processes
+            loss = loss * self.share(len(logits), num_items_in_batch)
         return (loss, {"logits": logits}) if return_outputs else loss
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
-        """Return how many pairs a step has, over all its batches and processes."""
-        pairs = torch.tensor(sum(len(batch["relevance"]) for batch in batch_samples), device=device)
-        return self.accelerator.gather(pairs).sum()
 
     @torch.no_grad()
     def validation_logits(self) -> tuple[Tensor, float]:
@@ -201,16 +181,11 @@ class BinTrainer(SFTTrainer):
             self.eval_dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
         )
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save the state so that a kill or a full disk leaves the last good one standing."""
-        with saving(Path(self.args.output_dir), self.state.global_step):
-            super()._save_checkpoint(model, trial)
-
 
 class DistributionalTrainer(BinTrainer):
     """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean if asked for.
 
-    Its data sets have one packed row an example (`train.phases.rows_dataset`).
+    Its data sets have one packed row an example (`train.inputs.rows_dataset`).
 
     Args:
         model: a causal language model, or PEFT's wrapper of one.
@@ -300,7 +275,7 @@ class ScalarTrainer(BinTrainer):
     def __init__(self, model: PreTrainedModel, args: ScalarConfig, *, token_ids: list[int], **kwargs: Any) -> None:
         """Freeze the model and put a trainable readout beside it."""
         model.requires_grad_(False)
-        model.readout = Readout(model.get_output_embeddings().weight[token_ids])
+        model.readout = TrainedReadout(model.get_output_embeddings().weight[token_ids])
         model.forward = MethodType(_readout_logits, model)
         super().__init__(model, args, data_collator=_stack, **kwargs)
 
@@ -321,37 +296,12 @@ def budget_sampler(dataset: Any, args: DistributionalConfig) -> TokenBudgetSampl
     )
 
 
-def validation_metrics(dataset: Dataset, predicted: Distribution) -> dict[str, float]:
-    """Return `ndcg@5` and `rps`, means over queries and pairs, of one distribution a judgment."""
-    rows = dataset.judgments
-    gold = np.array([row.relevance for row in rows])
-    ranked = metrics.ranking([r.query_id for r in rows], [r.product_id for r in rows], gold, predicted.mean)
-    rps = metrics.ranked_probability_score(predicted, [row.labels or (row.relevance,) for row in rows])
-    return {"ndcg@5": float(np.nanmean(ranked["nDCG@5"])), RPS.lower(): float(rps.mean())}
-
-
-def distribution_loss(logits: Tensor, targets: Tensor, labels: Tensor, mse_weight: float = 0.0) -> Tensor:
-    """Return KL(target ‖ model) + λ · MSE of the mean, averaged over pairs; a scalar in nats.
-
-    Args:
-        logits: `[n, 11]`.
-        targets: `[n, 11]`, rows sum to 1 and have no zeros.
-        labels: `[n]` in [0, 1].
-        mse_weight: λ.
-    """
-    loss = F.kl_div(logits.log_softmax(dim=-1), targets, reduction="batchmean")
-    if mse_weight:
-        loss = loss + mse_weight * F.mse_loss(mean_score(logits), labels)
-    return loss
-
-
-def mean_score(logits: Tensor) -> Tensor:
-    """Return the mean relevance `[n]` of logits `[n, 11]`; the differentiable twin of `Distribution.mean`."""
-    return logits.softmax(dim=-1) @ torch.tensor(BIN_VALUES.tolist(), dtype=logits.dtype, device=logits.device)
-
-
 def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Return a batch of packed rows: the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance`, `members` `[n]`."""
+    """Return a batch of packed rows.
+
+    Returns:
+        the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance` `[n]` and `members` `[n]`.
+    """
     rows = [Row(example["prefix"], example["tails"], example["members"]) for example in examples]
     return {
         **collate(rows),
@@ -385,10 +335,7 @@ def _bin_logits(
     self: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, readout: Tensor, **_: Any
 ) -> Tensor:
     """The forward pass of phase 1: bin logits `[pairs, 11]` in float32, divided by the temperature."""
-    hidden = self.get_decoder()(
-        input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False
-    ).last_hidden_state
-    last = hidden[readout[:, 0], readout[:, 1]].float()
+    last = last_states(self, input_ids, position_ids, attention_mask, readout)
     with torch.autocast(last.device.type, enabled=False):
         if "bin_rows" in self._modules:
             return self.bin_rows(last) / self.bin_temperature

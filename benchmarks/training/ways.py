@@ -35,12 +35,12 @@ from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoints.card import Readout
 from gen_rerank.system.memory import keep_freed_memory
 from harness.traffic import Shape
+from train import defaults
 from train.bases import base_folder
 from train.estimate import PUBLISHED
 from train.fake_quantization import FakeQuantization, add_fake_quantization
 from train.lora import Lora, with_lora
 from train.packing import pack
-from train.phases import phase1_defaults
 from train.targets import gaussian
 from train.trainers import DistributionalConfig, DistributionalTrainer, add_bin_rows, budget_sampler
 
@@ -169,7 +169,8 @@ def trainer_of(run: StepRun, folder: str) -> SFTTrainer:
     lora = Lora() if run.method == "lora" else None
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if lora else torch.float32)
     arguments = {
-        **phase1_defaults(lora, validated=False),
+        **(defaults.DISTRIBUTIONAL_LORA if lora else defaults.DISTRIBUTIONAL),
+        "eval_strategy": "no",
         "output_dir": folder,
         "max_steps": run.steps,
         "save_strategy": "no",

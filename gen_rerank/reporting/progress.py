@@ -36,11 +36,13 @@ class WorkProgress(Progress):
         console = console or Console(stderr=True)
         super().__init__(*(columns or usual), console=console, disable=not console.is_terminal, **more)
         self._said: dict[TaskID, float] = {}
+        self._began: dict[TaskID, float] = {}
 
     def add_task(self, description: str, *args: Any, **more: Any) -> TaskID:
         """Begin a part of the work; its first line comes after half a minute."""
         task = super().add_task(description, *args, **more)
         self._said[task] = self.get_time()
+        self._began[task] = self._tasks[task].completed
         return task
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
@@ -67,8 +69,9 @@ class WorkProgress(Progress):
         words = [f"{task.description}: {task.completed:,.0f}"]
         if task.total:
             words = [f"{words[0]} of {task.total:,.0f} ({task.completed / task.total:.0%})", f"{duration(gone)} gone"]
-            if task.completed:
-                left = gone * (task.total - task.completed) / task.completed
+            done = task.completed - self._began[task_id]  # by this process: a resumed run begins in the middle
+            if done > 0:
+                left = gone * (task.total - task.completed) / done
                 words.append(f"about {duration(left)} left")
         more = [str(value) for value in task.fields.values() if value]
         return ", ".join(words) + (f"; {' '.join(more)}" if more else "")

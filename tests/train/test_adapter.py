@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.checkpoints.adapter import Adapter
@@ -14,8 +13,8 @@ from gen_rerank.data.records import Judgment
 from gen_rerank.evaluation.metrics import Interval
 from gen_rerank.scorers.transformers import TransformersScorer
 from train import adapter as module
-from train.adapter import fit_temperature, is_gain, train_adapter
-from train.phases import train_distributional
+from train.adapter import is_gain, train_adapter
+from train.distributional import train_distributional
 from train.recipe import Recipe
 
 BASE = Recipe.model_validate(
@@ -131,11 +130,6 @@ def test_what_is_missing_is_said(base, tiny_shop, tiny_data, tiny_checkpoint, tm
 def test_an_adapter_of_another_base_is_refused(adapter, tiny_checkpoint):
     with pytest.raises(BadInput, match="belongs to"):
         Adapter.open(adapter.folder, Checkpoint.open(tiny_checkpoint))
-
-
-def test_temperature_by_hand():
-    logits = torch.tensor([[0.0, 2.0, *[-30.0] * 9], [1.0, -1.0, *[-30.0] * 9]])
-    assert fit_temperature(logits, (logits / 2.5).softmax(dim=-1)) == pytest.approx(2.5, abs=0.01)
 
 
 @pytest.mark.parametrize(

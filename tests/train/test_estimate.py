@@ -10,8 +10,8 @@ from train.encoder_bases import EncoderShape
 from train.estimate import (
     DEVICES,
     GIB,
-    Plan,
-    Size,
+    ParameterCounts,
+    StepPlan,
     base_config,
     estimate_seconds,
     flops_per_token,
@@ -33,7 +33,7 @@ def small(layers: int, **other: int) -> Qwen3Config:
 
 @pytest.mark.parametrize(("name", "millions"), [("0.6b", 596), ("rexreranker-0.6b", 596), ("1.3b", 1318)])
 def test_a_preset_has_the_size_that_its_name_says(name, millions):
-    assert Size(base_config(Recipe.load(name))).total / 1e6 == pytest.approx(millions, abs=0.5)
+    assert ParameterCounts(base_config(Recipe.load(name))).total / 1e6 == pytest.approx(millions, abs=0.5)
 
 
 def test_the_1_3b_is_the_1_7b_pruned():
@@ -42,12 +42,12 @@ def test_the_1_3b_is_the_1_7b_pruned():
         model = Qwen3ForCausalLM(base_config(recipe.model_copy(update={"keep_layers": None})))
     assert model.num_parameters() == pytest.approx(1.72e9, rel=0.001)
     prune_layers(model, range(20))
-    assert model.num_parameters() == Size(base_config(recipe)).total == pytest.approx(1.32e9, rel=0.002)
+    assert model.num_parameters() == ParameterCounts(base_config(recipe)).total == pytest.approx(1.32e9, rel=0.002)
 
 
 def test_the_size_is_the_one_of_the_loaded_model():
     recipe = Recipe.load("nano")
-    size = Size(base_config(recipe))
+    size = ParameterCounts(base_config(recipe))
     model, _ = open_base(recipe, recipe.base, [])
     inside = [p.numel() for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     assert (size.total, size.layers) == (model.num_parameters(), sum(inside))
@@ -58,12 +58,12 @@ def test_flops_by_hand():
     # A layer: q and o 256 × 256 each, k and v 256 × 128 each, three MLP matrices 256 × 768.
     layer = 2 * 256 * 256 + 2 * 256 * 128 + 3 * 256 * 768
     attention = 2 * 4 * 256 * 100
-    assert flops_per_token(config, Plan("frozen", width=100)) == 2 * 2 * layer + attention
-    assert flops_per_token(config, Plan("full", width=100)) == 6 * 2 * layer + 3 * attention
+    assert flops_per_token(config, StepPlan("frozen", width=100)) == 2 * 2 * layer + attention
+    assert flops_per_token(config, StepPlan("full", width=100)) == 6 * 2 * layer + 3 * attention
     own = 4 * (2 * (256 + 256) + 2 * (256 + 128) + 3 * (256 + 768))
-    lora = flops_per_token(config, Plan("lora", width=100, rank=4))
+    lora = flops_per_token(config, StepPlan("lora", width=100, rank=4))
     assert lora == 4 * 2 * layer + 6 * 2 * own + 3 * attention
-    again = flops_per_token(config, Plan("full", width=100, checkpointing=True))
+    again = flops_per_token(config, StepPlan("full", width=100, checkpointing=True))
     assert again == 8 * 2 * layer + 4 * attention
 
 
@@ -75,7 +75,7 @@ def test_flops_of_the_forward_pass_are_what_torch_counts():
     model = Qwen3ForCausalLM(config).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.get_decoder()(input_ids=torch.ones(1, 128, dtype=torch.long), use_cache=False)
-    assert 128 * flops_per_token(config, Plan("frozen", width=128)) == pytest.approx(
+    assert 128 * flops_per_token(config, StepPlan("frozen", width=128)) == pytest.approx(
         counter.get_total_flops(), rel=0.02
     )
 
@@ -87,34 +87,34 @@ def test_an_encoder_costs_what_torch_counts_too():
         512, pad_token_id=0, cls_token_id=1, sep_token_id=2
     )
     # A layer: queries, keys and values 64 × 192, output 64 × 64, the gated MLP 64 × 192 and 96 × 64.
-    assert Size(config).layers == 2 * (64 * 192 + 64 * 64 + 64 * 192 + 96 * 64)
+    assert ParameterCounts(config).layers == 2 * (64 * 192 + 64 * 64 + 64 * 192 + 96 * 64)
     config._attn_implementation = "eager"
     model = AutoModel.from_config(config).eval()
-    assert Size(config).total == model.num_parameters()
+    assert ParameterCounts(config).total == model.num_parameters()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=torch.ones(1, 128, dtype=torch.long))
-    assert 128 * flops_per_token(config, Plan("frozen", width=128)) == pytest.approx(
+    assert 128 * flops_per_token(config, StepPlan("frozen", width=128)) == pytest.approx(
         counter.get_total_flops(), rel=0.02
     )
 
 
 def test_layers_of_a_bert_and_an_output_matrix_of_its_own_are_counted():
     bert = BertConfig(vocab_size=512, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256)
-    assert Size(bert).layers == 2 * (4 * 64 * 64 + 2 * 64 * 256)
+    assert ParameterCounts(bert).layers == 2 * (4 * 64 * 64 + 2 * 64 * 256)
     tied, untied = (small(1), small(1))
     untied.tie_word_embeddings = False
-    assert Size(untied).total - Size(tied).total == 512 * 256
-    assert Size(untied).total == Qwen3ForCausalLM(untied).num_parameters()
+    assert ParameterCounts(untied).total - ParameterCounts(tied).total == 512 * 256
+    assert ParameterCounts(untied).total == Qwen3ForCausalLM(untied).num_parameters()
 
 
 def test_a_0_6b_pair_costs_what_others_count_too():
     config = base_config(Recipe.load("0.6b"))
-    assert 256 * flops_per_token(config, Plan("frozen", width=256)) == pytest.approx(233e9, rel=0.05)
+    assert 256 * flops_per_token(config, StepPlan("frozen", width=256)) == pytest.approx(233e9, rel=0.05)
 
 
 def test_seconds_are_flops_over_speed():
     config = small(1)
-    plan = Plan("frozen", width=64)
+    plan = StepPlan("frozen", width=64)
     assert estimate_seconds(config, 10, flops_per_second=1e6, plan=plan) == 10 * flops_per_token(config, plan) / 1e6
 
 
@@ -138,25 +138,27 @@ def test_activations_are_about_what_autograd_remembers(weights):
         output = model.get_decoder()(**inputs, use_cache=False).last_hidden_state
     remembered = sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
     assert output.requires_grad
-    estimate = step_memory(config, Plan("full", weights=weights, batch_tokens=tokens)).activations
+    estimate = step_memory(config, StepPlan("full", weights=weights, batch_tokens=tokens)).activations
     assert estimate == pytest.approx(remembered, rel=0.15)
 
 
 def test_memory_of_weights_and_optimizer_by_hand():
     config = small(1)
-    size = Size(config)
-    full = step_memory(config, Plan("full"))
+    size = ParameterCounts(config)
+    full = step_memory(config, StepPlan("full"))
     assert (full.weights, full.gradients, full.optimizer) == (
         4 * size.total + 2 * size.layers,
         4 * size.total,
         8 * size.total,
     )
-    half = step_memory(config, Plan("full", weights="bfloat16"))
+    half = step_memory(config, StepPlan("full", weights="bfloat16"))
     assert half.weights + half.gradients + half.optimizer == 16 * size.total
 
 
 def test_checkpointing_remembers_one_layer_and_the_inputs_of_all():
-    plain, again = (step_memory(small(4), Plan(batch_tokens=1, checkpointing=on)).activations for on in (False, True))
+    plain, again = (
+        step_memory(small(4), StepPlan(batch_tokens=1, checkpointing=on)).activations for on in (False, True)
+    )
     assert again == plain / 4 + 4 * 4 * 256
 
 

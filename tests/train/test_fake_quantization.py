@@ -18,12 +18,12 @@ from gen_rerank.checkpoints.schemes import scheme_named
 from gen_rerank.scorers.transformers import DecoderNetwork, TransformersScorer
 from quant.quantize import quantize
 from train.bases import open_checkpoint
+from train.distributional import train_distributional
 from train.fake_quantization import FakeQuantization, add_fake_quantization
-from train.inputs import last_states
+from train.inputs import pair_features
 from train.packing import pack
-from train.phases import train_distributional
+from train.pair_trainer import validation_metrics
 from train.recipe import Recipe
-from train.trainers import validation_metrics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,10 +66,10 @@ def test_the_states_are_those_of_the_quantized_checkpoint(
     packed = pack(encoded, [row.product_id for row in rows], row_tokens=256)
     assert len(packed) < len(rows)
     model = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
-    plain = last_states(model, packed, len(rows))
+    plain = pair_features(model, packed, len(rows))
     add_fake_quantization(model, scheme)
-    found = last_states(model, packed, len(rows))
-    wanted = last_states(open_checkpoint(quantized)[0], packed, len(rows))
+    found = pair_features(model, packed, len(rows))
+    wanted = pair_features(open_checkpoint(quantized)[0], packed, len(rows))
     assert np.abs(found - wanted).max() < 1e-4
     assert np.abs(plain - wanted).max() > 1e-2, "rounding must show"
     # Each pair alone, as it is scored: other shapes differ in the last digit, and a value halfway between two steps may go either way.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gen_rerank import BadInput, Judgment
 from gen_rerank.data.sample import make_sample
 from gen_rerank.data.sample.annotators import PLANTED
-from train.noise import FittedNoise, _grade_probabilities, disagreement, fit_noise
+from train.noise import FittedNoise, disagreement, fit_noise, grade_probabilities
 from train.targets import Noise
 
 TENTHS = np.linspace(0, 1, 11)
@@ -166,10 +166,10 @@ def test_the_spread_of_one_label():
 
 
 @given(st.floats(0, 1), st.floats(0.01, 0.5), st.floats(0, 1), st.integers(3, 21))
-def test_grade_probabilities_sum_to_one_and_mirror(y, sigma, slip, grades):
+def testgrade_probabilities_sum_to_one_and_mirror(y, sigma, slip, grades):
     def chance(relevance):
         as_tensor = [torch.tensor([value], dtype=torch.float64) for value in (relevance, sigma)]
-        return _grade_probabilities(*as_tensor, torch.tensor(slip, dtype=torch.float64), grades).numpy()[0]
+        return grade_probabilities(*as_tensor, torch.tensor(slip, dtype=torch.float64), grades).numpy()[0]
 
     assert chance(y).sum() == pytest.approx(1)
     assert (chance(y) >= 0).all()

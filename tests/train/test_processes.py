@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from train.phases import train_distributional
+from train.distributional import train_distributional
 from train.recipe import Recipe
 
 LAUNCH = Path(__file__).parents[2] / "train" / "launch"

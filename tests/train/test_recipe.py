@@ -3,7 +3,7 @@ import yaml
 
 from gen_rerank import BadInput
 from train.adapter import AdapterConfig
-from train.phases import train_distributional
+from train.distributional import train_distributional
 from train.recipe import Recipe, trainer_config
 from train.trainers import DistributionalConfig, ScalarConfig
 

@@ -10,13 +10,24 @@ import math
 import random
 from dataclasses import dataclass
 
+from gen_rerank.data.sigma import sigma
+
 
 @dataclass(frozen=True)
-class Noise:
-    """The planted noise: sigma(y) = sigma_min + (sigma_max - sigma_min) * exp(-d^2 / (2 width^2)).
+class PlantedNoise:
+    """How far the annotators' opinions lie from a pair's relevance: σ(y), the same at each transition.
 
-    `d` is the distance from y to the nearest of `transitions`; with probability `slip` an annotator errs altogether
-    and gives any grade.
+    Attributes:
+        sigma_min: far from every transition, in units of relevance.
+        sigma_max: at a transition.
+        width: how far a transition reaches; δ in σ(y).
+        slip: the probability that an annotator errs altogether and gives any grade.
+        transitions: between grades, where people disagree most.
+        annotators: how many grade each pair.
+
+    Example:
+        >>> PlantedNoise().sigma(0.5)
+        0.14
     """
 
     sigma_min: float = 0.05
@@ -29,18 +40,19 @@ class Noise:
     def sigma(self, relevance: float) -> float:
         """Return the standard deviation of one annotator's opinion of a pair with this relevance."""
         distance = min(abs(relevance - transition) for transition in self.transitions)
-        return self.sigma_min + (self.sigma_max - self.sigma_min) * math.exp(-(distance**2) / (2 * self.width**2))
+        width: float = sigma(distance, self.sigma_min, self.sigma_max, self.width, math.exp)
+        return width
 
 
-PLANTED = Noise()
+PLANTED = PlantedNoise()
 
 
-def annotate(relevance: float, rng: random.Random, noise: Noise = PLANTED) -> tuple[float, ...]:
+def annotate(relevance: float, rng: random.Random, noise: PlantedNoise = PLANTED) -> tuple[float, ...]:
     """Return the annotators' grades of a pair, each one of 0.0, 0.1 … 1.0."""
     return tuple(_grade(relevance, rng, noise) for _ in range(noise.annotators))
 
 
-def _grade(relevance: float, rng: random.Random, noise: Noise) -> float:
+def _grade(relevance: float, rng: random.Random, noise: PlantedNoise) -> float:
     if rng.random() < noise.slip:
         return rng.randint(0, 10) / 10
     tenths = round(10 * rng.gauss(relevance, noise.sigma(relevance)))

@@ -17,7 +17,7 @@ import pytest
 from gen_rerank.bm25 import BM25
 from gen_rerank.data.records import Dataset, Product, Split, product_text
 from gen_rerank.data.sample import make_sample, write_sample
-from gen_rerank.data.sample.annotators import PLANTED, Noise, annotate
+from gen_rerank.data.sample.annotators import PLANTED, PlantedNoise, annotate
 from gen_rerank.data.sample.catalog import Item
 from gen_rerank.data.sample.intents import SLICES, held_out, misspell
 from gen_rerank.data.sample.relevance import Intent, relevance
@@ -319,13 +319,13 @@ def test_annotators_disagree_more_near_the_transitions():
 def test_the_planted_width_peaks_at_a_transition_and_is_what_the_labels_show():
     assert PLANTED.sigma(0.5) == pytest.approx(PLANTED.sigma_max)
     assert PLANTED.sigma(1.0) == pytest.approx(PLANTED.sigma_min, abs=0.003)
-    rng, calm = random.Random(0), Noise(slip=0.0)
+    rng, calm = random.Random(0), PlantedNoise(slip=0.0)
     labels = [label for _ in range(4000) for label in annotate(0.5, rng, calm)]
     assert pstdev(labels) == pytest.approx((PLANTED.sigma_max**2 + 0.1**2 / 12) ** 0.5, rel=0.03)
     assert mean(labels) == pytest.approx(0.5, abs=0.01)
 
 
 def test_an_annotator_slips_now_and_then():
-    rng, slips = random.Random(0), Noise(sigma_min=0.0, sigma_max=0.0)
+    rng, slips = random.Random(0), PlantedNoise(sigma_min=0.0, sigma_max=0.0)
     labels = [label for _ in range(4000) for label in annotate(0.0, rng, slips)]
     assert mean(label > 0.0 for label in labels) == pytest.approx(PLANTED.slip * 10 / 11, abs=0.004)

@@ -63,6 +63,15 @@ def test_what_a_task_carries_is_in_its_line(clock: Clock) -> None:
     assert lines(text) == ["[training]: 1 of 4 (25%), 30.0 s gone, about 2 minutes left; loss 0.5"]
 
 
+def test_the_time_left_of_resumed_work_is_counted_from_where_it_began(clock: Clock) -> None:
+    text = io.StringIO()
+    with WorkProgress(console=Console(file=text, width=200), get_time=clock) as progress:
+        task = progress.add_task("training", total=1000, completed=900)
+        clock.now += SECONDS_BETWEEN_LINES
+        progress.update(task, completed=950)
+    assert lines(text) == ["training: 950 of 1,000 (95%), 30.0 s gone, about 30.0 s left"]
+
+
 def test_on_a_terminal_there_is_a_bar(clock: Clock) -> None:
     text = io.StringIO()
     with WorkProgress(console=Console(file=text, width=80, force_terminal=True), get_time=clock) as progress:

@@ -1,4 +1,4 @@
-"""Phase 2 on quantized checkpoints: only the readout moves, and what was measured is what the written folder scores."""
+"""Phase 2, on quantized checkpoints too: only the readout moves; what was measured is what the written folder scores."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from gen_rerank.checkpoints.card import CARD, Calibration, Realignment
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from quant.quantize import quantize
-from train import phases
-from train.phases import train_scalar
+from train import life
+from train.pair_trainer import validation_metrics
 from train.recipe import Recipe
-from train.trainers import validation_metrics
+from train.scalar import train_scalar
+
+from . import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,7 +131,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
         raise InterruptedError
 
     # Stopped after training, as a killed process would be.
-    monkeypatch.setattr(phases, "training_run", stop)
+    monkeypatch.setattr(life, "training_run", stop)
     with pytest.raises(InterruptedError):
         train_scalar(recipe, pair[0].folder, tiny_data, tmp_path / "model")
     monkeypatch.undo()
@@ -153,6 +155,26 @@ def test_a_plain_checkpoint_keeps_its_dtype_and_loses_its_thresholds(
     assert {tensor.dtype for tensor in load_file(aligned.folder / WEIGHTS).values()} == {torch.float32}
     assert aligned.card.provenance.quantization is None
     assert aligned.card.calibration.thresholds == {}, "they belong to the scores from before"
+
+
+def test_a_trained_checkpoint_keeps_its_backbone_and_lowers_its_loss(
+    phase1: Checkpoint, tiny_data: Path, tiny_shop: Dataset, tmp_path: Path
+) -> None:
+    phase2 = train_scalar(tiny.RECIPE, phase1.folder, tiny_data, tmp_path / "phase2")
+    before, after = (load_file(c.folder / "model.safetensors") for c in (phase1, phase2))
+    ids = list(phase1.card.readout.token_ids)
+    others = [i for i in range(len(before["model.embed_tokens.weight"])) if i not in ids]
+    for name in before:
+        rows = others if name == "model.embed_tokens.weight" else slice(None)
+        assert torch.equal(before[name][rows], after[name][rows]), name
+    assert not torch.equal(before["model.embed_tokens.weight"][ids], after["model.embed_tokens.weight"][ids])
+    assert phase2.card.calibration.temperature != 1.0
+    assert tiny.loss(phase2, tiny_shop.of("train")) < tiny.loss(phase1, tiny_shop.of("train"))
+
+
+def test_a_checkpoint_that_is_not_there_is_one_sentence(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        train_scalar(RECIPE, tmp_path / "nowhere", tiny_data, tmp_path / "new")
 
 
 def test_unreadable_weights_are_refused(tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path) -> None:

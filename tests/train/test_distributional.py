@@ -1,4 +1,4 @@
-"""Both phases for real, on the tiny shop: they learn, resume, and leave checkpoints that every backend opens."""
+"""Phase 1 for real, on the tiny shop: it learns, resumes, and leaves checkpoints that every backend opens."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,36 +14,15 @@ from gen_rerank import BadInput, Dataset, Distribution, Reranker
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
-from train import phases
+from train import distributional, life
 from train.bases import open_base
-from train.inputs import last_states
-from train.life import write_checkpoint
+from train.distributional import Distributional, plain_model, train_distributional
+from train.inputs import pair_features
 from train.packing import pack
-from train.phases import train_distributional, train_scalar
 from train.recipe import Recipe
 from train.targets import gaussian
 
-RECIPE = Recipe.model_validate(
-    {
-        "shape": {"vocabulary": 512, "hidden": 64, "layers": 2, "heads": 2, "mlp": 128},
-        "prompt": {"max_length": 96, "instruction": "Rate."},
-        "distributional": {
-            "muon_learning_rate": 0.01, "learning_rate": 2e-3, "row_tokens": 128, "batch_tokens": 512,
-            "max_steps": 120, "save_steps": 60, "save_total_limit": 3, "logging_steps": 5, "bf16": False, "disable_tqdm": True,
-        },
-        "scalar": {"learning_rate": 2e-3, "per_device_train_batch_size": 64, "num_train_epochs": 20, "disable_tqdm": True},
-    }
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def phase1(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return train_distributional(RECIPE, tiny_data, tmp_path_factory.mktemp("runs") / "phase1")
-
-
-def loss(checkpoint: Checkpoint, data: Dataset) -> float:
-    scores = TransformersScorer(checkpoint).score([data.pair(row) for row in data.judgments]).mean
-    return float(np.mean((scores - [row.relevance for row in data.judgments]) ** 2))
+from .tiny import RECIPE, loss
 
 
 def test_phase_1_lowers_its_loss(phase1, tiny_shop):
@@ -69,19 +48,6 @@ def test_nothing_but_the_checkpoint_is_left(phase1):
     assert [path.name for path in phase1.folder.parent.iterdir()] == ["phase1"]
 
 
-def test_phase_2_moves_the_readout_only_and_lowers_its_loss(phase1, tiny_data, tiny_shop, tmp_path):
-    phase2 = train_scalar(RECIPE, phase1.folder, tiny_data, tmp_path / "phase2")
-    before, after = (load_file(c.folder / "model.safetensors") for c in (phase1, phase2))
-    ids = list(phase1.card.readout.token_ids)
-    others = [i for i in range(len(before["model.embed_tokens.weight"])) if i not in ids]
-    for name in before:
-        rows = others if name == "model.embed_tokens.weight" else slice(None)
-        assert torch.equal(before[name][rows], after[name][rows]), name
-    assert not torch.equal(before["model.embed_tokens.weight"][ids], after["model.embed_tokens.weight"][ids])
-    assert phase2.card.calibration.temperature != 1.0
-    assert loss(phase2, tiny_shop.of("train")) < loss(phase1, tiny_shop.of("train"))
-
-
 WAYS = {
     "muon": {},
     "adamw": {"distributional": {"muon_learning_rate": None, "readout_learning_rate": 5e-3}},
@@ -100,11 +66,11 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(way, phase1, tiny_data
         {**RECIPE.model_dump(), "base": str(phase1.folder), **changed, "distributional": arguments}
     )
 
-    def stop(*_):
+    def stop(*_, **__):
         raise InterruptedError
 
     # Stopped after training as a killed process would be: what is left is the trainer's state at step 17.
-    monkeypatch.setattr(phases, "write_checkpoint", stop)
+    monkeypatch.setattr(life, "training_run", stop)
     out = tmp_path / "resumed"
     with pytest.raises(InterruptedError):
         train_distributional(recipe, tiny_data, out)
@@ -144,22 +110,24 @@ def tuned(request, phase1, tiny_data, tmp_path_factory) -> Tuned:
 
     def unsharded(trainer: Any) -> Any:
         seen["dtypes"] = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
-        if (
-            request.param is None
-        ):  # compare in float32; layers of a quantized base compute in bfloat16 whatever is asked
+        if request.param is None:
+            # Compare in float32; layers of a quantized base compute in bfloat16 whatever is asked.
             trainer.model.float()
         seen["adapter"] = Distribution.from_logits(trainer.validation_logits()[0].numpy())
         return trainer.model
 
-    def write(model: Any, tokenizer: Any, card: Any, *rest: Any) -> Any:
-        for part in (model, tokenizer):
+    save = Distributional.save
+
+    def save_merged_too(training: Any, lesson: Any, model: Any, card: Any, out: Path) -> None:
+        plain = plain_model(model)
+        for part in (plain, lesson.trainer.processing_class):
             part.save_pretrained(folder / "merged")
         card.save(folder / "merged")
-        return write_checkpoint(model, tokenizer, card, *rest)
+        save(training, lesson, plain, card, out)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, spy in (("_unsharded", unsharded), ("write_checkpoint", write)):
-            patch.setattr(phases, name, spy)
+        patch.setattr(distributional, "unsharded", unsharded)
+        patch.setattr(Distributional, "save", save_merged_too)
         checkpoint = train_distributional(recipe, tiny_data, folder / "lora")
     tolerance = 1e-3 if request.param is None else 5e-3
     return Tuned(checkpoint, Checkpoint.open(folder / "merged"), tolerance=tolerance, **seen)
@@ -192,7 +160,7 @@ def test_the_trainer_and_the_scorer_read_the_same_states(phase1, tiny_shop):
     encoded = phase1.prompt.encode(pairs)
     model, _ = open_base(Recipe(), phase1.folder, [])
     rows = pack(encoded, [row.product_id for row in test.judgments], row_tokens=128)
-    features = torch.tensor(last_states(model, rows, len(pairs)))
+    features = torch.tensor(pair_features(model, rows, len(pairs)))
     logits = features @ model.get_output_embeddings().weight[list(phase1.card.readout.token_ids)].T
     scored = TransformersScorer(phase1).score_tokens(encoded)
     assert np.allclose(logits.softmax(dim=-1).detach().numpy(), scored.probabilities, atol=1e-5)
@@ -209,8 +177,6 @@ def test_what_is_in_the_way_is_said(phase1, tiny_data, tmp_path):
         train_distributional(RECIPE, tiny_data, phase1.folder)
     with pytest.raises(BadInput, match="nothing to resume"):
         train_distributional(RECIPE, tiny_data, tmp_path / "new", resume=True)
-    with pytest.raises(BadInput, match="no such folder"):
-        train_scalar(RECIPE, tmp_path / "nowhere", tiny_data, tmp_path / "new")
 
 
 def test_a_shop_without_training_queries_is_refused(tiny_shop, tmp_path):

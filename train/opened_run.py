@@ -1,0 +1,101 @@
+"""A run that is opened: its data read and shown, its folders known, nothing done yet.
+
+What is trained on the data is the kinds' (`distributional`, `scalar`, `adapter`, `encoder`), what happens to it `life`'s.
+Saved states are `saved_states`'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from rich.console import Console
+
+from gen_rerank.data.records import Dataset
+from gen_rerank.errors import BadInput
+from gen_rerank.system.memory import keep_freed_memory
+from gen_rerank.system.publishing import refuse_taken
+from train import saved_states as states
+from train.data_check import DataSummary, check, summary_table
+from train.recipe import Config, trainer_config
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """What a run works on, and where.
+
+    Attributes:
+        data: the data set's folder, as it was given.
+        out: where the result will appear.
+        folder: the run's own, `<out>.training`, while it lasts.
+        dataset: all of the data.
+        summary: of the data, with what looks wrong.
+        train: the split that is learned from; something is judged in it.
+        validation: the split that is only measured; it may be empty.
+    """
+
+    data: str | Path
+    out: Path
+    folder: Path
+    dataset: Dataset
+    summary: DataSummary
+    train: Dataset
+    validation: Dataset
+
+    @classmethod
+    def open(cls, data: str | Path, out: str | Path, console: Console, *, skip_bad_rows: bool = False) -> OpenedRun:
+        """Read the data and show, on the first process, counts, label histogram and problems before any work.
+
+        Raises:
+            BadInput: `out` holds something, bad data, or nothing is judged in the training split.
+        """
+        out = Path(out)
+        refuse_taken(out)
+        keep_freed_memory()
+        dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+        summary = check(dataset)
+        if PartialState().is_main_process:
+            for row in dataset.bad_rows:
+                console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+            console.print(summary_table(summary))
+        train = dataset.of("train")
+        if not train.judgments:
+            raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to train on")
+        folder = out.with_name(out.name + ".training")
+        return cls(data, out, folder, dataset, summary, train, dataset.of("validation"))
+
+    @property
+    def validated(self) -> bool:
+        """Whether there is something to measure on."""
+        return bool(self.validation.judgments)
+
+    def arguments(self, kind: type[Config], section: dict[str, Any], defaults: dict[str, Any]) -> Config:
+        """Return the trainer's arguments: our defaults, and the recipe's section on top.
+
+        Raises:
+            BadInput: a wrong argument, or one that measures on validation queries where there are none.
+        """
+        unmeasured = {} if self.validated else {"eval_strategy": "no"}
+        config = trainer_config(kind, section, self.folder, **{**defaults, **unmeasured})
+        if config.eval_strategy != "no" and not self.validated:
+            raise BadInput("eval_strategy needs judged queries of the split 'validation', and there are none")
+        return config
+
+    def begin(self, settings: dict[str, Any], *, resume: bool) -> Path | None:
+        """Return the state to go on from, or None; the first process prepares the folder, the others find it prepared.
+
+        Args:
+            settings: what must be the same for a run to go on.
+            resume: go on from the newest whole state.
+
+        Raises:
+            BadInput: there is nothing to resume, or it was begun with other settings or data.
+        """
+        processes = PartialState()
+        if not processes.is_main_process:
+            return states.newest_whole(self.folder) if resume else None
+        # Batches are dealt out by the number of processes: another number would skip other ones.
+        here = {"data": self.dataset.fingerprint, "number of processes": processes.num_processes}
+        return states.begin(self.folder, {**settings, **here}, resume=resume)

@@ -1,0 +1,300 @@
+"""Phase 2: the backbone stays as it is, and the score is aligned.
+
+The backbone, of a checkpoint or of a quantized copy, reads each pair once; the eleven rows and the temperature are
+trained on its last hidden states. What is written are the same files with another readout in them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from rich.console import Console
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantization, Realignment
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.records import Dataset
+from gen_rerank.errors import BadInput
+from train import defaults
+from train.augment import Augment
+from train.bases import open_checkpoint
+from train.inputs import features_dataset
+from train.life import Lesson, Measured, Training, live, validation_report
+from train.opened_run import OpenedRun
+from train.progress import QUIET, progress_console
+from train.recipe import Recipe
+from train.trainers import ScalarConfig, ScalarTrainer
+
+
+def train_scalar(
+    recipe: Recipe,
+    model: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    skip_bad_rows: bool = False,
+    console: Console = QUIET,
+) -> Checkpoint:
+    """Run phase 2 on a checkpoint and write another: its files differ in the eleven rows, card and documents only.
+
+    On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its features
+    are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says. The
+    thresholds of a quantized checkpoint stay, because what is written is to take its parent's place on the same scale of
+    scores; those of a plain one belong to other scores and are left out.
+
+    Args:
+        recipe: its `scalar` section and `augment` are read.
+        model: a checkpoint of phase 1 or 2, plain or quantized.
+        data: as in phase 1.
+        out: the checkpoint's folder.
+        resume: go on from the last whole state in `<out>.training`.
+        skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
+        console: where the data and the result are shown.
+
+    Raises:
+        BadInput: as `train_distributional`, or `model` is not a checkpoint with the `bins` readout.
+
+    Example:
+        >>> train_scalar(Recipe.load("nano"), "runs/phase1", "shop", "runs/model")  # doctest: +SKIP
+        >>> train_scalar(Recipe.load("nano"), "runs/model-mxfp4", "shop", "runs/realigned")  # doctest: +SKIP
+    """
+    training = Scalar(recipe, _with_bins(model))
+    return live(training, data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
+
+
+def realignment(
+    recipe: Recipe, model: str | Path, data: str | Path, *, console: Console = QUIET
+) -> Callable[[Path, Path], Checkpoint]:
+    """Return `train_scalar` as what follows a quantization: a function of the quantized folder and of the one to write.
+
+    What would stop it is found now, and not after a quantization that may take long.
+
+    Args:
+        recipe: its `scalar` section and `augment` are read.
+        model: the checkpoint that will be quantized.
+        data: as in phase 1.
+        console: where the data and the result are shown.
+
+    Raises:
+        BadInput: `model` is not a checkpoint with the `bins` readout, bad data, or no training pairs.
+    """
+    _with_bins(model)
+    if not Dataset.load(data).of("train").judgments:
+        raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to align the readout on")
+    return lambda quantized, out: train_scalar(recipe, quantized, data, out, console=console)
+
+
+@dataclass(frozen=True)
+class Scalar(Training[Checkpoint]):
+    """Phase 2 as a kind of run.
+
+    Attributes:
+        recipe: its `scalar` section and `augment` are read.
+        checkpoint: what is aligned, with the bins readout.
+    """
+
+    kind = "scalar"
+    config_class = ScalarConfig
+
+    recipe: Recipe
+    checkpoint: Checkpoint
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The whole recipe."""
+        return self.recipe.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The recipe's `scalar` section."""
+        return self.recipe.scalar
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Those of phase 2."""
+        return defaults.SCALAR
+
+    @property
+    def base_name(self) -> str:
+        """What the checkpoint was trained from, or its own name."""
+        return self.checkpoint.card.provenance.base or self.checkpoint.folder.name
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The checkpoint."""
+        return {"model": self.checkpoint.fingerprint}
+
+    def check(self, run: OpenedRun) -> None:
+        """Refuse several processes."""
+        if PartialState().num_processes > 1:
+            raise BadInput(
+                "phase 2 trains eleven rows on features that one process computes once; "
+                "start it without accelerate launch"
+            )
+
+    def base(self, run: OpenedRun, config: ScalarConfig) -> str | Path:
+        """Return the checkpoint's folder."""
+        return self.checkpoint.folder
+
+    def prepare(self, run: OpenedRun, config: ScalarConfig, base: str | Path) -> Lesson:
+        """Let the backbone read each pair once, and put a readout of its own beside it."""
+        # As the checkpoint is stored, where that is fast; the readout is float32 in any case.
+        dtype = torch.float32 if config.use_cpu else torch.bfloat16
+        backbone, tokenizer = open_checkpoint(self.checkpoint, dtype)
+        StoredMatrix.of(self.checkpoint, backbone)  # refused now, not after the training
+        backbone.to(config.device)
+
+        def features(name: str, part: Dataset, augment: Augment | None) -> Any:
+            return features_dataset(
+                backbone,
+                self.checkpoint.prompt,
+                part,
+                augment,
+                seed=config.seed,
+                cache=run.folder / name,
+                console=progress_console(config),
+            )
+
+        trainer = ScalarTrainer(
+            backbone,
+            config,
+            token_ids=list(self.checkpoint.card.readout.token_ids),
+            validation=run.validation if run.validated else None,
+            train_dataset=features("train", run.train, self.recipe.augment),
+            eval_dataset=features("validation", run.validation, None) if run.validated else None,
+            processing_class=tokenizer,
+        )
+        # The loss must see the temperature that the checkpoint is used with.
+        with torch.no_grad():
+            backbone.readout.log_temperature.fill_(torch.tensor(self.checkpoint.card.calibration.temperature).log())
+        return Lesson(trainer, self.checkpoint.prompt)
+
+    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:
+        """Return what the checkpoint says."""
+        return lesson.trainer.validation_logits()[0] if run.validated else None
+
+    def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
+        """Round the rows as they are stored, and measure them so."""
+        readout = lesson.trainer.model.readout
+        with torch.no_grad():
+            stored = StoredMatrix.of(self.checkpoint, lesson.trainer.model)
+            readout.rows.copy_(readout.rows.to(stored.dtype))
+        temperature = float(readout.log_temperature.detach().exp())
+        if start is None:
+            return Measured(temperature=temperature)
+        lesson.trainer.evaluate()
+        return Measured(
+            before=validation_report(self.checkpoint.folder.name, run.validation, start),
+            after=validation_report(run.out.name, run.validation, lesson.trainer.validated),
+            temperature=temperature,
+        )
+
+    def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
+        """Return the checkpoint's card with another calibration; a quantized one keeps its thresholds."""
+        thresholds = self.checkpoint.card.calibration.thresholds if self.checkpoint.is_quantized else {}
+        calibration = Calibration(temperature=measured.temperature, thresholds=thresholds)
+        update = {"calibration": calibration, "provenance": _aligned(self.checkpoint, provenance)}
+        return self.checkpoint.card.model_copy(update=update)
+
+    def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
+        """Copy the checkpoint with the trained rows in its output matrix."""
+        trained: Any = model
+        StoredMatrix.of(self.checkpoint, trained).copy_with(trained.readout.rows.detach().cpu(), folder)
+        card.save(folder)
+
+    def open(self, out: Path) -> Checkpoint:
+        """Open the checkpoint."""
+        return Checkpoint.open(out)
+
+
+@dataclass(frozen=True)
+class StoredMatrix:
+    """Where a checkpoint's output matrix lies in its files.
+
+    Attributes:
+        checkpoint: whose it is.
+        files: the names of the matrix in each file of weights that holds it; a tied one has two, either or both stored.
+    """
+
+    checkpoint: Checkpoint
+    files: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, model: PreTrainedModel) -> StoredMatrix:
+        """Find the output matrix of `model`, which was loaded from the checkpoint, in its files.
+
+        Raises:
+            BadInput: no file holds it.
+        """
+        matrix = model.get_output_embeddings().weight
+        names = [name for name, one in model.named_parameters(remove_duplicate=False) if one is matrix]
+        files = {}
+        for file in sorted(checkpoint.folder.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as stored:
+                if held := [name for name in names if name in stored.keys()]:  # noqa: SIM118 - not a mapping
+                    files[file.name] = held
+        if not files:
+            raise BadInput(
+                f"{checkpoint.folder}: no file of weights holds {' or '.join(names)}, where the readout's rows are"
+            )
+        return cls(checkpoint, files)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrix as it is stored."""
+        file, names = next(iter(self.files.items()))
+        with safe_open(self.checkpoint.folder / file, framework="pt") as stored:
+            dtype: torch.dtype = stored.get_tensor(names[0]).dtype
+            return dtype
+
+    def copy_with(self, rows: Tensor, folder: Path) -> None:
+        """Copy the checkpoint with other rows `[11, hidden]` in the matrix; all else stays as it is, to the byte.
+
+        The model in memory is never saved: of a quantized checkpoint it has decoded weights.
+        """
+        source = self.checkpoint.folder
+        shutil.copytree(
+            source,
+            folder,
+            copy_function=shutil.copyfile,
+            ignore=shutil.ignore_patterns(*self.files),
+            dirs_exist_ok=True,
+        )
+        for file, names in self.files.items():
+            with safe_open(source / file, framework="pt") as stored:
+                metadata = stored.metadata()
+            tensors = load_file(source / file)
+            for name in names:
+                tensors[name][list(self.checkpoint.card.readout.token_ids)] = rows.to(tensors[name].dtype)
+            save_file(tensors, folder / file, metadata)
+
+
+def _with_bins(model: str | Path) -> Checkpoint:
+    checkpoint = Checkpoint.open(model)
+    kind = checkpoint.card.readout.kind
+    if kind != "bins":
+        raise BadInput(f"{model}: phase 2 needs the readout 'bins', this checkpoint has {kind!r}")
+    return checkpoint
+
+
+def _aligned(checkpoint: Checkpoint, made: Provenance) -> Provenance:
+    """Return where a checkpoint with a new readout comes from.
+
+    A quantized one still says how it was trained and quantized.
+    """
+    if not checkpoint.is_quantized:
+        return made
+    parent = checkpoint.card.provenance
+    realigned = Realignment(data=made.data, recipe=made.recipe)
+    quantization = (parent.quantization or Quantization()).model_copy(update={"realigned": realigned})
+    return parent.model_copy(update={"metrics": made.metrics, "commit": made.commit, "quantization": quantization})
