@@ -103,6 +103,11 @@ def _print_gates(wanted: bool) -> None:
         raise typer.Exit
 
 
+PrintGates = Annotated[
+    bool, typer.Option("--print-gates", callback=_print_gates, is_eager=True, help="Print the default gates and stop.")
+]
+
+
 @app.command(epilog=_COMPARE_EXAMPLES)
 def compare(
     reference: Annotated[str, typer.Argument(help="The checkpoint in full precision.", show_default=False)],
@@ -131,10 +136,7 @@ def compare(
         int, typer.Option("--candidates-per-query", min=2, help="Of the queries whose latency is measured.")
     ] = 64,
     skip_bad_rows: SkipBadRows = False,
-    print_gates: Annotated[
-        bool,
-        typer.Option("--print-gates", callback=_print_gates, is_eager=True, help="Print the default gates and stop."),
-    ] = False,
+    print_gates: PrintGates = False,
 ) -> None:
     """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
 

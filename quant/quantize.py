@@ -63,8 +63,8 @@ def quantize(
     """Write a quantized copy of a checkpoint and return it, opened.
 
     Nothing appears at `out` before the copy is complete and checked: its embeddings, norms and readout are bit for bit
-    the parent's (cast to bfloat16), and on a few pairs its scores are finite and still differ. Where a scheme moves
-    scale out of norms, their product with the layers that read them is checked instead.
+    the parent's (cast to bfloat16; of smoothed norms the products), and on a few pairs its scores are finite and
+    differ.
 
     Args:
         model: the parent: a folder or hub name of a checkpoint.
@@ -91,13 +91,12 @@ def quantize(
     chosen, parent, target = scheme_named(scheme), Checkpoint.open(model), Path(out)
     check_parent(parent, chosen)
     _check_apart(target, parent.folder)
-    may_appear = partial(require_free, overwrite=overwrite)
-    may_appear(target)
+    require_free(target, overwrite=overwrite)
     data = Dataset.load(examples) if isinstance(examples, str | Path) else examples
     drawn = _examples(parent, chosen, data, example_pairs, seed)
     pairs = checked_pairs(data, seed)
     expected = _open(parent).score(pairs)
-    with full_disk_in_words(target), folder_appearing(target, may_appear) as result:
+    with full_disk_in_words(target), folder_appearing(target, partial(require_free, overwrite=overwrite)) as result:
         folder = result if align is None else result.with_name("quantized")
         folder.mkdir(exist_ok=True)
         steps = write_weights(parent, chosen, drawn, folder, console)

@@ -128,7 +128,27 @@ def candidate(name: str, scheme: str, ndcg5: float, disk: int, **given) -> Candi
     return Candidate(name=name, folder=f"runs/{name}", scheme=scheme, disk_bytes=disk, **values | given)
 
 
-def comparison() -> Comparison:
+def a_reference() -> System:
+    served = Cost(
+        engine="vllm",
+        dtype="bfloat16",
+        visits=visits(1200, 500_000_000),
+        served_change=0.0021,
+        served_largest=0.003,
+        served_pairs=256,
+    )
+    return System(
+        name="shop-model",
+        folder="runs/shop-model",
+        scheme="none",
+        realigned=False,
+        disk_bytes=3_400_000,
+        quality=quality(0.87),
+        cost=(served, Cost(engine="transformers", dtype="bfloat16", visits=visits(800, 450_000_000))),
+    )
+
+
+def candidates() -> tuple[Candidate, ...]:
     flips = {"exact>close": 40, "close>irrelevant": 30, "irrelevant>close": 3}
     served = Cost(
         engine="vllm",
@@ -140,6 +160,35 @@ def comparison() -> Comparison:
     )
     refused = Cost(engine="vllm", dtype="bfloat16", unmeasured=NO_KERNEL)
     decoded = Cost(engine="transformers", dtype="bfloat16", unmeasured=DECODED)
+    failed = verdicts(
+        tier_flips=(False, "6.1% (floor 0.0%)", "6.1% of pairs change tier, at most 1.0% is allowed."),
+        ndcg5=(False, "-0.032", "the ranking loses up to 0.032 nDCG@5."),
+        served=(None, "–", "vLLM did not serve it."),
+    )
+    return (
+        candidate(
+            "int8", "int8", 0.871, 2_100_000, drift=drift(0.004, {"exact>close": 2}), verdicts=verdicts(),
+            cost=(served, decoded),
+        ),
+        candidate(
+            HOSTILE, "mxfp4", 0.842, 1_400_000, realigned=True, drift=drift(0.05, flips), verdicts=failed,
+            cost=(refused, decoded), slices={},
+        ),
+        candidate(
+            "nvfp4", "nvfp4", 0.865, 1_500_000,
+            quality=None, refused=REFUSED, delta={}, slices={}, worst=(), layers=(),
+            checks=(Check(name="readout", held=False, finding="the row of <|rel_3|> is zero."),),
+            verdicts=verdicts(template=(False, "not scored", "it could not be scored.")),
+        ),
+        candidate(
+            "nf4 (bitsandbytes)", "nf4", 0.866, 3_400_000, checks=(), layers=(),
+            drift=drift(0.02, {"close>exact": 9}), verdicts=verdicts(),
+            cost=(Cost(engine="transformers", dtype="bfloat16", visits=visits(300, 300_000_000)),),
+        ),
+    )  # fmt: skip
+
+
+def comparison() -> Comparison:
     return Comparison(
         date="2026-05-04T10:11:12+00:00",
         version="0.1.0",
@@ -157,56 +206,11 @@ def comparison() -> Comparison:
         thresholds={"exact": 0.8, "close": 0.5},
         thresholds_source="defaults; the checkpoint has none",
         candidates_per_query=64,
-        reference=System(
-            name="shop-model",
-            folder="runs/shop-model",
-            scheme="none",
-            realigned=False,
-            disk_bytes=3_400_000,
-            quality=quality(0.87),
-            cost=(
-                Cost(
-                    engine="vllm", dtype="bfloat16", visits=visits(1200, 500_000_000), served_change=0.0021,
-                    served_largest=0.003, served_pairs=256,
-                ),
-                Cost(engine="transformers", dtype="bfloat16", visits=visits(800, 450_000_000)),
-            ),
-        ),
+        reference=a_reference(),
         floor=drift(0.0002, {}),
         slice_floor={"typo": 0.0007, "brand_excluded": 0.0006, "a|tag": 0.0},
-        candidates=(
-            candidate(
-                "int8", "int8", 0.871, 2_100_000, drift=drift(0.004, {"exact>close": 2}), verdicts=verdicts(),
-                cost=(served, decoded),
-            ),
-            candidate(
-                HOSTILE,
-                "mxfp4",
-                0.842,
-                1_400_000,
-                realigned=True,
-                drift=drift(0.05, flips),
-                verdicts=verdicts(
-                    tier_flips=(False, "6.1% (floor 0.0%)", "6.1% of pairs change tier, at most 1.0% is allowed."),
-                    ndcg5=(False, "-0.032", "the ranking loses up to 0.032 nDCG@5."),
-                    served=(None, "–", "vLLM did not serve it."),
-                ),
-                cost=(refused, decoded),
-                slices={},
-            ),
-            candidate(
-                "nvfp4", "nvfp4", 0.865, 1_500_000,
-                quality=None, refused=REFUSED, delta={}, slices={}, worst=(), layers=(),
-                checks=(Check(name="readout", held=False, finding="the row of <|rel_3|> is zero."),),
-                verdicts=verdicts(template=(False, "not scored", "it could not be scored.")),
-            ),
-            candidate(
-                "nf4 (bitsandbytes)", "nf4", 0.866, 3_400_000, checks=(), layers=(),
-                drift=drift(0.02, {"close>exact": 9}), verdicts=verdicts(),
-                cost=(Cost(engine="transformers", dtype="bfloat16", visits=visits(300, 300_000_000)),),
-            ),
-        ),
-    )  # fmt: skip
+        candidates=candidates(),
+    )
 
 
 def rows_of(comparison: Comparison) -> tuple[System, ...]:
