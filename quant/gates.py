@@ -85,7 +85,7 @@ class Gates(_Limits):
     scorable: Annotated[On, Field(description="it opens, and gives finite scores")] = True
     collapsed: Annotated[
         Collapse | None,
-        Field(description="least spread of scores, most saturated and stuck pairs, beside the reference"),
+        Field(description="least spread of scores, most saturated and stuck pairs"),
     ] = Collapse()
     ndcg5: Annotated[
         Change | None, Field(alias="ndcg@5", description=f"lower end of the paired 95% interval of Δ{HEADLINE}")
