@@ -256,7 +256,7 @@ def test_bootstrap_of_one_value():
 
 
 def test_bootstrap_in_pieces_is_bounded_in_memory(monkeypatch):
-    monkeypatch.setattr(metrics, "_BOOTSTRAP_CELLS", 100)
+    monkeypatch.setattr(metrics, "BOOTSTRAP_CELLS", 100)
     found = metrics.bootstrap(np.arange(30) / 30)
     assert found.low < found.mean < found.high
 
