@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -194,3 +195,29 @@ def _encoder_tokenizer(kind: str) -> Tokenizer:
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
     return tokenizer
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; return its exit code, what it printed and what it complained about."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        from gen_rerank.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["gen-rerank", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = capsys.readouterr()
+        return int(stopped.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def complaint(result: tuple[int, str, str]) -> str:
+    """Return the one line that was printed as the error."""
+    code, _, err = result
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    return lines[0]
