@@ -57,9 +57,9 @@ def train_scalar(
 
     Example: gen-rerank train scalar --config nano --model runs/phase1 --data shop --out runs/model
     """
-    from train.scalar import train_scalar as run
     from train.progress import quiet_libraries
     from train.recipe import Recipe
+    from train.scalar import train_scalar as run
 
     quiet_libraries()
     checkpoint = run(

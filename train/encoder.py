@@ -39,8 +39,8 @@ from train.noise import target_noise
 from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import RecipeFile
-from train.report import TrainingRun
 from train.targets import targets_of
+from train.training_run import TrainingRun
 
 # On the command line, where a missing name means "as the recipe says".
 NO_BASE = "none"

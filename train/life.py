@@ -36,8 +36,9 @@ from train import saved_states as states
 from train.epoch import Epoch
 from train.noise import FittedNoise, disagreement
 from train.opened_run import OpenedRun
-from train.report import Kind, TrainingRun, write_model_card, write_training_report
+from train.report import write_model_card, write_training_report
 from train.targets import Noise
+from train.training_run import Kind, TrainingRun
 
 Made = TypeVar("Made", Checkpoint, Adapter)
 

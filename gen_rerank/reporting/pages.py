@@ -1,7 +1,7 @@
 """A template of a package becomes a page: HTML that escapes what it shows, or Markdown whose template does so itself.
 
-Templates lie in the folder `templates` of the package that fills them. A name that a template uses and nobody gave is
-an error.
+Templates lie in the folder `templates` of the package that fills them; what pages share, the skeleton and its style, lies
+here and is called `reporting/page.html`. A name that a template uses and nobody gave is an error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+
+_SHARED = PrefixLoader({"reporting": PackageLoader("gen_rerank.reporting")})
 
 
 def render(package: str, template: str, shapes: Mapping[str, Any], *filters: Callable[..., Any], **named: Any) -> str:
@@ -26,7 +28,7 @@ def render(package: str, template: str, shapes: Mapping[str, Any], *filters: Cal
         >>> render("train", "training.html", {"run": run}, compact)  # doctest: +SKIP
     """
     environment = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), _SHARED]),
         autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,

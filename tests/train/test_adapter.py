@@ -83,7 +83,7 @@ def test_the_adapter_is_documented_and_its_run_leaves_nothing_else(adapter):
 def test_the_written_adapter_gives_the_validation_figures_of_its_training(base, adapter, other_shop):
     validation = other_shop.of("validation")
     scored = TransformersScorer(base, adapter).score([validation.pair(row) for row in validation.judgments])
-    from train.report import TrainingRun
+    from train.training_run import TrainingRun
 
     after = TrainingRun.load(adapter.folder / "training.json").after
     mse = np.mean((scored.mean - [row.relevance for row in validation.judgments]) ** 2)

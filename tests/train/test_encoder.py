@@ -90,7 +90,7 @@ def test_training_learns_how_the_grades_are_spread(trained, tiny_shop):
 
 
 def _history(checkpoint: Checkpoint) -> list[dict]:
-    from train.report import TrainingRun
+    from train.training_run import TrainingRun
 
     return list(TrainingRun.load(checkpoint.folder / "training.json").history)
 

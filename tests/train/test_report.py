@@ -20,18 +20,12 @@ from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.evaluation.evaluation import ECE, RPS, difference, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.prompting.prompt import PromptSpec
+from train.charts import sigma_chart, training_charts
 from train.data_check import check
 from train.noise import Disagreement, FittedNoise, Parameter
-from train.report import (
-    TrainingRun,
-    compact,
-    figures,
-    sigma_chart,
-    training_charts,
-    write_model_card,
-    write_training_report,
-)
+from train.report import figures, write_model_card, write_training_report
 from train.targets import Noise, gaussian
+from train.training_run import TrainingRun
 
 HOSTILE = "</title><script>alert(1)</script> `x` ```|*_[a](b) & \"quoted\" 'so'\n# heading"
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -277,11 +271,6 @@ def test_the_sigma_chart_holds_curves_and_marks(run):
         (1.0, 0.05, 0.0, 12 / 84),
     ]
     assert sigma_chart(replace(run, noise=None, fitted=None, disagreement=())) is None
-
-
-def test_counts_that_fit_over_a_bar():
-    numbers = (0, 999, 1_000, 9_949, 12_345, 999_499, 999_500, 3_400_000)
-    assert [compact(n) for n in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "999k", "1.0M", "3.4M"]
 
 
 def test_json_and_back_draws_the_same_page(run, bare, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen_rerank.reporting.numbers import duration, figure, significant, size
+from gen_rerank.reporting.numbers import compact, duration, figure, significant, size
 
 
 @given(
@@ -33,3 +33,8 @@ def test_units():
     assert sizes == ["0 bytes", "512 bytes", "2.10 MB", "1.19 GB"]
     times = [duration(seconds) for seconds in (0.0312, 20.5, 600, 7_200)]
     assert times == ["31.2 ms", "20.5 s", "10 minutes", "2.0 hours"]
+
+
+def test_counts_that_fit_over_a_bar():
+    numbers = (0, 999, 1_000, 9_949, 12_345, 999_499, 999_500, 3_400_000)
+    assert [compact(n) for n in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "999k", "1.0M", "3.4M"]

@@ -1,0 +1,88 @@
+"""What the page of a run draws: curves over steps, and the width of the targets over the annotators' disagreement.
+
+Here are the shapes; `templates/drawings.html` draws them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gen_rerank.evaluation.evaluation import HEADLINE, RPS
+from gen_rerank.reporting.axis import Axis
+from train.training_run import Point, TrainingRun
+
+
+class Line(NamedTuple):
+    """A curve and what it is called."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+class Mark(NamedTuple):
+    """A measured point: its place, its standard error, and its share of the pairs of the largest mark."""
+
+    x: float
+    y: float
+    error: float
+    weight: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves and marks on two axes; the template draws it."""
+
+    title: str
+    x: Axis
+    y: Axis
+    x_name: str
+    lines: tuple[Line, ...]
+    marks: tuple[Mark, ...] = ()
+
+
+def training_charts(run: TrainingRun) -> list[Chart]:
+    """Return the charts over steps of what the trainer logged: loss, headline measure, RPS; none for what it did not."""
+    kinds = {
+        "Loss": (("training", "loss"), ("validation", "eval_loss")),
+        **{f"{name}, validation": (("validation", f"eval_{name.lower()}"),) for name in (HEADLINE, RPS)},
+    }
+    charts = []
+    for title, curves in kinds.items():
+        lines = tuple(
+            Line(f"{name}, last {points[-1][1]:.4g}", points) for name, key in curves if (points := run.curve(key))
+        )
+        if lines:
+            steps, values = zip(*(point for line in lines for point in line.points), strict=True)
+            charts.append(Chart(title, Axis.over((0, *steps)), Axis.over(values), "step", lines))
+    return charts
+
+
+def sigma_chart(run: TrainingRun) -> Chart | None:
+    """Return σ(y), where the run used one, over the annotators' disagreement, where it is known; None without either.
+
+    With a fitted σ there is a second curve, the spread of labels that it implies: hold the marks against that one.
+    """
+    y = np.linspace(0.0, 1.0, 201)
+    curves = [] if run.noise is None else [("σ(y), width of the targets", run.noise.sigma(y))]
+    if run.fitted is not None:
+        curves.append(("labels, as fitted", run.fitted.label_std(y)))
+    lines = tuple(Line(name, tuple(zip(y.tolist(), values.tolist(), strict=True))) for name, values in curves)
+    most = max((level.pairs for level in run.disagreement), default=1)
+    marks = tuple(
+        Mark(
+            level.level,
+            level.std,
+            level.standard_error,
+            level.pairs / most,
+            f"label {level.level:.2f}: {level.std:.3f} ± {level.standard_error:.3f}, {level.pairs:,} pairs",
+        )
+        for level in run.disagreement
+    )
+    heights = [height for line in lines for _, height in line.points] + [mark.y + mark.error for mark in marks]
+    if not heights:
+        return None
+    return Chart("Width of the targets", Axis.over((0.0, 1.0)), Axis.over((0.0, *heights)), "label y", lines, marks)
