@@ -1,8 +1,8 @@
 """A LoRA for one shop's catalog: learned on a frozen base, kept only if validation queries gain by it.
 
-The base's prompt and readout stay; low-rank matrices on its linear layers and a temperature are the shop's own. Training
-stops when the validation queries get no better, the best state is taken, and an adapter without gain is refused. The
-trainer is phase 1's.
+The base's prompt and readout stay; low-rank matrices on its linear layers and a temperature are the shop's own.
+Training stops when the validation queries get no better, the best state is taken, and an adapter without gain is
+refused. The trainer is phase 1's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Training pairs that a shop will see tomorrow: new brands, typos, words around the point, products with half their fields.
+"""Training pairs that a shop will see tomorrow: new brands, typos, words around the point, products that lack fields.
 
-A small model remembers the brands and phrasings that it was trained on instead of comparing them. Here each copy of the training
-set gets other names for its brands (the same name in a product and in all its queries, so that what matches still matches), typing errors, words that
-mean nothing, and products whose brand, category or attributes are missing, as they are in real catalogs. Labels stay as they are. Texts only: tokens and targets are made elsewhere.
+A small model remembers the brands and phrasings that it was trained on instead of comparing them. Here each copy of the
+training set gets other names for its brands (the same name in a product and in all its queries, so that what matches
+still matches), typing errors, words that mean nothing, and products whose brand, category or attributes are missing, as
+they are in real catalogs. Labels stay as they are. Texts only: tokens and targets are made elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from typing import Any
 
 from gen_rerank.data.records import Pair, Product
 
-_ONSETS = ("b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "l", "m", "n", "p", "qu", "r", "s", "st", "t", "tr", "v", "w", "z")  # fmt: skip
+_ONSETS = (
+    "b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "l", "m", "n", "p", "qu", "r", "s", "st", "t", "tr", "v",
+    "w", "z",
+)  # fmt: skip
 _VOWELS = ("a", "e", "i", "o", "u", "ea", "oo", "y")
 _CODAS = ("", "", "l", "n", "r", "s", "x", "nd", "rk", "st", "th")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -32,12 +36,13 @@ class Augment:
 
     Attributes:
         copies: how many versions of each pair are made; each epoch goes through all of them.
-        rename_brands: the share of products whose brand names, and those in their queries, are replaced by invented ones.
+        rename_brands: the share of products whose brand names, and those in their queries, are replaced by invented
+            ones.
         keep_brands: names that mean something and stay ("Unbranded").
         typos: the share of queries that get one typing error.
         fillers: the share of queries that get one to three invented words, in front or behind.
-        drop_fields: the share of products that lose one, two or all of the fields brand, category and attributes; a seventh
-            of them keep a bare title.
+        drop_fields: the share of products that lose one, two or all of the fields brand, category and attributes; a
+            seventh of them keep a bare title.
     """
 
     copies: int = 1

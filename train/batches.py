@@ -1,9 +1,9 @@
 """Batches by a token budget: rows of like length together, and as many of them as the budget holds.
 
-A batch costs its longest row times its number of rows, so rows are ordered by length and cut where the next one would exceed the
-budget. Each epoch shuffles rows of equal (padded) length among themselves, and then the batches; where the cuts fall does not
-change, so an epoch has the same number of batches every time and a resumed run finds its place. All processes compute the same
-plan and each takes its own batches of a step: nothing is communicated.
+A batch costs its longest row times its number of rows, so rows are ordered by length and cut where the next one would
+exceed the budget. Each epoch shuffles rows of equal (padded) length among themselves, and then the batches; where the
+cuts fall does not change, so an epoch has the same number of batches every time and a resumed run finds its place. All
+processes compute the same plan and each takes its own batches of a step: nothing is communicated.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from train.packing import PAD_TO
 class TokenBudgetSampler(BatchRebalanceSampler):
     """Yields this process's batches (lists of row numbers) of an epoch.
 
-    It is a `BatchRebalanceSampler` because that is the batch sampler which transformers' `Trainer` passes on as it is, without
-    sharding it a second time; the plan is our own.
+    It is a `BatchRebalanceSampler` because that is the batch sampler which transformers' `Trainer` passes on as it is,
+    without sharding it a second time; the plan is our own.
 
     Args:
         lengths: tokens of each row.

@@ -45,7 +45,7 @@ class Chart:
 
 
 def training_charts(run: TrainingRun) -> list[Chart]:
-    """Return the charts over steps of what the trainer logged: loss, headline measure, RPS; none for what it did not."""
+    """Return charts over steps of what the trainer logged: loss, headline measure, RPS; none for what it did not."""
     kinds = {
         "Loss": (("training", "loss"), ("validation", "eval_loss")),
         **{f"{name}, validation": (("validation", f"eval_{name.lower()}"),) for name in (HEADLINE, RPS)},

@@ -1,7 +1,7 @@
 """Phase 1: a decoder learns the distribution of relevance from graded judgments.
 
-All pairs are rendered, tokenized and packed into rows; what is learned becomes a plain checkpoint. The trainer knows the
-loss, `inputs` and `packing` the layout, `life` what surrounds every run, `gen_rerank` the prompt and the files.
+All pairs are rendered, tokenized and packed into rows; what is learned becomes a plain checkpoint. The trainer knows
+the loss, `inputs` and `packing` the layout, `life` what surrounds every run, `gen_rerank` the prompt and the files.
 """
 
 from __future__ import annotations
@@ -211,7 +211,10 @@ def distributional_trainer(
 
 
 def unsharded(trainer: BinTrainer) -> nn.Module:
-    """Return the trained model with all its weights in this process; to gather sharded ones, every process calls this."""
+    """Return the trained model with all its weights in this process.
+
+    Sharded ones are gathered, which needs a call in every process.
+    """
     if trainer.accelerator.distributed_type != DistributedType.FSDP:
         return trainer.model
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)

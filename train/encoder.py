@@ -1,8 +1,8 @@
 """Encoder baselines: a cross-encoder with an eleven-way head, trained on the same targets as the decoders.
 
 Pairs become token ids in `gen_rerank.prompting.prompt`, as everywhere. `encoder_bases` makes what training starts from,
-`encoder_trainer` is the trainer, through sentence-transformers, `life` what surrounds every run; here are the recipe and
-what this kind of run adds.
+`encoder_trainer` is the trainer, through sentence-transformers, `life` what surrounds every run; here are the recipe
+and what this kind of run adds.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Encoder(Training[Checkpoint]):
         return Card(readout=Readout.classifier(), prompt=lesson.prompt.spec, provenance=provenance)
 
     def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
-        """Write a plain folder in float32, in which other libraries compute what they load: scores are equal everywhere."""
+        """Write a plain folder in float32, in which other libraries compute what they load: scores are the same."""
         encoder: CrossEncoder = model
         encoder.save_pretrained(str(folder), create_model_card=False)
         card.save(folder)

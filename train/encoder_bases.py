@@ -126,7 +126,8 @@ def pair_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizer
     """Return a tokenizer whose pairs of texts are the template `encoder`: [CLS] query [SEP] document [SEP].
 
     It pads on the right and gives no token types, so that a BERT sees type 0 everywhere, as all backends send it. What
-    a folder's file says about truncation and padding is dropped: the length is `max_length`, recorded in the prompt too.
+    a folder's file says about truncation and padding is dropped: the length is `max_length`, recorded in the prompt
+    too.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -181,7 +181,8 @@ def flops_per_token(config: PretrainedConfig, plan: StepPlan) -> float:
     few to count.
 
     Example:
-        >>> round(flops_per_token(base_config(Recipe.load("0.6b")), StepPlan("frozen", width=256)) * 256 / 1e9)  # one pair
+        >>> plan = StepPlan("frozen", width=256)
+        >>> round(flops_per_token(base_config(Recipe.load("0.6b")), plan) * 256 / 1e9)  # one pair
         241
     """
     size = ParameterCounts(config)

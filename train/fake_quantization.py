@@ -1,8 +1,8 @@
 """Quantization-aware training: a model that computes as its quantized copy will, while its weights stay full floats.
 
-Each linear layer rounds its weight and its input to a scheme's grid in every forward pass, with scales that follow the weight as
-it moves (compressed-tensors' own arithmetic). Rounding has no useful gradient, so the backward pass takes it for the
-identity: the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). What training leaves is a plain
+Each linear layer rounds its weight and its input to a scheme's grid in every forward pass, with scales that follow the
+weight as it moves (compressed-tensors' own arithmetic). Rounding has no useful gradient, so the backward pass takes it
+for the identity: the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). What training leaves is a plain
 checkpoint; turning it into the scheme is quantization's.
 """
 
@@ -22,7 +22,7 @@ from gen_rerank.checkpoints.schemes import scheme_named
 from gen_rerank.errors import BadInput
 
 FakeQuantization = Literal["int8", "fp8", "mxfp4", "mxfp4a16"]
-"""Schemes that round each weight to the nearest point of a grid whose scale is the largest weight's of its row or group.
+"""Schemes that round each weight to the nearest point of a grid; its scale is the largest weight of its row or group.
 
 The others find their weights from example data (GPTQ, SmoothQuant) or share a scale over several layers (NVFP4).
 """

@@ -1,8 +1,8 @@
 """The life of a training run, which is the same for every kind: open, prepare, train, measure, publish.
 
 `live` reads from top to bottom what happens to each of them. `Training` is what a kind says of itself; the four of them
-are `distributional`, `scalar`, `adapter` and `encoder`. The data and folders of a run are `opened_run`'s, the states that
-are saved on the way `saved_states`', the documents that it leaves `report`'s.
+are `distributional`, `scalar`, `adapter` and `encoder`. The data and folders of a run are `opened_run`'s, the states
+that are saved on the way `saved_states`', the documents that it leaves `report`'s.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Training(ABC, Generic[Made]):
 
     @abstractmethod
     def base(self, run: OpenedRun, config: Any) -> str | Path:
-        """Return the name or folder to start from; a new base is made in the run's folder, where a resumed run finds it.
+        """Return the name or folder to start from; a new base is made in the run's folder, which keeps it.
 
         The first process is here before the others.
         """
@@ -184,7 +184,8 @@ def live(
         console: where data, plan and result are shown.
 
     Raises:
-        BadInput: bad data or recipe, a taken `out`, nothing to resume, a result that must not be published, a full disk.
+        BadInput: bad data or recipe, a taken `out`, nothing to resume, a result that must not be published, a full
+            disk.
     """
     run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
     training.check(run)

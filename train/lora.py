@@ -59,9 +59,9 @@ def merge_into_plain(model: PeftModel) -> PreTrainedModel:
     """Return a LoRA and its base as one float32 model of ordinary modules, which scores as the two do.
 
     A quantized base is dequantized first: those are the weights that the LoRA was trained on, and whose rounding it has
-    partly learned to undo. PEFT's own merge would round the sum to the base's four bits again and lose much of the LoRA;
-    merging into the weights from before quantization would give a model that was never measured. A bfloat16 base becomes
-    float32 for the sum, so that it is rounded once, when it is written.
+    partly learned to undo. PEFT's own merge would round the sum to the base's four bits again and lose much of the
+    LoRA; merging into the weights from before quantization would give a model that was never measured. A bfloat16 base
+    becomes float32 for the sum, so that it is rounded once, when it is written.
 
     Args:
         model: a LoRA, with trainable tokens or without; it is used up.

@@ -1,7 +1,7 @@
 """A run that is opened: its data read and shown, its folders known, nothing done yet.
 
-What is trained on the data is the kinds' (`distributional`, `scalar`, `adapter`, `encoder`), what happens to it `life`'s.
-Saved states are `saved_states`'.
+What is trained on the data is the kinds' (`distributional`, `scalar`, `adapter`, `encoder`), what happens to it
+`life`'s. Saved states are `saved_states`'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Optimizers that torch lacks: Muon with AdamW as one, and a float32 copy of weights that are trained in bfloat16.
 
-Muon orthogonalises the update of a matrix (Jordan et al., 2024, kellerjordan.github.io/posts/muon); torch ships it for 2-D parameters
-only, so embeddings, readout rows and norms stay with AdamW. Both share one schedule, each from its own peak.
+Muon orthogonalises the update of a matrix (Jordan et al., 2024, kellerjordan.github.io/posts/muon); torch ships it for
+2-D parameters only, so embeddings, readout rows and norms stay with AdamW. Both share one schedule, each from its own
+peak.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class MuonAdamW(torch.optim.Optimizer):
 class MasterWeights(torch.optim.Optimizer):
     """Any optimizer, run on a float32 copy of the weights; the model's own low-precision weights follow it.
 
-    A bfloat16 weight has eight significant bits, so a small update to it is rounded away; the copy takes it up (Micikevicius
-    et al., "Mixed Precision Training", ICLR 2018).
+    A bfloat16 weight has eight significant bits, so a small update to it is rounded away; the copy takes it up
+    (Micikevicius et al., "Mixed Precision Training", ICLR 2018).
 
     Args:
         inner: an optimizer that has not taken a step; its parameters are replaced by their copies.

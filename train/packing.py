@@ -2,9 +2,9 @@
 
 With the product before the query, every pair of one product begins with the same tokens. A training row is that prefix
 followed by the tails (query and suffix) of several pairs. Positions restart after the prefix, and the attention mask
-lets a tail see the prefix and itself only; each pair thus gets exactly the hidden state that it has alone, at a fraction
-of the tokens. With the query first the same code shares the query among its products. Nothing here knows of losses or
-trainers.
+lets a tail see the prefix and itself only; each pair thus gets exactly the hidden state that it has alone, at a
+fraction of the tokens. With the query first the same code shares the query among its products. Nothing here knows of
+losses or trainers.
 """
 
 from __future__ import annotations

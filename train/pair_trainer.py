@@ -1,4 +1,4 @@
-"""What the trainers of decoders and of encoders share: the mean over a step's pairs, the loss, the figures, whole states.
+"""What the trainers of decoders and encoders share: the mean over a step's pairs, the loss, the figures, whole states.
 
 Batches hold a budget of tokens, so they differ in their number of pairs; a step's loss is the mean over its pairs. The
 library's trainer that each builds on is `trainers`' and `encoder_trainer`'s.

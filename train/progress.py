@@ -1,7 +1,7 @@
 """How far a training run is: step, loss, validation measures, time left, as a bar or, without a terminal, as lines.
 
-It takes the place of the libraries' bars and of their printed dictionaries; every figure is in the trainer's log history
-as well.
+It takes the place of the libraries' bars and of their printed dictionaries; every figure is in the trainer's log
+history as well.
 """
 
 from __future__ import annotations

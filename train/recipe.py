@@ -104,8 +104,8 @@ class Recipe(RecipeFile):
         weights: what all weights are kept in while they are trained. With `bfloat16` the optimizer has a float32
             copy, because steps smaller than a bfloat16's rounding would be lost. A LoRA's are always float32.
         fake_quantization: the scheme that the model computes as in phase 1 (quantization-aware training), so that its
-            weights learn to be rounded; the checkpoint is a plain one, for `gen-rerank quantize`. None trains as in full
-            precision.
+            weights learn to be rounded; the checkpoint is a plain one, for `gen-rerank quantize`. None trains as in
+            full precision.
         augment: how training pairs are varied; as they are by default. Validation is never varied.
         distributional: arguments of phase 1.
         scalar: arguments of phase 2.

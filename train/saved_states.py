@@ -1,8 +1,8 @@
 """Saved states of a run: which one is whole, and what happens when one cannot be written.
 
-The trainer writes a folder `checkpoint-<step>` file by file. When all are there, `saving` writes their sizes and hashes beside them: a folder
-without that list, or one that differs from it, was cut short (a kill, a full disk) and is not resumed from. The
-last whole state is never touched before the next one is whole.
+The trainer writes a folder `checkpoint-<step>` file by file. When all are there, `saving` writes their sizes and hashes
+beside them: a folder without that list, or one that differs from it, was cut short (a kill, a full disk) and is not
+resumed from. The last whole state is never touched before the next one is whole.
 """
 
 from __future__ import annotations

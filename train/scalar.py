@@ -47,10 +47,10 @@ def train_scalar(
 ) -> Checkpoint:
     """Run phase 2 on a checkpoint and write another: its files differ in the eleven rows, card and documents only.
 
-    On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its features
-    are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says. The
-    thresholds of a quantized checkpoint stay, because what is written is to take its parent's place on the same scale of
-    scores; those of a plain one belong to other scores and are left out.
+    On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its
+    features are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says.
+    The thresholds of a quantized checkpoint stay, because what is written is to take its parent's place on the same
+    scale of scores; those of a plain one belong to other scores and are left out.
 
     Args:
         recipe: its `scalar` section and `augment` are read.

@@ -1,8 +1,8 @@
 """The two phases as trainers: TRL's `SFTTrainer` with another forward pass and another loss.
 
-The model's forward is replaced by one that returns the eleven bin logits of the pairs in a batch: last hidden state × 11
-rows, never the vocabulary's logits. All else (PEFT, accelerate, resume, schedules, loggers) is the library's. Phase 1
-matches a target distribution; phase 2 keeps the backbone as it is and moves only the eleven rows and the temperature.
+The model's forward is replaced by one that returns the eleven bin logits of the pairs in a batch: last hidden state ×
+11 rows, never the vocabulary's logits. All else (PEFT, accelerate, resume, schedules, loggers) is the library's. Phase
+1 matches a target distribution; phase 2 keeps the backbone as it is and moves only the eleven rows and the temperature.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A template of a package becomes a page: HTML that escapes what it shows, or Markdown whose template does so itself.
 
-Templates lie in the folder `templates` of the package that fills them; what pages share, the skeleton and its style, lies
-here and is called `reporting/page.html`. A name that a template uses and nobody gave is an error.
+Templates lie in the folder `templates` of the package that fills them; what pages share, the skeleton and its style,
+lies here and is called `reporting/page.html`. A name that a template uses and nobody gave is an error.
 """
 
 from __future__ import annotations

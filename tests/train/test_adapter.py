@@ -74,7 +74,8 @@ def test_the_shop_gains_and_the_base_stays_what_it_was(base, adapter, other_shop
 
 def test_the_adapter_is_documented_and_its_run_leaves_nothing_else(adapter):
     assert {path.name for path in adapter.folder.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "gen_rerank.json", "README.md", "training.html", "training.json",
+        "adapter_config.json", "adapter_model.safetensors", "gen_rerank.json",
+        "README.md", "training.html", "training.json",
     }  # fmt: skip
     assert [path.name for path in adapter.folder.parent.iterdir()] == ["strict"]
     assert adapter.card.calibration.temperature != 1.0
@@ -109,8 +110,14 @@ def test_a_resumed_adapter_ends_where_an_undisturbed_one_does(base, adapter, oth
 def test_no_gain_no_adapter(base, tiny_shop, tmp_path):
     """Labels that follow from nothing in the texts: the training split cannot help the validation queries."""
     rng = np.random.default_rng(0)
-    noise = [row.model_copy(update={"relevance": float(rng.integers(11)) / 10, "labels": ()}) if tiny_shop.queries[row.query_id].split == "train" else row for row in tiny_shop.judgments]  # fmt: skip
-    Dataset(tiny_shop.products, tiny_shop.queries, tuple(noise)).save(tmp_path / "data")
+
+    def noisy(row: Judgment) -> Judgment:
+        if tiny_shop.queries[row.query_id].split != "train":
+            return row
+        return row.model_copy(update={"relevance": float(rng.integers(11)) / 10, "labels": ()})
+
+    noise = tuple(noisy(row) for row in tiny_shop.judgments)
+    Dataset(tiny_shop.products, tiny_shop.queries, noise).save(tmp_path / "data")
     with pytest.raises(BadInput, match="no gain over the base"):
         train_adapter(RECIPE, base.folder, tmp_path / "data", tmp_path / "out")
     assert not (tmp_path / "out").exists()

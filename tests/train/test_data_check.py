@@ -74,7 +74,8 @@ def test_good_data_have_no_problem():
             [query("w", "test", "Text  of T ")],
             [],
             {},
-            "1 query text is in more than one split, so what is measured there was partly learned: “text of t” (t: train, w: test)",
+            "1 query text is in more than one split, so what is measured there was partly learned: "
+            "“text of t” (t: train, w: test)",
         ),
         (
             [query("w")],
@@ -87,13 +88,15 @@ def test_good_data_have_no_problem():
             [query("w", text="TEXT of t")],
             [judgment("w", "a", 0.3), judgment("w", "b", 0.0)],
             {},
-            "1 pair is judged again under another query or product id, with another relevance: “text of t” × a (0.3 to 1)",
+            "1 pair is judged again under another query or product id, with another relevance: "
+            "“text of t” × a (0.3 to 1)",
         ),
         (
             [],
             [judgment("v", "c", 0.4)],
             {"c": "a"},
-            "1 pair is judged again under another query or product id, with another relevance: “text of v” × a (0 to 0.4)",
+            "1 pair is judged again under another query or product id, with another relevance: "
+            "“text of v” × a (0 to 0.4)",
         ),
         (
             [query("w", "test"), query("x", "test")],

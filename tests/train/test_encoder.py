@@ -1,4 +1,4 @@
-"""Encoder baselines for real: a tiny ModernBERT from nothing and the packaged MiniLM, opened by the libraries beside ours."""
+"""Encoder baselines for real: a tiny ModernBERT from nothing and the packaged MiniLM, opened by other libraries too."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_every_file_is_a_preset_of_a_kind():
 
 
 def test_training_learns_how_the_grades_are_spread(trained, tiny_shop):
-    """In 60 steps a model from nothing comes as close to the targets as one answer for all pairs can; not to the pairs."""
+    """In 60 steps a model from nothing comes as close as one answer for all pairs can; not to the single pairs."""
     train = tiny_shop.of("train")
     targets = gaussian([row.relevance for row in train.judgments])
 
@@ -148,8 +148,8 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(trained, tiny_data, tm
 def test_the_best_state_is_the_result_if_the_recipe_says_so(tiny_data, tmp_path):
     """At a rate that destroys the model after a good start, the last state is not the best one."""
     recipe = changed(
-        max_steps=40, learning_rate=0.3, lr_scheduler_type="linear", warmup_steps=40, eval_strategy="steps", eval_steps=10,
-        save_steps=10, load_best_model_at_end=True, metric_for_best_model="loss", save_total_limit=4,
+        max_steps=40, learning_rate=0.3, lr_scheduler_type="linear", warmup_steps=40, eval_strategy="steps",
+        eval_steps=10, save_steps=10, load_best_model_at_end=True, metric_for_best_model="loss", save_total_limit=4,
     )  # fmt: skip
     best = train_encoder(recipe, tiny_data, tmp_path / "best")
     losses = [float(row["eval_loss"]) for row in _history(best) if "eval_loss" in row]

@@ -1,4 +1,4 @@
-"""Fake quantization computes what the quantized checkpoint computes, lets gradients through, and leaves plain weights."""
+"""Fake quantization computes what the quantized checkpoint does, lets gradients through, and leaves plain weights."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def test_the_states_are_those_of_the_quantized_checkpoint(
     wanted = pair_features(open_checkpoint(quantized)[0], packed, len(rows))
     assert np.abs(found - wanted).max() < 1e-4
     assert np.abs(plain - wanted).max() > 1e-2, "rounding must show"
-    # Each pair alone, as it is scored: other shapes differ in the last digit, and a value halfway between two steps may go either way.
+    # Each pair alone, as it is scored: other shapes differ in the last digit, and a value halfway between two steps may
+    # go either way.
     scorer = TransformersScorer(quantized)
     assert isinstance(scorer.network, DecoderNetwork)
     scorer.network.rows = torch.eye(64)  # read the whole state

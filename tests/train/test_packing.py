@@ -90,7 +90,10 @@ def small(config):
     return AutoModelForCausalLM.from_config(config)
 
 
-@pytest.mark.parametrize("config", [LlamaConfig(**SMALL), Qwen3Config(**SMALL), GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)])  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [LlamaConfig(**SMALL), Qwen3Config(**SMALL), GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)],
+)
 def test_models_that_keep_pairs_apart_are_accepted(config):
     refuse_unpackable(small(config), row_tokens=512)
 

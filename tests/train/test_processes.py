@@ -33,9 +33,12 @@ def test_two_processes_reproduce_one(tiny_data, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
     where = ("--config", str(recipe), "--data", str(tiny_data), "--out", str(tmp_path / "two"))
-    launch = ("-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / "ddp.yaml"), "--num_processes", "2")
+    launch = (
+        "-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / "ddp.yaml"), "--num_processes", "2",
+        "--num_cpu_threads_per_process", "1", "--main_process_port", "0",
+    )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", *launch, "--num_cpu_threads_per_process", "1", "--main_process_port", "0", "-m", "gen_rerank", "train", "distributional", *where],
+        [sys.executable, "-W", "ignore", *launch, "-m", "gen_rerank", "train", "distributional", *where],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,30 +1,20 @@
-"""The documents of a run: their figures are the run's, they load nothing, hostile names stay text, gaps are called gaps."""
+"""The documents of a run: their figures are its own, they load nothing, hostile names are text, gaps are called gaps."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from gen_rerank import BadInput, Distribution
 from gen_rerank.checkpoints.card import Card, Provenance, Readout
-from gen_rerank.evaluation.evaluation import ECE, RPS, difference, evaluate
-from gen_rerank.evaluation.floors import bm25_scores, random_scores
+from gen_rerank.evaluation.evaluation import ECE, RPS, difference
 from gen_rerank.prompting.prompt import PromptSpec
-from train.charts import sigma_chart, training_charts
-from train.data_check import check
-from train.noise import Disagreement, FittedNoise, Parameter
 from train.report import figures, write_model_card, write_training_report
-from train.targets import Noise, gaussian
 from train.training_run import TrainingRun
 
 HOSTILE = "</title><script>alert(1)</script> `x` ```|*_[a](b) & \"quoted\" 'so'\n# heading"
@@ -69,67 +59,6 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(self.words)
-
-
-@pytest.fixture(scope="module")
-def run(tiny_shop) -> TrainingRun:
-    validation = tiny_shop.of("validation")
-    relevance = np.array([row.relevance for row in validation.judgments])
-    rng = np.random.default_rng(0)
-
-    def measured(name: str, noise: float):
-        guess = np.clip(relevance + rng.normal(0, noise, len(relevance)), 0, 1)
-        return evaluate(name, validation, Distribution(gaussian(guess)))
-
-    history = [
-        {"step": 10, "epoch": 0.5, "loss": 1.25, "learning_rate": 1e-3},
-        {"step": 20, "epoch": 1.0, "loss": float("nan"), "learning_rate": 5e-4},
-        {"step": 20, "epoch": 1.0, "eval_loss": 0.875, "eval_ndcg@5": 0.75, "eval_rps": np.float32(0.125)},
-        {"step": 30, "epoch": 1.5, "loss": 0.5, "learning_rate": 1e-4},
-        {"step": 40, "epoch": 2.0, "eval_loss": 0.625, "eval_ndcg@5": 0.8125, "eval_rps": 0.0625},
-        {"step": 40, "epoch": 2.0, "train_runtime": 12.0, "train_loss": 0.7},
-    ]
-    noise = Noise(sigma_min=0.05, sigma_max=(0.11, 0.13, 0.09), delta=(0.07, 0.08, 0.06))
-    names = ["sigma_min", *(f"{name} at {y}" for name in ("sigma_max", "delta") for y in (0.2, 0.5, 0.8))]
-    values = [noise.sigma_min, *noise.sigma_max, *noise.delta]
-    parameters = [
-        Parameter(name=name, estimate=value, standard_error=0.004, published=0.1, from_labels=name != "delta at 0.8")
-        for name, value in zip(names, values, strict=True)
-    ]
-    return TrainingRun(
-        kind="scalar",
-        name="sample-shop",
-        base="owner/base-model",
-        data=check(tiny_shop),
-        fingerprint=tiny_shop.fingerprint,
-        recipe={"base": "nano", "scalar": {"learning_rate": 0.001, "note": "ends at 20 steps"}},
-        history=tuple(history),
-        tokens=123_456,
-        padding=0.034,
-        pairs_per_second=231.4,
-        seconds=212.3,
-        noise=noise,
-        fitted=FittedNoise(
-            noise=noise, slip=0.02, parameters=tuple(parameters), grades=11, pairs=180, labels=540, log_likelihood=-9.0
-        ),
-        disagreement=(
-            Disagreement(0.2, 84, 0.1, 0.01),
-            Disagreement(0.5, 84, 0.125, 0.02),
-            Disagreement(1.0, 12, 0.05, 0.0),
-        ),
-        before=measured("phase 1", 0.4),
-        after=measured("phase 2", 0.1),
-        floors=(
-            evaluate("random", validation, random_scores(validation)),
-            evaluate("BM25", validation, bm25_scores(validation)),
-        ),
-    )
-
-
-@pytest.fixture(scope="module")
-def bare(tiny_shop) -> TrainingRun:
-    """A run of which nothing is known but its data: no validation, no log, no labels."""
-    return TrainingRun("distributional", "bare", "new", check(tiny_shop.of("train")), "f00d", {})
 
 
 def page(folder, run) -> Page:
@@ -253,26 +182,6 @@ def test_a_loss_that_is_not_finite_is_left_out_and_said(run, tmp_path):
     assert not re.search(r"\bnan\b", (tmp_path / "training.html").read_text(), re.I)
 
 
-def test_charts_hold_the_logged_values(run):
-    loss, ndcg, rps = training_charts(run)
-    assert [line.points for line in loss.lines] == [((10, 1.25), (30, 0.5)), ((20, 0.875), (40, 0.625))]
-    assert ndcg.lines[0].points == ((20, 0.75), (40, 0.8125))
-    assert rps.lines[0].points == ((20, 0.125), (40, 0.0625))
-    assert loss.x.ticks == (0, 10, 20, 30, 40)
-
-
-def test_the_sigma_chart_holds_curves_and_marks(run):
-    chart = sigma_chart(run)
-    targets, labels = (dict(line.points) for line in chart.lines)
-    assert targets[0.5] == pytest.approx(0.13)
-    assert labels[0.5] == pytest.approx(run.fitted.label_std([0.5])[0])
-    assert [(mark.x, mark.y, mark.error, mark.weight) for mark in chart.marks][1:] == [
-        (0.5, 0.125, 0.02, 1.0),
-        (1.0, 0.05, 0.0, 12 / 84),
-    ]
-    assert sigma_chart(replace(run, noise=None, fitted=None, disagreement=())) is None
-
-
 def test_json_and_back_draws_the_same_page(run, bare, tmp_path):
     for one in (run, bare):
         write_training_report(tmp_path, one)
@@ -285,39 +194,6 @@ def test_json_and_back_draws_the_same_page(run, bare, tmp_path):
         write_training_report(tmp_path, again)
         assert (tmp_path / "training.html").read_text() == first
         json.loads((tmp_path / "training.json").read_text(), parse_constant=pytest.fail)  # no NaN, no Infinity
-
-
-ROW = st.dictionaries(
-    st.sampled_from(["loss", "eval_loss", "eval_ndcg@5", "eval_rps", "epoch"]),
-    st.floats() | st.integers(-9, 9),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(history=st.lists(ROW, max_size=8))
-def test_any_history_survives_json_and_can_be_charted(bare, history):
-    run = replace(bare, history=tuple({**row, "step": step} for step, row in enumerate(history)))
-    again = TrainingRun.from_json(json.loads(json.dumps(run.to_json(), allow_nan=False)))
-    assert again.curve("loss") == run.curve("loss")
-    assert again.broken_steps == run.broken_steps
-    for chart in training_charts(again):
-        for line in chart.lines:
-            assert all(math.isfinite(chart.y.place(y)) for _, y in line.points)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [("{", "Expecting"), ("{}", "not a training run: KeyError"), ("[]", "not a training run: TypeError")],
-)
-def test_a_file_that_is_no_run(tmp_path, content, reason):
-    (tmp_path / "training.json").write_text(content)
-    with pytest.raises(BadInput, match=reason):
-        TrainingRun.load(tmp_path / "training.json")
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(BadInput, match=r"training\.json: cannot be read"):
-        TrainingRun.load(tmp_path / "training.json")
 
 
 def test_the_model_card_is_one_that_the_hub_reads(run, tmp_path):

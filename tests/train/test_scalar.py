@@ -1,4 +1,4 @@
-"""Phase 2, on quantized checkpoints too: only the readout moves; what was measured is what the written folder scores."""
+"""Phase 2, on quantized checkpoints too: only the readout moves, and what was measured is what the folder scores."""
 
 from __future__ import annotations
 
