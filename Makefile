@@ -41,6 +41,7 @@ bench: install ## Side-by-side measurements, printed as ratios
 	$(BIN)/python benchmarks/bench_training.py
 	$(BIN)/python benchmarks/bench_scoring.py
 	$(BIN)/python benchmarks/bench_step.py --shape nano
+	$(BIN)/python benchmarks/bench_intervals.py
 
 bench-serving: install ## Serving beside its peers at the 0.6B shape (40 minutes on two cores)
 	$(BIN)/python benchmarks/serving.py --shape 0.6b --profile --out runs/serving-0.6b.json --markdown runs/serving-0.6b.md
