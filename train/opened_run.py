@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gen_rerank.data.records import Dataset
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.shell import say
 from gen_rerank.system.memory import keep_freed_memory
 from gen_rerank.system.publishing import refuse_taken
 from train import saved_states as states
@@ -58,7 +59,7 @@ class OpenedRun:
         summary = check(dataset)
         if PartialState().is_main_process:
             for row in dataset.bad_rows:
-                console.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+                say(f"left out {row}", console)
             console.print(summary_table(summary))
         train = dataset.of("train")
         if not train.judgments:

@@ -1,4 +1,4 @@
-"""The documents of a run: their figures are its own, they load nothing, hostile names are text, gaps are called gaps."""
+"""The documents of a run: their figures are its own, they load nothing, hostile names stay text, gaps are said."""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+"""The table of defaults: each row is an argument of its trainer, and a LoRA's rate follows the base's width."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from train import defaults
+from train.adapter import AdapterConfig
+from train.encoder_trainer import EncoderConfig
+from train.trainers import DistributionalConfig, ScalarConfig
+
+KINDS: list[tuple[Any, dict[str, Any]]] = [
+    (DistributionalConfig, defaults.DISTRIBUTIONAL),
+    (DistributionalConfig, defaults.DISTRIBUTIONAL_LORA),
+    (ScalarConfig, defaults.SCALAR),
+    (AdapterConfig, defaults.adapter_defaults(1024)),
+    (EncoderConfig, defaults.ENCODER),
+]
+
+
+@pytest.mark.parametrize(("kind", "given"), KINDS)
+def test_every_default_is_an_argument(kind: Any, given: dict[str, Any]) -> None:
+    assert set(given) <= {entry.name for entry in fields(kind)}
+    assert given.items() >= {"report_to": "none", "logging_steps": 0.02}.items()
+
+
+def test_a_narrower_base_learns_at_a_higher_rate() -> None:
+    assert defaults.adapter_defaults(64)["learning_rate"] == 0.2 / 64
+    assert defaults.DISTRIBUTIONAL["learning_rate"] < defaults.DISTRIBUTIONAL_LORA["learning_rate"]
