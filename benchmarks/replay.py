@@ -37,7 +37,7 @@ from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
 from harness.timing import percentiles
 from harness.traffic import RequestMaker, Settings
-from shoppers.encoders import Encoder, measure_encoder
+from shoppers.encoders import EncoderCost, measure_encoder
 from shoppers.playing import Cell, play
 from shoppers.zipf import ZipfShop, ZipfTraffic
 
@@ -106,7 +106,7 @@ def grid_rows(cells: Sequence[Cell]) -> list[list[str]]:
     ]
 
 
-def encoder_rows(encoders: Sequence[Encoder]) -> list[list[str]]:
+def encoder_rows(encoders: Sequence[EncoderCost]) -> list[list[str]]:
     """Return the table's rows, under `ENCODER_HEADER`."""
     return [
         [
@@ -121,7 +121,7 @@ def encoder_rows(encoders: Sequence[Encoder]) -> list[list[str]]:
     ]
 
 
-def tables_of(shop: ZipfShop, cells: Sequence[Cell], encoders: Sequence[Encoder]) -> list[FigureTable]:
+def tables_of(shop: ZipfShop, cells: Sequence[Cell], encoders: Sequence[EncoderCost]) -> list[FigureTable]:
     """Return the grid and the encoders as tables."""
     measured = ENCODER_SETTINGS
     return [

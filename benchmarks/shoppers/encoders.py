@@ -18,7 +18,7 @@ PUBLISHED_VOCABULARY = 50_368
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderCost:
     """What a pair costs with one encoder preset.
 
     Attributes:
@@ -39,7 +39,7 @@ class Encoder:
         return 1000 * median(self.latencies) / self.candidates
 
 
-def measure_encoder(preset: str, folder: Path, settings: Settings) -> Encoder:
+def measure_encoder(preset: str, folder: Path, settings: Settings) -> EncoderCost:
     """Return what a pair costs with a preset at random weights, in the server's engine and its dtype.
 
     Raises:
@@ -53,7 +53,7 @@ def measure_encoder(preset: str, folder: Path, settings: Settings) -> Encoder:
     with VllmScorer(checkpoint) as scorer:
         scorer.score(maker.fresh())
         latencies = timed(scorer.score, iter(maker.fresh, None), settings)
-    return Encoder(preset, parameters, settings.candidates, tuple(latencies))
+    return EncoderCost(preset, parameters, settings.candidates, tuple(latencies))
 
 
 def make_encoder(preset: str, folder: Path, settings: Settings) -> int:
