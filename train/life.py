@@ -80,7 +80,10 @@ class Measured:
 
 
 class Training(ABC, Generic[Made]):
-    """A kind of run. `live` asks for what stands here, in this order."""
+    """A kind of run: what it was asked for, and one method a step of its life, in the order in which `live` calls them.
+
+    A subclass has no state of its own beside what it was asked for; what a step finds out, it hands on.
+    """
 
     kind: ClassVar[Kind]
     config_class: ClassVar[type[TrainingArguments]]
@@ -186,6 +189,10 @@ def live(
     Raises:
         BadInput: bad data or recipe, a taken `out`, nothing to resume, a result that must not be published, a full
             disk.
+
+    Example:
+        >>> phase1 = Distributional(Recipe.load("nano"))  # doctest: +SKIP
+        >>> live(phase1, "shop", "runs/phase1", resume=False, skip_bad_rows=False, console=QUIET)  # doctest: +SKIP
     """
     run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
     training.check(run)

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gen_rerank.data.records import Dataset, Product
+from gen_rerank.data.records import Dataset, Judgment, Product
 from gen_rerank.data.sample import make_sample
 from train.distributional import train_distributional
 from train.recipe import Recipe
@@ -30,10 +30,8 @@ def shops(seeds: Sequence[int]) -> Dataset:
     with ProcessPoolExecutor() as pool:
         demo, *others = pool.map(make_sample, [DEMO_SEED, *seeds])
     test = demo.of("test")
-    products, texts = (
-        {_text(test.products[row.product_id]) for row in test.judgments},
-        {q.text for q in test.queries.values()},
-    )
+    texts = {query.text for query in test.queries.values()}
+    products = {visible_text(test.products[row.product_id]) for row in test.judgments}
     watched = demo.of("validation")
     parts = [watched, *(_named(shop.of("train"), f"s{seed}-") for seed, shop in zip(seeds, others, strict=True))]
     merged = Dataset(
@@ -41,16 +39,17 @@ def shops(seeds: Sequence[int]) -> Dataset:
         {key: query for part in parts for key, query in part.queries.items()},
         tuple(row for part in parts for row in part.judgments),
     )
-    kept = tuple(
-        row
-        for row in merged.judgments
-        if merged.queries[row.query_id].split == "validation"
-        or (_text(merged.products[row.product_id]) not in products and merged.queries[row.query_id].text not in texts)
-    )
+
+    def is_new(row: Judgment) -> bool:
+        query, product = merged.queries[row.query_id], merged.products[row.product_id]
+        return query.split == "validation" or (visible_text(product) not in products and query.text not in texts)
+
+    kept = tuple(filter(is_new, merged.judgments))
     return Dataset(merged.products, merged.queries, kept)
 
 
-def _text(product: Product) -> str:
+def visible_text(product: Product) -> str:
+    """Return what makes two products the same to a model: all that its prompt shows, in lower case."""
     return product.model_dump_json(exclude={"product_id", "price", "available", "description"}).lower()
 
 
