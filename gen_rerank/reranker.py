@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from gen_rerank.bins import Distribution, Floats, best_first
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers import Backend, Scorer, open_scorer
+from gen_rerank.scorers.opening import Backend, open_scorer
+from gen_rerank.scorers.scorer import Scorer
 
 ProductLike = Product | str | Mapping[str, Any]
 

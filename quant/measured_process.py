@@ -35,8 +35,8 @@ from pydantic import PositiveFloat, PositiveInt
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers import Scorer
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, computes_on_cpu, token_bytes
+from gen_rerank.scorers.scorer import Scorer
 from gen_rerank.system.processes import end_with_parent
 from gen_rerank.system.publishing import write_text_whole
 from quant.comparison import Engine, FrozenModel, Visit

@@ -17,7 +17,7 @@ from gen_rerank.checkpoints.schemes import Scheme
 from gen_rerank.checkpoints.weights import Weights, reads_out
 from gen_rerank.data.records import Dataset, Pair, Product
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers import Scorer
+from gen_rerank.scorers.scorer import Scorer
 from quant.drift import stuck
 from quant.example_pairs import draw_pairs
 from quant.llm_compressor import REST

@@ -16,7 +16,8 @@ from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, reliability_table, slices_table
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.scorers import Backend, Scorer, open_scorer
+from gen_rerank.scorers.opening import Backend, open_scorer
+from gen_rerank.scorers.scorer import Scorer
 from gen_rerank.scorers.scoring import score_pairs
 
 

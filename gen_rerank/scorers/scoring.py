@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.records import Pair
-from gen_rerank.scorers import Scorer
+from gen_rerank.scorers.scorer import Scorer
 
 _PART = 2048
 

@@ -28,7 +28,7 @@ from gen_rerank.checkpoints.card import Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers import Advance, unwatched
+from gen_rerank.scorers.scorer import Advance, unwatched
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
 _UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)

@@ -29,8 +29,8 @@ from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.scorers import Advance, unwatched
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype, plan
+from gen_rerank.scorers.scorer import Advance, unwatched
 from gen_rerank.scorers.worker import GIVE_BACK, WORKER_EXTENSION
 
 _STOP_SECONDS = 30

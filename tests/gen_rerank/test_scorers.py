@@ -31,8 +31,8 @@ from gen_rerank.checkpoints.card import Calibration, Card, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer, single_token_id
 from gen_rerank.prompting.prompt import PromptSpec
-from gen_rerank.scorers import open_scorer
 from gen_rerank.scorers.engine_plan import EngineChoices
+from gen_rerank.scorers.opening import open_scorer
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
 from train.nano import NanoShape, new_base

@@ -11,7 +11,7 @@ from rich.console import Console
 from gen_rerank import Distribution, Pair, Product
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.scorers import Advance, unwatched
+from gen_rerank.scorers.scorer import Advance, unwatched
 from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.scorers.transformers import TransformersScorer
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from gen_rerank import Pair, Product
 from gen_rerank.checkpoints.card import Calibration, Card, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.scorers import open_scorer
+from gen_rerank.scorers.opening import open_scorer
 from gen_rerank.scorers.transformers import TransformersScorer, length_batches
 
 
