@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import house
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("gen_rerank", "train", "quant", "serve", "prompts", "benchmarks", "tests", "docs", "requirements", ".ci")
 WRITTEN = {".md", ".py", ".html", ".css", ".js", ".toml", ".yaml", ".yml", ".sh"}
@@ -110,3 +112,8 @@ def test_the_map_shows_every_room() -> None:
         for name in re.findall(r"`(\w+)`", line.split("|")[1])
     }
     assert rows == {*order, "train", "quant", "serve", "prompts", "benchmarks"}
+
+
+def test_there_are_no_circles() -> None:
+    """Between modules, over whatever others; the contract sees those between folders only."""
+    assert house.circles(house.import_arrows(ROOT)) == []
