@@ -86,11 +86,6 @@ class Distributional(Training[Checkpoint]):
     recipe: Recipe
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The whole recipe."""
-        return self.recipe.model_dump(mode="json", exclude_none=True)
-
-    @property
     def section(self) -> dict[str, Any]:
         """The recipe's `distributional` section."""
         return self.recipe.distributional

@@ -128,11 +128,6 @@ class Encoder(Training[Checkpoint]):
     recipe: EncoderRecipe
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The whole recipe."""
-        return self.recipe.model_dump(mode="json", exclude_none=True)
-
-    @property
     def section(self) -> dict[str, Any]:
         """The recipe's `encoder` section."""
         return self.recipe.encoder

@@ -36,6 +36,7 @@ from train import saved_states as states
 from train.epoch import Epoch
 from train.noise import FittedNoise, disagreement
 from train.opened_run import OpenedRun
+from train.recipe import RecipeFile
 from train.report import write_model_card, write_training_report
 from train.targets import Noise
 from train.training_run import Kind, TrainingRun
@@ -88,10 +89,12 @@ class Training(ABC, Generic[Made]):
     kind: ClassVar[Kind]
     config_class: ClassVar[type[TrainingArguments]]
 
+    recipe: RecipeFile
+
     @property
-    @abstractmethod
     def given(self) -> dict[str, Any]:
         """The recipe, as it is recorded and compared when a run is resumed."""
+        return self.recipe.model_dump(mode="json", exclude_none=True)
 
     @property
     @abstractmethod

@@ -110,11 +110,6 @@ class Scalar(Training[Checkpoint]):
     checkpoint: Checkpoint
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The whole recipe."""
-        return self.recipe.model_dump(mode="json", exclude_none=True)
-
-    @property
     def section(self) -> dict[str, Any]:
         """The recipe's `scalar` section."""
         return self.recipe.scalar
