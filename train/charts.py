@@ -1,47 +1,13 @@
-"""What the page of a run draws: curves over steps, and the width of the targets over the annotators' disagreement.
-
-Here are the shapes; `templates/drawings.html` draws them.
-"""
+"""What the page of a run draws: curves over steps, and the width of the targets over the annotators' disagreement."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS
 from gen_rerank.reporting.axis import Axis
-from train.training_run import Point, TrainingRun
-
-
-class Line(NamedTuple):
-    """A curve and what it is called."""
-
-    name: str
-    points: tuple[Point, ...]
-
-
-class Mark(NamedTuple):
-    """A measured point: its place, its standard error, and its share of the pairs of the largest mark."""
-
-    x: float
-    y: float
-    error: float
-    weight: float
-    title: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Curves and marks on two axes; the template draws it."""
-
-    title: str
-    x: Axis
-    y: Axis
-    x_name: str
-    lines: tuple[Line, ...]
-    marks: tuple[Mark, ...] = ()
+from gen_rerank.reporting.plots import Chart, Line, Mark
+from train.training_run import TrainingRun
 
 
 def training_charts(run: TrainingRun) -> list[Chart]:

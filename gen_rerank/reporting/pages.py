@@ -1,7 +1,8 @@
 """A template of a package becomes a page: HTML that escapes what it shows, or Markdown whose template does so itself.
 
-Templates lie in the folder `templates` of the package that fills them; what pages share, the skeleton and its style,
-lies here and is called `reporting/page.html`. A name that a template uses and nobody gave is an error.
+Templates lie in the folder `templates` of the package that fills them; what pages share lies here: the
+skeleton `reporting/page.html` and the drawings `reporting/plots.html`, each with its style. A name that a template uses
+and nobody gave is an error.
 """
 
 from __future__ import annotations
@@ -14,12 +15,32 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, Stric
 _SHARED = PrefixLoader({"reporting": PackageLoader("gen_rerank.reporting")})
 
 
+def environment(package: str, template: str, *filters: Callable[..., Any], **named: Any) -> Environment:
+    """Return what finds a package's templates and the shared ones, and escapes as the page `template` needs it.
+
+    Args:
+        package: whose `templates` folder comes first.
+        template: the name of the page's file; `.html` escapes, anything else does not.
+        filters: that templates use, under their own names.
+        named: filters under other names.
+    """
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader(package), _SHARED]),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {one.__name__: one for one in filters} | named
+    return found
+
+
 def render(package: str, template: str, shapes: Mapping[str, Any], *filters: Callable[..., Any], **named: Any) -> str:
     """Return a template filled in.
 
     Args:
         package: whose `templates` folder holds it.
-        template: the name of its file; `.html` escapes, anything else does not.
+        template: the name of its file.
         shapes: what it reads, by name.
         filters: that it uses, under their own names.
         named: filters under other names.
@@ -27,12 +48,4 @@ def render(package: str, template: str, shapes: Mapping[str, Any], *filters: Cal
     Example:
         >>> render("train", "training.html", {"run": run}, compact)  # doctest: +SKIP
     """
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package), _SHARED]),
-        autoescape=template.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {one.__name__: one for one in filters} | named
-    return environment.get_template(template).render(shapes)
+    return environment(package, template, *filters, **named).get_template(template).render(shapes)
