@@ -21,7 +21,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gen_rerank.data.records import Dataset, Judgment, Product, Query
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment, Product, Query
 from gen_rerank.data.sample import make_sample
 from gen_rerank.data.sample.shop import UNBRANDED
 from gen_rerank.errors import BadInput

@@ -36,12 +36,13 @@ LIBRARY, VERBS = "gen_rerank", ("train", "quant", "serve")
 SOURCES, TESTS = (LIBRARY, *VERBS, "benchmarks"), ("tests",)
 ROOMS = (
     "errors", "bins", "bm25", "system", "reporting", "data", "prompting", "checkpoints", "calibration", "scorers",
-    "evaluation", "search", "labelling", "reranker", "demo",
+    "evaluation", "reranker", "demo",
 )  # fmt: skip
 ABOVE_ALL = ("commands", "cli", "__main__")
 # Where a module went that lay flat in the library, or in another room, before the rooms were made.
 MOVED = {
     "axis": "reporting",
+    "search": "bm25",
     "cpu": "system",
     "records": "data",
     "prompt": "prompting",
@@ -154,8 +155,6 @@ def floor(module: str) -> int:
     room = module.split(".")[1] if "." in module else "reranker"
     if room in ABOVE_ALL or module.rpartition(".")[2] in ABOVE_ALL:
         return len(ROOMS)
-    if module == f"{LIBRARY}.search.bm25":
-        room = "bm25"
     return ROOMS.index(MOVED.get(room, room))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.sample.annotators import PLANTED
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, evaluate
 from gen_rerank.evaluation.metrics import Interval, bootstrap, paired

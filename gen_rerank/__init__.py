@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, Distribution
-    from gen_rerank.data.records import Dataset, Judgment, Pair, Product, Query
+    from gen_rerank.data.dataset import Dataset
+    from gen_rerank.data.records import Judgment, Pair, Product, Query
     from gen_rerank.errors import BadInput
     from gen_rerank.reranker import Reranker, Result
 
@@ -33,7 +34,8 @@ __all__ = [
 _MODULES = {
     "bins": ("BIN_TOKENS", "BIN_VALUES", "Distribution"),
     "errors": ("BadInput",),
-    "data.records": ("Dataset", "Judgment", "Pair", "Product", "Query"),
+    "data.dataset": ("Dataset",),
+    "data.records": ("Judgment", "Pair", "Product", "Query"),
     "reranker": ("Reranker", "Result"),
 }
 

@@ -19,7 +19,8 @@ from rich.progress import Progress
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Dataset, Pair
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.scorers.transformers import TransformersScorer

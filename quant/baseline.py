@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, difference, evaluate
 from gen_rerank.evaluation.metrics import paired
 from quant.answers import CandidateAnswers

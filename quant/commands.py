@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gen_rerank.checkpoints.schemes import SCHEMES
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, say
 
@@ -42,7 +43,7 @@ def quantize(
     out: Out,
     scheme: Annotated[
         str,
-        typer.Option("--scheme", help="fp8, fp8-block, mxfp4, mxfp4a16, int8, int8-smoothquant, w4a16-gptq or nvfp4."),
+        typer.Option("--scheme", help=", ".join(scheme.name for scheme in SCHEMES)),
     ] = "int8",
     examples: Annotated[
         Path | None,

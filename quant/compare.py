@@ -18,9 +18,9 @@ from rich.console import Console
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
-from gen_rerank.calibration.tiers import THRESHOLDS, has_tiers
+from gen_rerank.calibration.tiers import DEFAULT_THRESHOLDS, THRESHOLDS, has_tiers
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Dataset, judged_split
+from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE
 from gen_rerank.evaluation.floors import evaluate_floors
@@ -40,7 +40,6 @@ from quant.systems import ComparedSystem, compared_systems
 from quant.workload import VisitWorkload
 
 RESULT = "comparison.json"
-DEFAULT_THRESHOLDS = {"exact": 0.8, "close": 0.5}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scipy.spatial.distance import jensenshannon
 
 from gen_rerank.bins import Distribution
 from gen_rerank.calibration.tiers import TIERS, tier_places
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.metrics import Doubles, agreement, shuffled_ranks
 from quant.comparison import Drift, Histogram, WorstPair

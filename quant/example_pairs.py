@@ -18,7 +18,8 @@ import numpy as np
 
 from gen_rerank.bins import BIN_COUNT
 from gen_rerank.checkpoints.card import ExampleDraw
-from gen_rerank.data.records import Dataset, Judgment, Pair, Split
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment, Pair, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from gen_rerank.checkpoints.card import CARD, Quantization
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.schemes import SCHEMES, Scheme, scheme_named
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.shell import say
 from gen_rerank.scorers.transformers import TransformersScorer

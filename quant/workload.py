@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from gen_rerank.data.records import Dataset, Pair, Product
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
 from quant.comparison import FrozenModel
 

@@ -15,7 +15,8 @@ from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.schemes import Scheme
 from gen_rerank.checkpoints.weights import Weights, reads_out
-from gen_rerank.data.records import Dataset, Pair, Product
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.scorer import Scorer
 from quant.drift import stuck

@@ -1,1 +1,1 @@
-"""Training: phase 1 (distributional), phase 2 (scalar) and the bases that they start from."""
+"""Training: both phases, adapters of a catalog, encoders, and the bases that they start from."""

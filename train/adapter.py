@@ -113,11 +113,6 @@ class CatalogAdapter(Training[Adapter]):
         return self.recipe.model_dump(mode="json", include=sections, exclude_none=True)
 
     @property
-    def section(self) -> dict[str, Any]:
-        """The recipe's `adapter` section."""
-        return self.recipe.adapter
-
-    @property
     def defaults(self) -> dict[str, Any]:
         """Those of an adapter on a base of this width."""
         return defaults.adapter_defaults(int(self.checkpoint.config["hidden_size"]))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gen_rerank.checkpoints.checkpoint import Checkpoint
 
 app = typer.Typer(
-    name="train", no_args_is_help=True, help="Train a checkpoint: phase 1 (distributional), phase 2 (scalar)."
+    name="train", no_args_is_help=True, help="Train a checkpoint (both phases, or an encoder), or an adapter of one."
 )
 
 

@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gen_rerank.bins import BIN_COUNT
-from gen_rerank.data.records import Dataset, Judgment, Product, Split
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment, Product, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import bars
 

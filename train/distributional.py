@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.prompting.prompt import Prompt
 from train import defaults
 from train.augment import Augment
@@ -84,11 +84,6 @@ class Distributional(Training[Checkpoint]):
     config_class = DistributionalConfig
 
     recipe: Recipe
-
-    @property
-    def section(self) -> dict[str, Any]:
-        """The recipe's `distributional` section."""
-        return self.recipe.distributional
 
     @property
     def defaults(self) -> dict[str, Any]:

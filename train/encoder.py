@@ -24,7 +24,7 @@ from gen_rerank.bins import Floats
 from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 from train import defaults
@@ -126,11 +126,6 @@ class Encoder(Training[Checkpoint]):
     config_class = EncoderConfig
 
     recipe: EncoderRecipe
-
-    @property
-    def section(self) -> dict[str, Any]:
-        """The recipe's `encoder` section."""
-        return self.recipe.encoder
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.scorers.transformers import length_batches
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.pair_trainer import PairTrainer, TargetArguments, distribution_loss, validation_metrics

@@ -16,7 +16,7 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from gen_rerank.bins import Floats
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.prompting.prompt import Prompt, PromptSpec, product_fields, template_source
 from gen_rerank.reporting.progress import WorkProgress
 from train.augment import Augment, augmented

@@ -24,7 +24,7 @@ from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.card import Card, Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
@@ -97,9 +97,10 @@ class Training(ABC, Generic[Made]):
         return self.recipe.model_dump(mode="json", exclude_none=True)
 
     @property
-    @abstractmethod
     def section(self) -> dict[str, Any]:
-        """What the recipe says of the trainer's arguments."""
+        """What the recipe says of the trainer's arguments, in the section that is named like the kind."""
+        section: dict[str, Any] = getattr(self.recipe, self.kind)
+        return section
 
     @property
     @abstractmethod

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 
 class Lora(BaseModel):
-    """What PEFT's LoRA gets (Hu et al. 2021, arXiv 2106.09685); the eleven bin rows are trained beside it.
+    """What PEFT's LoRA gets (Hu et al. 2021, arXiv 2106.09685); in phase 1 the eleven bin rows are trained beside it.
 
     Example:
         >>> Lora(r=8).alpha

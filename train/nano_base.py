@@ -1,4 +1,4 @@
-"""How the packaged nano base was made: `python -m train.nano_base --out train/bases/nano`.
+"""How the packaged nano base was made: `python -m train.nano_base --out runs/nano-base`.
 
 In the minutes that a demo has, a model from nothing learns to match words but not to meet brands and phrasings that it
 never saw. This longer run teaches a base on other shops: the training splits of samples with other seeds, without any
@@ -14,8 +14,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gen_rerank.data.records import Dataset, Judgment, Product
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment, Product
 from gen_rerank.data.sample import make_sample
+from gen_rerank.system.publishing import refuse_taken
 from train.distributional import train_distributional
 from train.recipe import Recipe
 
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shops", type=int, default=8)
     given = parser.parse_args()
+    refuse_taken(given.out)  # before the first of two trainings
     with TemporaryDirectory() as folder:
         shops(range(1, given.shops + 1)).save(folder)
         matching = train_distributional(Recipe.load("nano-base"), folder, Path(folder) / "matching").folder

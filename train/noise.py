@@ -18,8 +18,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from gen_rerank.data.records import Dataset, Judgment
-from gen_rerank.data.sigma import sigma
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment
+from gen_rerank.data.sigma import TRANSITIONS, sigma
 from gen_rerank.errors import BadInput
 from train.targets import Noise, Variance
 
@@ -104,7 +105,7 @@ class FittedNoise(BaseModel):
         return np.sqrt(np.maximum(chance @ grade**2 - (chance @ grade) ** 2, 0.0))
 
 
-def fit_noise(labels: Sequence[Sequence[float]], *, transitions: tuple[float, ...] = (0.2, 0.5, 0.8)) -> FittedNoise:
+def fit_noise(labels: Sequence[Sequence[float]], *, transitions: tuple[float, ...] = TRANSITIONS) -> FittedNoise:
     """Estimate annotation noise from repeated labels, by penalised maximum likelihood.
 
     The model: an annotator's opinion of a pair with relevance y is Gaussian around y with the width σ(y) of `Noise`;

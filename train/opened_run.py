@@ -13,9 +13,9 @@ from typing import Any
 from accelerate import PartialState
 from rich.console import Console
 
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.reporting.shell import say
+from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.system.memory import keep_freed_memory
 from gen_rerank.system.publishing import refuse_taken
 from train import saved_states as states
@@ -58,8 +58,7 @@ class OpenedRun:
         dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
         summary = check(dataset)
         if PartialState().is_main_process:
-            for row in dataset.bad_rows:
-                say(f"left out {row}", console)
+            list_left_out(console, dataset.bad_rows)
             console.print(summary_table(summary))
         train = dataset.of("train")
         if not train.judgments:

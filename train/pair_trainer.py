@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS
 from train.progress import TrainingBar

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantization, Realignment
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from train import defaults
 from train.augment import Augment
@@ -108,11 +108,6 @@ class Scalar(Training[Checkpoint]):
 
     recipe: Recipe
     checkpoint: Checkpoint
-
-    @property
-    def section(self) -> dict[str, Any]:
-        """The recipe's `scalar` section."""
-        return self.recipe.scalar
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gen_rerank.bins import BIN_VALUES, Floats
 from gen_rerank.data.records import Judgment
-from gen_rerank.data.sigma import sigma
+from gen_rerank.data.sigma import TRANSITIONS, sigma
 from gen_rerank.errors import BadInput
 
 Variance = Literal["fixed", "fitted", "empirical"]
@@ -46,7 +46,7 @@ class Noise:
     """
 
     sigma_min: float = 0.04
-    transitions: tuple[float, ...] = (0.2, 0.5, 0.8)
+    transitions: tuple[float, ...] = TRANSITIONS
     sigma_max: tuple[float, ...] = (0.12, 0.12, 0.08)
     delta: tuple[float, ...] = (0.08, 0.08, 0.06)
 

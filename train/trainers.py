@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, TrainerControl
 from trl import SFTConfig, SFTTrainer
 
 from gen_rerank.bins import BIN_VALUES, Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate, last_states

@@ -3,7 +3,7 @@
 Such a model answers by the logits of two tokens. A row between theirs, (1 − c) · w_no + c · w_yes for the bin worth
 c, gives a logit between theirs. With d = logit(yes) − logit(no), the bins' distribution is softmax(d · c): its mean
 is 1/2 at d = 0 and grows with d, as does P(yes) = sigmoid(d). So the first forward pass ranks as the yes/no model
-does, given the same prompt. Loading is left to `base`.
+does, given the same prompt. Loading is left to `bases`.
 """
 
 from __future__ import annotations

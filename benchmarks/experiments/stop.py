@@ -27,7 +27,8 @@ def harm(notes: Notes, server: Server, traffic: ScoredTraffic, sizes: Sizes) -> 
             while not server.exited() and time.monotonic() - started < 120:
                 late.append(await ask(client, traffic.requests[0]))
                 await asyncio.sleep(POLL_SECONDS)
-            notes.wanted("seconds until the process ended", time.monotonic() - started, "below 90", server.exited())
+            took = time.monotonic() - started
+            notes.wanted("seconds until the process ended", took, "below 90", server.exited() and took < 90)
             return await asyncio.gather(*tasks), late
 
     answered, late = asyncio.run(play())

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gen_rerank.data.records import Dataset, Split
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Split
 from gen_rerank.evaluation.evaluation import ECE, Evaluation
 from gen_rerank.evaluation.metrics import Interval
 from gen_rerank.reporting.markdown import table

@@ -19,6 +19,8 @@ Tier = Literal["exact", "close", "irrelevant"]
 THRESHOLDS: tuple[Tier, Tier] = ("exact", "close")
 IRRELEVANT: Tier = "irrelevant"
 TIERS: tuple[Tier, ...] = (*THRESHOLDS, IRRELEVANT)
+# Where tiers begin when two checkpoints are compared whose cards have no thresholds.
+DEFAULT_THRESHOLDS = {"exact": 0.8, "close": 0.5}
 
 
 def at_least(scores: npt.ArrayLike, threshold: float) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+# Where the grades of a pair change from one to the next, and people disagree most.
+TRANSITIONS = (0.2, 0.5, 0.8)
+
 
 def sigma(distance: Any, sigma_min: Any, sigma_max: Any, delta: Any, exp: Callable[[Any], Any]) -> Any:
     """Return σ = σ_min + (σ_max − σ_min) · exp(−d² / 2δ²), in units of relevance.

@@ -21,7 +21,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from gen_rerank.data.records import Dataset, judged_split
+from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.demo.report import write_report
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, difference, evaluate

@@ -15,7 +15,8 @@ import numpy as np
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
-from gen_rerank.data.records import Dataset, Product
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Product
 from gen_rerank.evaluation.evaluation import Evaluation
 from gen_rerank.evaluation.metrics import MEASURES
 from gen_rerank.reporting.numbers import figure

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gen_rerank.data.records import Dataset, product_text
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import product_text
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.metrics import Doubles
 

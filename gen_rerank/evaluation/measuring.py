@@ -10,7 +10,8 @@ from typing import cast
 from rich.table import Table
 
 from gen_rerank.bins import Distribution
-from gen_rerank.data.records import BadRow, Dataset, judged_split
+from gen_rerank.data.dataset import Dataset, judged_split
+from gen_rerank.data.records import BadRow
 from gen_rerank.evaluation.evaluation import HEADLINE, difference, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.scores import write_scores

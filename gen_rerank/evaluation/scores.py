@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.bins import BIN_COUNT, Distribution
-from gen_rerank.data.records import Dataset
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 
 

@@ -1,1 +1,1 @@
-"""What every page, table and drawing shares: numbers in words, axes, Markdown, HTML, progress."""
+"""What every page, table and drawing shares: numbers in words, axes, plots, Markdown, HTML, progress, the shell."""

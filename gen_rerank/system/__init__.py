@@ -1,1 +1,1 @@
-"""What the machine does for us: files that appear whole, processes that end, memory, and what computer this is."""
+"""What the machine does for us: files that appear whole, processes that end, steps that are kept, memory."""

@@ -144,7 +144,7 @@ def test_nothing_is_left_of_a_run_that_is_stopped(
     number: signal.Signals, tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     program = (
-        "from pathlib import Path; from gen_rerank.data.records import judged_split\n"
+        "from pathlib import Path; from gen_rerank.data.dataset import judged_split\n"
         "from quant.cost import Subject, measure; from quant.workload import VisitWorkload\n"
         f"split = judged_split(Path({str(tiny_data)!r}), 'test')\n"
         f"tiny = Subject('tiny', Path({str(tiny_checkpoint)!r}), 'transformers')\n"

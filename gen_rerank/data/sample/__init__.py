@@ -15,7 +15,8 @@ from itertools import cycle
 from pathlib import Path
 
 from gen_rerank.bm25 import BM25
-from gen_rerank.data.records import Dataset, Judgment, Query, Split, product_text
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Judgment, Query, Split, product_text
 from gen_rerank.data.sample.annotators import PLANTED, annotate
 from gen_rerank.data.sample.candidates import Shelf, choose
 from gen_rerank.data.sample.catalog import Item, make_catalog

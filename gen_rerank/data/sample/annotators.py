@@ -10,7 +10,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from gen_rerank.data.sigma import sigma
+from gen_rerank.data.sigma import TRANSITIONS, sigma
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PlantedNoise:
     sigma_max: float = 0.14
     width: float = 0.07
     slip: float = 0.02
-    transitions: tuple[float, ...] = (0.2, 0.5, 0.8)
+    transitions: tuple[float, ...] = TRANSITIONS
     annotators: int = 5
 
     def sigma(self, relevance: float) -> float:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from gen_rerank.bm25 import BM25
-from gen_rerank.data.records import Dataset, Product, Split, product_text
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.records import Product, Split, product_text
 from gen_rerank.data.sample import make_sample, write_sample
 from gen_rerank.data.sample.annotators import PLANTED, PlantedNoise, annotate
 from gen_rerank.data.sample.catalog import Item

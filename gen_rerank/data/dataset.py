@@ -1,0 +1,125 @@
+"""A data set: a folder of products, queries and judgments, read, checked against each other, split, written.
+
+The folder holds `products.jsonl`, `queries.jsonl` and `judgments.jsonl` (or `.parquet` with the same columns). A bad
+row is reported with its file, its line and the reason. This module knows nothing of models, prompts or metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast, get_args
+
+from gen_rerank.data.reading import RowReader, write_rows
+from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
+from gen_rerank.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A validated folder of products, queries and judgments.
+
+    Attributes:
+        products: by product id, in file order.
+        queries: by query id, in file order.
+        judgments: in file order; every id in them exists, and no pair is judged twice.
+        bad_rows: what `skip_bad_rows` left out; empty otherwise.
+    """
+
+    products: dict[str, Product]
+    queries: dict[str, Query]
+    judgments: tuple[Judgment, ...]
+    bad_rows: tuple[BadRow, ...] = ()
+
+    @classmethod
+    def load(cls, folder: str | Path, *, skip_bad_rows: bool = False) -> Dataset:
+        """Read and validate a data set folder.
+
+        Args:
+            folder: holds `products`, `queries` and `judgments` as `.jsonl` or `.parquet`.
+            skip_bad_rows: leave bad rows out and list them in `bad_rows` instead of raising.
+
+        Raises:
+            BadInput: a file is missing or empty, or a row is bad (the message names file, line and reason).
+
+        Example:
+            >>> Dataset.load("shop").of("test")  # doctest: +SKIP
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise BadInput(
+                f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and "
+                "judgments.jsonl"
+            )
+        products = RowReader(folder, "products", Product)
+        queries = RowReader(folder, "queries", Query)
+        judgments = RowReader(folder, "judgments", Judgment)
+        by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
+        by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)}
+        judged = []
+        for line, row in judgments.numbered(lambda row: f"{row.query_id} × {row.product_id}"):
+            if row.query_id not in by_query:
+                judgments.refuse(line, f"query_id {row.query_id!r} is not in {queries.file.name}")
+            elif row.product_id not in by_product:
+                judgments.refuse(line, f"product_id {row.product_id!r} is not in {products.file.name}")
+            else:
+                judged.append(row)
+        bad = (*products.bad, *queries.bad, *judgments.bad)
+        if bad and not skip_bad_rows:
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
+        for reader, kept in ((products, by_product), (queries, by_query), (judgments, judged)):
+            if not kept:
+                raise BadInput(f"{reader.file}: no usable rows")
+        return cls(by_product, by_query, tuple(judged), bad)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the three JSON Lines files into `folder`, which is created."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(folder / "products.jsonl", self.products.values())
+        write_rows(folder / "queries.jsonl", self.queries.values())
+        write_rows(folder / "judgments.jsonl", self.judgments)
+
+    def of(self, split: Split) -> Dataset:
+        """Return the same products with only the queries and judgments of one split."""
+        queries = {key: query for key, query in self.queries.items() if query.split == split}
+        judgments = tuple(row for row in self.judgments if row.query_id in queries)
+        return Dataset(self.products, queries, judgments, self.bad_rows)
+
+    def pair(self, judgment: Judgment) -> Pair:
+        """Return the texts that a judgment is about."""
+        return Pair(self.queries[judgment.query_id].text, self.products[judgment.product_id])
+
+    def by_query(self) -> dict[str, list[Judgment]]:
+        """Return the judgments of each judged query, in file order."""
+        groups: dict[str, list[Judgment]] = defaultdict(list)
+        for judgment in self.judgments:
+            groups[judgment.query_id].append(judgment)
+        return dict(groups)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 over all rows: the same data gives the same 16 hexadecimal digits on every machine."""
+        digest = hashlib.sha256()
+        for row in (*self.products.values(), *self.queries.values(), *self.judgments):
+            digest.update(row.model_dump_json().encode())
+        return digest.hexdigest()[:16]
+
+
+def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:
+    """Return one split of a data set folder.
+
+    Raises:
+        BadInput: no such split, bad data, or nothing judged in it.
+    """
+    if split not in get_args(Split):
+        raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
+    dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+    part = dataset.of(cast(Split, split))
+    if not part.judgments:
+        raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
+    return part
