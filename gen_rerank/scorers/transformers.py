@@ -26,9 +26,8 @@ from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.card import Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers.scorer import Advance, unwatched
+from gen_rerank.scorers.scorer import Advance, TokenScorer, unwatched
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
 _UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)
@@ -70,7 +69,7 @@ class EncoderNetwork:
 Network = DecoderNetwork | EncoderNetwork
 
 
-class TransformersScorer:
+class TransformersScorer(TokenScorer):
     """Scores pairs with a checkpoint in this process.
 
     Args:
@@ -98,12 +97,6 @@ class TransformersScorer:
         self.batch_tokens = batch_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network or _open_network(checkpoint, adapter, dtype or default_torch_dtype(), self.device)
-
-    def score(
-        self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
-    ) -> Distribution:
-        """Return one distribution a pair, in order."""
-        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction), advance)
 
     def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids."""

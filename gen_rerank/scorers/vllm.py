@@ -27,10 +27,9 @@ from gen_rerank.bins import Distribution
 from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype, plan
-from gen_rerank.scorers.scorer import Advance, unwatched
+from gen_rerank.scorers.scorer import Advance, TokenScorer, unwatched
 from gen_rerank.scorers.worker import GIVE_BACK, WORKER_EXTENSION
 
 _STOP_SECONDS = 30
@@ -89,7 +88,7 @@ def lora_arguments(rank: int, places: int = 1) -> dict[str, Any]:
     }
 
 
-class VllmScorer:
+class VllmScorer(TokenScorer):
     """Scores pairs with a vLLM engine that runs beside this process until `close`.
 
     Args:
@@ -144,12 +143,6 @@ class VllmScorer:
             self.close()
             raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({first_line(error)})") from error
         return request
-
-    def score(
-        self, pairs: Sequence[Pair], *, instruction: str | None = None, advance: Advance = unwatched
-    ) -> Distribution:
-        """Return one distribution a pair, in order."""
-        return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction), advance)
 
     def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids."""
