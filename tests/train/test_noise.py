@@ -166,7 +166,7 @@ def test_the_spread_of_one_label():
 
 
 @given(st.floats(0, 1), st.floats(0.01, 0.5), st.floats(0, 1), st.integers(3, 21))
-def testgrade_probabilities_sum_to_one_and_mirror(y, sigma, slip, grades):
+def test_grade_probabilities_sum_to_one_and_mirror(y, sigma, slip, grades):
     def chance(relevance):
         as_tensor = [torch.tensor([value], dtype=torch.float64) for value in (relevance, sigma)]
         return grade_probabilities(*as_tensor, torch.tensor(slip, dtype=torch.float64), grades).numpy()[0]
