@@ -37,11 +37,8 @@ from harness.command import run
 from harness.own_process import NoResultError, in_own_process
 from harness.tables import FigureTable, wide_console
 from harness.traffic import Shape
-from train.estimate import GIB
-from train.fake_quantization import FakeQuantization
-from train.packing import PAD_TO
-from training.padding import padding_table, paddings
-from training.ways import (
+from step_parts.padding import padding_table, paddings
+from step_parts.ways import (
     FULL_LOGITS,
     OURS,
     PLAIN,
@@ -54,6 +51,9 @@ from training.ways import (
     StepRun,
     measure,
 )
+from train.estimate import GIB
+from train.fake_quantization import FakeQuantization
+from train.packing import PAD_TO
 
 TARGET_SPEED, TARGET_MEMORY = 1.3, 0.6
 

@@ -30,10 +30,10 @@ from harness.steps import CommandSteps
 from harness.tables import wide_console
 from harness.traffic import Settings, Shape
 from quant.comparison import Comparison
-from quantized.costs import speed_document
-from quantized.memory import memory_document
-from quantized.quality import quality_document
-from quantized.trainings import aware, quantized, train
+from quantization_parts.costs import speed_document
+from quantization_parts.memory import memory_document
+from quantization_parts.quality import quality_document
+from quantization_parts.trainings import aware, quantized, train
 
 COMPARISON = "comparison.json"
 

@@ -37,9 +37,9 @@ from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
 from harness.timing import percentiles
 from harness.traffic import RequestMaker, Settings
-from shoppers.encoders import EncoderCost, measure_encoder
-from shoppers.playing import Cell, play
-from shoppers.zipf import ZipfShop, ZipfTraffic
+from replay_parts.encoders import EncoderCost, measure_encoder
+from replay_parts.playing import Cell, play
+from replay_parts.zipf import ZipfShop, ZipfTraffic
 
 # The longest request that the grid makes must fit into the queue as often as there are clients.
 SERVER = (*NO_DEADLINE, "--max-queued-pairs", "200000")
@@ -195,7 +195,7 @@ def main(
         found["encoders"] = [asdict(each) | {"milliseconds": each.milliseconds} for each in encoders]
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if plots:
-        from shoppers.pictures import draw_load, draw_replay
+        from replay_parts.pictures import draw_load, draw_replay
 
         plots.mkdir(parents=True, exist_ok=True)
         draw_replay(first, plots)

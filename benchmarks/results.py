@@ -23,9 +23,9 @@ from gen_rerank.errors import BadInput
 from harness.command import run
 from harness.tables import wide_console
 from harness.this_run import ThisRun
-from systems.measured import Benchmark
-from systems.shops import shops
-from systems.tables import PACKAGES, figures_of, report
+from results_parts.measured import Benchmark
+from results_parts.shops import shops
+from results_parts.tables import PACKAGES, figures_of, report
 
 
 def main(

@@ -29,8 +29,8 @@ from harness.tables import wide_console
 from harness.this_run import ThisRun
 from harness.timing import LEAST_REQUESTS
 from harness.traffic import Settings, Shape
-from ways.report import ServingReport
-from ways.turns import Turns, Way
+from serving_parts.report import ServingReport
+from serving_parts.turns import Turns, Way
 
 ALL_WAYS = tuple(way for way in get_args(Way) if way != "profile")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from harness.traffic import RequestMaker, Settings
-from ways.arithmetic import Arithmetic, PrefixCache
+from serving_parts.arithmetic import Arithmetic, PrefixCache
 
 SETTINGS = Settings("nano")
 

@@ -11,7 +11,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.engine_plan import prepare_environment
 from gen_rerank.scorers.transformers import TransformersScorer
 from harness.traffic import RequestMaker, Settings
-from ways import peers
+from serving_parts import peers
 
 SETTINGS = Settings("nano")
 SMALL = Settings("nano", candidates=5, product_tokens=20, query_tokens=4)

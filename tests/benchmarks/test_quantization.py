@@ -10,8 +10,8 @@ from gen_rerank.evaluation.evaluation import ECE, RPS
 from gen_rerank.evaluation.metrics import Interval
 from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Verdict, Visit
 from quantization import a_gate_failed
-from quantized.costs import speed_document
-from quantized.quality import OverSeeds, gates_rows, quality_rows
+from quantization_parts.costs import speed_document
+from quantization_parts.quality import OverSeeds, gates_rows, quality_rows
 
 
 def drift(flips: float) -> Drift:

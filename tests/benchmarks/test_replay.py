@@ -12,10 +12,10 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.transformers import TransformersScorer
 from harness.traffic import RequestMaker, Settings
 from replay import numbers
-from shoppers.encoders import make_encoder
-from shoppers.pictures import draw_load, draw_replay
-from shoppers.playing import Cell, Counts
-from shoppers.zipf import Ranker, ZipfShop, ZipfTraffic, zipf
+from replay_parts.encoders import make_encoder
+from replay_parts.pictures import draw_load, draw_replay
+from replay_parts.playing import Cell, Counts
+from replay_parts.zipf import Ranker, ZipfShop, ZipfTraffic, zipf
 
 SETTINGS = Settings("nano")
 SMALL = Settings("nano", candidates=5, product_tokens=20, query_tokens=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from systems.compared import paired_p
+from results_parts.compared import paired_p
 
 
 def test_the_paired_bootstrap_agrees_with_the_t_test_where_that_is_right():

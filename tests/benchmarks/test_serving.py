@@ -9,9 +9,9 @@ from gen_rerank.system.steps import Steps
 from harness.this_run import ThisRun
 from harness.traffic import Settings
 from serving import ways_of
-from ways.profile import REST, self_seconds, shares
-from ways.report import ServingReport
-from ways.turns import (
+from serving_parts.profile import REST, self_seconds, shares
+from serving_parts.report import ServingReport
+from serving_parts.turns import (
     COLD,
     GENERATE,
     HTTP,
@@ -80,7 +80,7 @@ def test_finished_turns_are_kept_and_failed_ones_done_again(tmp_path, monkeypatc
             return Done(turn, failed="no memory")
         return Done(turn, [row(COLD, 8.0, turn.visit)], {"1024": 1.0})
 
-    monkeypatch.setattr("ways.turns.in_a_process", play)
+    monkeypatch.setattr("serving_parts.turns.in_a_process", play)
     turns = turns_of(tmp_path)
     assert turns.done() == []
     first = list(turns.rest())

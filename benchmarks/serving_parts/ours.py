@@ -9,8 +9,8 @@ from gen_rerank.scorers.engine_plan import plan
 from harness.models import make_model
 from harness.timing import timed
 from harness.traffic import WARM_UP_PAIRS, RequestMaker, Requests, Settings
-from ways.arithmetic import PrefixCache, request_flops
-from ways.turns import COLD, INT8, INT8_WARM, QUERY_FIRST, WARM, TimedRow, Turn
+from serving_parts.arithmetic import PrefixCache, request_flops
+from serving_parts.turns import COLD, INT8, INT8_WARM, QUERY_FIRST, WARM, TimedRow, Turn
 
 
 def engine_rows(turn: Turn, settings: Settings, folder: Path) -> list[TimedRow]:

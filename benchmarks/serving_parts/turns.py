@@ -141,27 +141,27 @@ def do_turn(turn: Turn, settings: Settings, folder: Path) -> Done:
     """Do a turn, in the process that was made for it."""
     match turn.way:
         case "peak":
-            from ways.peak import matmul_rates
+            from serving_parts.peak import matmul_rates
 
             return Done(turn, matmul=matmul_rates())
         case "transformers" | "cross_encoder":
-            from ways.timed_peers import library_row
+            from serving_parts.timed_peers import library_row
 
             return Done(turn, [library_row(turn, settings, folder)])
         case "generate" | "generate_defaults":
-            from ways.timed_peers import generate_row
+            from serving_parts.timed_peers import generate_row
 
             return Done(turn, [generate_row(turn, settings, folder)])
         case "ours" | "int8" | "query_first":
-            from ways.ours import engine_rows
+            from serving_parts.ours import engine_rows
 
             return Done(turn, engine_rows(turn, settings, folder))
         case "http":
-            from ways.over_http import http_rows
+            from serving_parts.over_http import http_rows
 
             return Done(turn, http_rows(turn, settings, folder))
         case "profile":
-            from ways.profile import profile_shares
+            from serving_parts.profile import profile_shares
 
             return Done(turn, profile=profile_shares(settings, folder))
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.timing import percentiles
-from shoppers.playing import Cell
+from replay_parts.playing import Cell
 
 
 def draw_replay(first: Cell, folder: Path) -> None:

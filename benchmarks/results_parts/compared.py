@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_rerank.evaluation.evaluation import HEADLINE, MSE, RPS, Evaluation, difference
 from gen_rerank.evaluation.metrics import MEASURES, Doubles, Interval, holm
-from systems.measured import ADAPTED, BM25, CROSS_ENCODER, NANO
+from results_parts.measured import ADAPTED, BM25, CROSS_ENCODER, NANO
 
 COMPARISONS = ((ADAPTED, NANO), (ADAPTED, BM25), (CROSS_ENCODER, BM25), (NANO, CROSS_ENCODER))
 MRR = next(measure.name for measure in MEASURES if measure.name.startswith("MRR"))

@@ -26,7 +26,7 @@ from gen_rerank.evaluation.metrics import Doubles
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 from harness.steps import CommandSteps
-from systems.shops import BenchmarkShop
+from results_parts.shops import BenchmarkShop
 
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
 NANO, ADAPTED = "nano", "nano + adapter"

@@ -17,8 +17,8 @@ from harness.models import make_model
 from harness.server import NO_DEADLINE, answered
 from harness.timing import timed
 from harness.traffic import WARM_UP_PAIRS, RequestMaker, Requests, Settings
-from ways.arithmetic import PrefixCache, request_flops
-from ways.turns import HTTP, SATURATED, TimedRow, Turn
+from serving_parts.arithmetic import PrefixCache, request_flops
+from serving_parts.turns import HTTP, SATURATED, TimedRow, Turn
 
 CLIENTS = 2  # a request of 64 pairs fills the engine's batches; the second one is ready when the first ends
 

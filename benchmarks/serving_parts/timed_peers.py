@@ -1,4 +1,4 @@
-"""The peers' rows: each asked as `ways.peers` sets it up, at the best of its batch sizes where it has any."""
+"""The peers' rows: each asked as `serving_parts.peers` sets it up, at the best of its batch sizes where it has any."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gen_rerank.system.memory import keep_freed_memory
 from harness.models import make_model
 from harness.timing import timed
 from harness.traffic import WARM_UP_PAIRS, RequestMaker, Requests, Settings
-from ways.arithmetic import request_flops
-from ways.peers import CrossEncoderPeer, GeneratePeer, TransformersPeer, export_classifier
-from ways.turns import CROSS_ENCODER, GENERATE, GENERATE_DEFAULTS, TRANSFORMERS, TimedRow, Turn
+from serving_parts.arithmetic import request_flops
+from serving_parts.peers import CrossEncoderPeer, GeneratePeer, TransformersPeer, export_classifier
+from serving_parts.turns import CROSS_ENCODER, GENERATE, GENERATE_DEFAULTS, TRANSFORMERS, TimedRow, Turn
 
 TRIAL_PAIRS = 16
 

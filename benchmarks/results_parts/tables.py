@@ -14,8 +14,8 @@ from gen_rerank.reporting.markdown import table
 from gen_rerank.reporting.numbers import ABSENT
 from gen_rerank.system.steps import Steps
 from harness.this_run import ThisRun
-from systems.compared import COMPARED, RESAMPLES, Difference, differences
-from systems.measured import ADAPTED, Benchmark, ShopResult, Untouched
+from results_parts.compared import COMPARED, RESAMPLES, Difference, differences
+from results_parts.measured import ADAPTED, Benchmark, ShopResult, Untouched
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "sentence-transformers", "bm25s")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

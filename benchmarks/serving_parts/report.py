@@ -12,7 +12,7 @@ from harness.tables import FigureTable
 from harness.this_run import ThisRun
 from harness.timing import percentiles
 from harness.traffic import Settings
-from ways.turns import COLD, HTTP, INT8, PEERS, WARM, Done, TimedRow
+from serving_parts.turns import COLD, HTTP, INT8, PEERS, WARM, Done, TimedRow
 
 HEADER = ("Way", "With", "pairs/s", "p50 s", "p95 s", "p99 s", "requests", "of the peak", "× best peer")
 TARGETS_HEADER = ("Target", "Measured", "Wanted", "")
