@@ -24,7 +24,7 @@ from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE
 from gen_rerank.evaluation.floors import evaluate_floors
-from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.reporting.progress import WorkProgress, progress_console
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.scorers.engine_plan import default_dtype
 from gen_rerank.system.machine import Machine, source_commit
@@ -99,7 +99,7 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
     opened = _open(plan, console)
     require_writable(plan.out)
     _remove_old(plan.out)
-    with WorkProgress(console=console, transient=True) as progress:
+    with WorkProgress(console=progress_console(quiet=console.quiet), transient=True) as progress:
         expected, again = ask_reference(opened.checkpoint, opened.dataset, opened.reference, plan.seed, progress)
         answers = {one: ask_candidate(one, opened.checkpoint, opened.dataset, progress) for one in opened.others}
     thresholds, source = _thresholds(opened.checkpoint)

@@ -74,11 +74,6 @@ class TrainingBar(TrainerCallback):
             self.progress.stop()
 
 
-def progress_console(config: TrainingArguments) -> Console:
-    """Return where a run's progress is shown: the standard error, or nowhere if `disable_tqdm` says so."""
-    return Console(stderr=True, quiet=config.disable_tqdm)
-
-
 def quiet_libraries() -> None:
     """Let training say what it has to say, and hide the bars and remarks of the libraries under it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

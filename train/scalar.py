@@ -24,13 +24,14 @@ from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantizat
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.progress import progress_console
 from train import defaults
 from train.augment import Augment
 from train.bases import open_checkpoint
 from train.inputs import features_dataset
 from train.life import Lesson, Measured, Training, live, validation_report
 from train.opened_run import OpenedRun
-from train.progress import QUIET, progress_console
+from train.progress import QUIET
 from train.recipe import Recipe
 from train.trainers import ScalarConfig, ScalarTrainer
 
@@ -152,7 +153,7 @@ class Scalar(Training[Checkpoint]):
                 augment,
                 seed=config.seed,
                 cache=run.folder / name,
-                console=progress_console(config),
+                console=progress_console(quiet=config.disable_tqdm),
             )
 
         trainer = ScalarTrainer(

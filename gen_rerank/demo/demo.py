@@ -77,9 +77,9 @@ class Demo:
         self.out.mkdir(parents=True, exist_ok=True)
         data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
         self._step("sample", data, "sample", *self.shop)
-        trained = (*self.config, "--data", data)
-        self._step("train_phase1", models["phase1"], "train", "distributional", *trained)
-        self._step("train_phase2", models["phase2"], "train", "scalar", *trained, "--model", models["phase1"])
+        first, second = ("train", "distributional", *self.config), ("train", "scalar", *self.config)
+        self._step("train_phase1", models["phase1"], *first, "--data", data)
+        self._step("train_phase2", models["phase2"], *second, "--model", models["phase1"], "--data", data)
         self._step("quantize_int8", models["int8"], "quantize", models["phase2"], "--scheme", "int8")
         for name, folder in models.items():
             self._step(f"score_{name}", self._scores(name), "score", folder, data)

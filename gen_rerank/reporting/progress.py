@@ -6,14 +6,18 @@ part of it is done, the caller says.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gen_rerank.reporting.numbers import duration
-
 SECONDS_BETWEEN_LINES = 30.0
+
+
+def progress_console(*, quiet: bool = False) -> Console:
+    """Return where progress is shown: on the standard error, or nowhere."""
+    return Console(stderr=True, quiet=quiet)
 
 
 class WorkProgress(Progress):
@@ -33,7 +37,7 @@ class WorkProgress(Progress):
     def __init__(self, *columns: Any, console: Console | None = None, **more: Any) -> None:
         name = TextColumn("{task.description}", markup=False)  # a folder's
         usual = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = console or Console(stderr=True)
+        console = console or progress_console()
         super().__init__(*(columns or usual), console=console, disable=not console.is_terminal, **more)
         self._said: dict[TaskID, float] = {}
         self._began: dict[TaskID, float] = {}
@@ -68,10 +72,15 @@ class WorkProgress(Progress):
         gone = now - (task.start_time if task.start_time is not None else now)
         words = [f"{task.description}: {task.completed:,.0f}"]
         if task.total:
-            words = [f"{words[0]} of {task.total:,.0f} ({task.completed / task.total:.0%})", f"{duration(gone)} gone"]
+            words = [f"{words[0]} of {task.total:,.0f} ({task.completed / task.total:.0%})", f"{_clock(gone)} gone"]
             done = task.completed - self._began[task_id]  # by this process: a resumed run begins in the middle
             if done > 0:
                 left = gone * (task.total - task.completed) / done
-                words.append(f"about {duration(left)} left")
+                words.append(f"about {_clock(left)} left")
         more = [str(value) for value in task.fields.values() if value]
         return ", ".join(words) + (f"; {' '.join(more)}" if more else "")
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as a clock shows it, to the second, as rich's bars do."""
+    return str(timedelta(seconds=round(seconds)))

@@ -152,8 +152,7 @@ def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> P
 
     Left compressed, those of a quantized one would be decompressed by the first call of the model's `forward`, which a
     scorer never makes: it calls the decoder inside. Decompressed, a layer has exactly the weights that the file
-        encodes,
-    and still rounds its input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as
+    encodes, and still rounds its input to the scheme's grid in every call (compressed-tensors' `quantized_forward`), as
     low-precision kernels do.
 
     Args:

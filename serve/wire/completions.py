@@ -134,6 +134,7 @@ class CompletionResponse(OpenAIResponse):
 
     object: Literal["text_completion"] = "text_completion"
     choices: list[Choice]
+    usage: OpenAIUsage
 
 
 def answer_completions(request: CompletionRequest, answer: Answer) -> CompletionResponse:

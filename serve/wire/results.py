@@ -81,7 +81,6 @@ class OpenAIResponse(BaseModel):
     object: str
     created: Annotated[int, Field(description="In seconds since 1970.")]
     model: str
-    usage: OpenAIUsage
 
 
 def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)) -> list[Relevance]:

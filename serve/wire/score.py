@@ -74,6 +74,7 @@ class ScoreResponse(OpenAIResponse):
 
     object: Literal["list"] = "list"
     data: list[Score]
+    usage: OpenAIUsage
 
 
 def answer_score(request: ScoreRequest, answer: Answer) -> ScoreResponse:

@@ -10,7 +10,7 @@ from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from gen_rerank.reporting import progress
-from train.progress import TrainingBar, progress_console
+from train.progress import TrainingBar
 
 
 class Shown:
@@ -62,7 +62,7 @@ def test_without_a_terminal_a_line_has_step_figures_and_time_left(monkeypatch, a
     run.steps(5, loss=0.25)
     run.bar.on_train_end(*run.given)
     figures = "loss 0.7500  validation nDCG@5 0.8125  RPS 0.0625"
-    assert seen.lines == [f"training: 25 of 100 (25%), 30.0 s gone, about 2 minutes left; {figures}"]
+    assert seen.lines == [f"training: 25 of 100 (25%), 0:00:30 gone, about 0:01:30 left; {figures}"]
 
 
 def test_a_resumed_run_says_how_long_the_rest_takes(monkeypatch, arguments):
@@ -71,7 +71,7 @@ def test_a_resumed_run_says_how_long_the_rest_takes(monkeypatch, arguments):
     seen.now += progress.SECONDS_BETWEEN_LINES
     run.state.global_step += 10
     run.bar.on_step_end(*run.given)
-    assert seen.lines == ["training: 90 of 100 (90%), 30.0 s gone, about 30.0 s left"]
+    assert seen.lines == ["training: 90 of 100 (90%), 0:00:30 gone, about 0:00:30 left"]
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch, arguments):
@@ -96,4 +96,4 @@ def test_other_processes_say_nothing(monkeypatch, arguments):
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_recipe_can_turn_progress_off(tmp_path, quiet):
     config = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, disable_tqdm=quiet)
-    assert progress_console(config).quiet is quiet
+    assert progress.progress_console(quiet=config.disable_tqdm).quiet is quiet

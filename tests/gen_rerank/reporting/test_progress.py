@@ -37,11 +37,11 @@ def test_without_a_terminal_a_line_comes_every_half_minute(clock: Clock) -> None
             clock.now += SECONDS_BETWEEN_LINES / 2
             progress.advance(task, 100)
     assert lines(text) == [
-        "scoring: 200 of 1,000 (20%), 30.0 s gone, about 2 minutes left",
-        "scoring: 400 of 1,000 (40%), 60.0 s gone, about 2 minutes left",
-        "scoring: 600 of 1,000 (60%), 2 minutes gone, about 60.0 s left",
-        "scoring: 800 of 1,000 (80%), 2 minutes gone, about 30.0 s left",
-        "scoring: 1,000 of 1,000 (100%), 2 minutes gone, about 0 ms left",
+        "scoring: 200 of 1,000 (20%), 0:00:30 gone, about 0:02:00 left",
+        "scoring: 400 of 1,000 (40%), 0:01:00 gone, about 0:01:30 left",
+        "scoring: 600 of 1,000 (60%), 0:01:30 gone, about 0:01:00 left",
+        "scoring: 800 of 1,000 (80%), 0:02:00 gone, about 0:00:30 left",
+        "scoring: 1,000 of 1,000 (100%), 0:02:30 gone, about 0:00:00 left",
     ]
 
 
@@ -60,7 +60,7 @@ def test_what_a_task_carries_is_in_its_line(clock: Clock) -> None:
         task = progress.add_task("[training]", total=4, figures="")
         clock.now += SECONDS_BETWEEN_LINES
         progress.update(task, completed=1, figures="loss 0.5")
-    assert lines(text) == ["[training]: 1 of 4 (25%), 30.0 s gone, about 2 minutes left; loss 0.5"]
+    assert lines(text) == ["[training]: 1 of 4 (25%), 0:00:30 gone, about 0:01:30 left; loss 0.5"]
 
 
 def test_the_time_left_of_resumed_work_is_counted_from_where_it_began(clock: Clock) -> None:
@@ -69,7 +69,7 @@ def test_the_time_left_of_resumed_work_is_counted_from_where_it_began(clock: Clo
         task = progress.add_task("training", total=1000, completed=900)
         clock.now += SECONDS_BETWEEN_LINES
         progress.update(task, completed=950)
-    assert lines(text) == ["training: 950 of 1,000 (95%), 30.0 s gone, about 30.0 s left"]
+    assert lines(text) == ["training: 950 of 1,000 (95%), 0:00:30 gone, about 0:00:30 left"]
 
 
 def test_on_a_terminal_there_is_a_bar(clock: Clock) -> None:
