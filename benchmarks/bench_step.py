@@ -1,7 +1,7 @@
 """What eleven rows in place of the vocabulary's logits are worth in a training step: pairs/s and peak memory.
 
 Trains a Qwen3 of the 0.6B shape (random weights, random tokens) for a few steps, with a LoRA and with all weights, in
-four ways (`training/ways.py`), each in a process of its own so that its peak memory is its own:
+four ways (`step_parts/ways.py`), each in a process of its own so that its peak memory is its own:
 
 - `eleven rows`: `DistributionalTrainer`, one pair a row, so that every way reads the same number of tokens;
 - `eleven rows, shared prefixes`: the same with several queries a product, as catalogs have them; it reads fewer;

@@ -6,7 +6,7 @@ quantization-aware training; `gen-rerank compare` measures all of them on the te
 trained, calibrated or chosen. `speed`: one comparison with its costs, of a nano model or of the 0.6B shape with random
 weights, whose quality means nothing. `memory`: where the resident memory of vLLM goes, for the checkpoints that `speed`
 made. Each step is a command that a user types; what is done is kept, so an interrupted benchmark goes on where it
-stopped. `quantized/` holds the parts.
+stopped. `quantization_parts/` holds the parts.
 
 Run: python benchmarks/quantization.py quality --out runs/quantization
      python benchmarks/quantization.py speed --shape 0.6b --out runs/quantization-0.6b

@@ -4,7 +4,7 @@ The shops: the embedded sample, a second synthetic one with strict people, and C
 (catalogs.py). The systems: random order, BM25, MiniLM as a bi-encoder as it comes, MiniLM as a cross-encoder with
 eleven bins trained on the shop, a nano decoder as it comes, and the same under an adapter trained on the shop. All are
 measured on the shop's test queries, on which nothing was trained or chosen. Every model is trained and scored by the
-command that a user types, in a process of its own (`systems/`). A step that is done is kept, so an interrupted
+command that a user types, in a process of its own (`results_parts/`). A step that is done is kept, so an interrupted
 benchmark goes on where it stopped; remove `--out` to start over.
 
 Run: python benchmarks/results.py --model runs/demo/model --chorus path/to/chorus --out runs/results

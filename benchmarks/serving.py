@@ -3,7 +3,7 @@
 A request is a query of 24 tokens with 64 products of 200. *Cold* requests have products that were never seen, so that
 no cache helps anybody; *warm* ones ask something new about the same products. The decoder has the 0.6B shape with
 random weights (what it says does not matter, and a test holds all ways to the same scores on a small model), or is the
-packaged nano. Each way, a file of `ways/`, runs in a process of its own; ours and the best peer run twice, first and
+packaged nano. Each way (`serving_parts/`) runs in a process of its own; ours and the best peer run twice, first and
 last, so that a machine that changes its pace is seen. What a turn leaves is written before the next begins: `--resume`
 goes on after an interruption, and does failed turns again. `--profile` shows where the time of our cold row goes.
 
