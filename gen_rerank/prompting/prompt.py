@@ -44,6 +44,8 @@ CUT_ORDER: tuple[FieldName, ...] = (
     "description", "attributes", "price", "category", "brand", "instruction", "title", "query",
 )  # fmt: skip
 PRODUCT_FIELDS = tuple(field for field in CUT_ORDER if field not in ("query", "instruction"))
+# They stand behind a label of their own ("Brand:").
+LABELLED_FIELDS = tuple(field for field in PRODUCT_FIELDS if field != "title")
 
 DEFAULT_INSTRUCTION = "Rate how relevant the product is for the shopper's query."
 DEFAULT_BUDGETS: dict[FieldName, int] = {
@@ -293,9 +295,13 @@ class Prompt:
             self._limit_products(rows, document_tokens)
         encoded = self._tokens([self._parts(row) for row in rows])
         while too_long := [i for i, ids in enumerate(encoded) if len(ids) > self.spec.max_length]:
-            again = [rows[i] for i in too_long]
-            self._shrink(again, [len(encoded[i]) - self.spec.max_length for i in too_long], CUT_ORDER)
-            for i, ids in zip(too_long, self._tokens([self._parts(row) for row in again]), strict=True):
+            # A field that goes takes its label with it, so text without a label is measured again before it is cut.
+            labelled = [i for i in too_long if any(rows[i][field] for field in LABELLED_FIELDS)]
+            bare = [i for i in too_long if not any(rows[i][field] for field in LABELLED_FIELDS)]
+            for some, order in ((labelled, LABELLED_FIELDS), (bare, CUT_ORDER)):
+                excess = [len(encoded[i]) - self.spec.max_length for i in some]
+                self._shrink([rows[i] for i in some], excess, order)
+            for i, ids in zip(too_long, self._tokens([self._parts(rows[i]) for i in too_long]), strict=True):
                 encoded[i] = ids
         return rows, encoded
 

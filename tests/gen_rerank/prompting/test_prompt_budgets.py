@@ -38,6 +38,14 @@ def test_the_description_is_cut_first_and_the_query_last():
     assert seen[-1][:2] == (0, 0)
 
 
+def test_a_label_that_goes_with_its_field_leaves_room_for_the_query():
+    product = Product(product_id="p", title="t", brand="Holm", category="Home", description="for every day")
+    for room in range(1, 12):
+        spec = PromptSpec(instruction="", max_length=fixed_length("product_first", byte_level()) + room)
+        (ids,) = Prompt(spec, byte_level()).encode([Pair("a b c d e f g h i j k l m n", product)])
+        assert spec.max_length - 1 <= len(ids) <= spec.max_length  # a cut never ends in a space
+
+
 def test_budgets_are_kept_and_zero_leaves_a_field_out():
     pair = Pair("desk", Product(product_id="p", title="one two three four five", brand="Holm", description="long text"))
     prompt = Prompt(PromptSpec(budgets={"title": 3, "description": 0}), byte_level())
