@@ -99,7 +99,9 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
     opened = _open(plan, console)
     require_writable(plan.out)
     _remove_old(plan.out)
-    with WorkProgress(console=progress_console(quiet=console.quiet), transient=True) as progress:
+    # A bar goes where the result goes; lines, where there is no terminal, must not stand in it.
+    shown = console if console.is_terminal else progress_console(quiet=console.quiet)
+    with WorkProgress(console=shown, transient=True) as progress:
         expected, again = ask_reference(opened.checkpoint, opened.dataset, opened.reference, plan.seed, progress)
         answers = {one: ask_candidate(one, opened.checkpoint, opened.dataset, progress) for one in opened.others}
     thresholds, source = _thresholds(opened.checkpoint)
