@@ -38,22 +38,35 @@ class RenderedPrompt:
 
 
 @dataclass(frozen=True)
+class Blank:
+    """A document without text: it is not scored, its relevance is 0 by decree, and it ranks after what is scored."""
+
+
+Item = Pair | RenderedPrompt | Blank
+
+
+@dataclass(frozen=True)
 class Question:
     """What is to be scored.
 
     Attributes:
-        items: pairs, or rendered prompts, at least one; the answer has one distribution for each, in this order.
+        items: pairs, rendered prompts or blanks, at least one; the answer has one distribution for each, in this order.
         model: the served name of a base or an adapter; None means the base.
         instruction: replaces the checkpoint's own; means nothing to rendered prompts.
         document_tokens: the most tokens of each product's fields together; None leaves it to the checkpoint's budgets.
         refuse_cut: refuse a document that does not fit instead of cutting it.
     """
 
-    items: Sequence[Pair | RenderedPrompt]
+    items: Sequence[Item]
     model: str | None = None
     instruction: str | None = None
     document_tokens: int | None = None
     refuse_cut: bool = False
+
+    @property
+    def pairs(self) -> int:
+        """How many items are scored: all but the blanks."""
+        return sum(not isinstance(item, Blank) for item in self.items)
 
 
 @dataclass(frozen=True)
@@ -62,11 +75,12 @@ class Answer:
 
     Attributes:
         model: the served name that answered.
-        scored: one distribution for each item of the question.
+        scored: one distribution for each item of the question; a blank's is sure of 0.
         tokens: of all prompts together, cached ones included.
         cached: how many items came from the score cache.
         cut: how many items had text that did not fit.
         thresholds: the scores at which the tiers `exact` and `close` begin; empty when the checkpoint has none.
+        blanks: the places of the items that were not scored.
     """
 
     model: str
@@ -75,3 +89,4 @@ class Answer:
     cached: int
     cut: int
     thresholds: Mapping[str, float]
+    blanks: frozenset[int] = frozenset()

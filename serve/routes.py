@@ -214,7 +214,7 @@ async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -
     dialect, request, size = await _off_loop(len(body), lambda: _read(raw_request, body, given))
     question = await _off_loop(size, lambda: request.question(options.max_documents))
     record: RequestRecord = raw_request.state.record
-    record.pairs = len(question.items)
+    record.pairs = question.pairs
     scorer: OnlineScorer = raw_request.app.state.online_scorer
     progress = Progress()
     try:
@@ -226,7 +226,7 @@ async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -
     hold: Hold = raw_request.state.hold
     hold(len(content))
     record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
-    record.scored = answered.scored
+    record.scored = answered.scored[[i for i in range(len(question.items)) if i not in answered.blanks]]
     return Response(content, media_type="application/json")
 
 

@@ -13,7 +13,7 @@ import time
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -21,14 +21,14 @@ from uuid import uuid4
 import numpy as np
 from cachetools import LRUCache
 
-from gen_rerank.bins import Distribution, Floats
+from gen_rerank.bins import BIN_COUNT, Distribution, Floats
 from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Encoded
 from serve.admission import Admission
 from serve.models import ServedModel, ServedModels
-from serve.question import Answer, Question, Refusal, RenderedPrompt
+from serve.question import Answer, Blank, Question, Refusal, RenderedPrompt
 from serve.threads import on_thread
 
 _TOKENIZING = ThreadPoolExecutor(thread_name_prefix="tokenizing")
@@ -122,7 +122,7 @@ class OnlineScorer:
         self._params = PoolingParams(task="classify", use_activation=False)
 
     async def answer(self, question: Question, progress: Progress | None = None) -> Answer:
-        """Return one distribution an item, in order.
+        """Return one distribution an item, in order; blanks are sure of 0, and take no place and no turn.
 
         When one prompt fails, or the caller is cancelled, the engine drops the others. The same prompt is scored once.
 
@@ -132,11 +132,13 @@ class OnlineScorer:
                 engine has stopped, 500 when the model's logits are no numbers.
         """
         progress = progress or Progress()
-        with self._models.using(question.model) as model, self._admission.place(len(question.items)):
+        pairs = question.pairs
+        with self._models.using(question.model) as model, self._admission.place(pairs) if pairs else nullcontext():
             progress.model = model.name
             encoded, keys = await on_thread(_TOKENIZING, lambda: _encode(model, question))
             if question.refuse_cut and any(encoded.cut):
-                raise Refusal(413, f"document {encoded.cut.index(True)} does not fit the model's prompt")
+                places = [i for i, item in enumerate(question.items) if not isinstance(item, Blank)]
+                raise Refusal(413, f"document {places[encoded.cut.index(True)]} does not fit the model's prompt")
             rows = {key: row for key in set(keys) if (row := self._cache.get(key)) is not None}
             cached = sum(key in rows for key in keys)
             missing = {key: ids for key, ids in zip(keys, encoded.token_ids, strict=True) if key not in rows}
@@ -147,11 +149,12 @@ class OnlineScorer:
                     rows |= await self._score(model, missing)
             return Answer(
                 model=model.name,
-                scored=_distributions(model, np.stack([rows[key] for key in keys])),
+                scored=_distributions(model, question, [rows[key] for key in keys]),
                 tokens=sum(map(len, encoded.token_ids)),
                 cached=cached,
                 cut=sum(encoded.cut),
                 thresholds=model.checkpoint.card.calibration.thresholds,
+                blanks=frozenset(i for i, item in enumerate(question.items) if isinstance(item, Blank)),
             )
 
     async def _score(self, model: ServedModel, prompts: dict[bytes, list[int]]) -> dict[bytes, Floats]:
@@ -188,7 +191,7 @@ class OnlineScorer:
 
 
 def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes]]:
-    """Return the token ids of all items, in order, and their cache keys."""
+    """Return the token ids of all items but the blanks, in order, and their cache keys."""
     prompt = model.checkpoint.prompt
     pairs = [item for item in question.items if isinstance(item, Pair)]
     try:
@@ -199,15 +202,25 @@ def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes
     of_pairs = iter(zip(encoded.token_ids, encoded.cut, strict=True))
     of_rendered = iter(rendered)
     rows = [
-        (next(of_rendered), False) if isinstance(item, RenderedPrompt) else next(of_pairs) for item in question.items
+        (next(of_rendered), False) if isinstance(item, RenderedPrompt) else next(of_pairs)
+        for item in question.items
+        if not isinstance(item, Blank)
     ]
     return Encoded([ids for ids, _ in rows], [cut for _, cut in rows]), [
         ScoreCache.key(model.version, ids) for ids, _ in rows
     ]
 
 
-def _distributions(model: ServedModel, logits: Floats) -> Distribution:
+def _distributions(model: ServedModel, question: Question, logits: Sequence[Floats]) -> Distribution:
+    """Return the distribution of each item; `logits` has a row for each that is no blank."""
+    blank = np.array([isinstance(item, Blank) for item in question.items])
+    probabilities = np.eye(1, BIN_COUNT, dtype=np.float32).repeat(len(blank), axis=0)
+    if not logits:
+        return Distribution(probabilities)
     try:
-        return distribution_of(logits, model.checkpoint.card)
+        scored = distribution_of(np.stack(logits), model.checkpoint.card)
     except BadInput as error:
         raise Refusal(500, "the model's answer is not a number; this checkpoint is broken") from error
+    probabilities[~blank] = scored.probabilities
+    # As it is where it can be: another pass through float32 could move a score by its last bit.
+    return Distribution(probabilities) if blank.any() else scored

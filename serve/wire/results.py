@@ -1,7 +1,8 @@
 """From an `Answer` to rows: what every dialect's results carry, and the ranking of one query's documents.
 
 A row has the mean, the standard deviation and the tier, and on request quantiles and the distribution. Ranking drops
-what is below `min_score`, then keeps the best `top_n`; ties stay in the order of the documents.
+what is below `min_score`, then keeps the best `top_n`; ties stay in the order of the documents, and those without text,
+which were not scored, come last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from gen_rerank.bins import best_first
 from gen_rerank.calibration.tiers import Tier, at_least, tiers
 from serve.question import Answer
 from serve.wire.documents import Count, Document, QueryText, RankFields
+
+# The note of a document that was not scored.
+NO_TEXT = "the document has no text"
 
 
 class ResultOptions(BaseModel):
@@ -51,6 +55,9 @@ class Relevance(BaseModel):
         dict[str, float] | None, Field(description="By level, as asked.", examples=[{"0.1": 0.6, "0.9": 0.9}])
     ] = None
     distribution: Annotated[list[float] | None, Field(description="The probabilities of the eleven bins.")] = None
+    note: Annotated[
+        str | None, Field(description="Why the pair was not scored, where it was not.", examples=[NO_TEXT])
+    ] = None
 
 
 class RerankResult(Relevance):
@@ -102,6 +109,7 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
     levels = options.return_quantiles
     quantiles = {str(level): scored.quantile(level).round(1).tolist() for level in levels or ()}
     of_rows = tiers(scored.mean, answer.thresholds)
+    blanks = {i - (rows.start or 0) for i in answer.blanks}
     return [
         Relevance(
             mean=mean,
@@ -109,11 +117,22 @@ def relevances(options: ResultOptions, answer: Answer, rows: slice = slice(None)
             tier=of_rows[i],
             quantiles=None if levels is None else {level: values[i] for level, values in quantiles.items()},
             distribution=row.tolist() if options.return_distribution else None,
+            note=NO_TEXT if i in blanks else None,
         )
         for i, (mean, std, row) in enumerate(
             zip(scored.mean.tolist(), scored.std.tolist(), scored.probabilities, strict=True)
         )
     ]
+
+
+def by_relevance(rows: Sequence[Relevance]) -> list[int]:
+    """Return the places of rows, the best first, those that were not scored last; equal ones stay in order.
+
+    Example:
+        >>> by_relevance([Relevance(mean=0, std=0, note=NO_TEXT), Relevance(mean=0, std=0), Relevance(mean=1, std=0)])
+        [2, 1, 0]
+    """
+    return best_first([row.mean if row.note is None else -1.0 for row in rows])
 
 
 def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[Relevance]) -> list[RerankResult]:
@@ -124,7 +143,7 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
         documents: of this query.
         rows: one for each of them.
     """
-    order = best_first([row.mean for row in rows])
+    order = by_relevance(rows)
     if options.min_score is not None:
         order = [i for i in order if at_least(rows[i].mean, options.min_score)]
     return [

@@ -7,12 +7,11 @@ from typing import Annotated
 
 from pydantic import Field, RootModel
 
-from gen_rerank.bins import best_first
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import MAX_QUERY_CHARACTERS, QueryText, check_query, pairs
 from serve.wire.requests import MAX_DOCUMENTS, PairRequest
-from serve.wire.results import Relevance, ResultOptions, relevances
+from serve.wire.results import Relevance, ResultOptions, by_relevance, relevances
 
 # Keeps the log-odds of 0 and 1 finite: ±13.8.
 _MARGIN = 1e-6
@@ -75,7 +74,7 @@ def answer_tei(request: TeiRequest, answer: Answer) -> TeiResponse:
                 score=log_odds(rows[i].mean) if request.raw_scores else rows[i].mean,
                 text=request.texts[i] if request.return_text else None,
             )
-            for i in best_first([row.mean for row in rows])
+            for i in by_relevance(rows)
         ]
     )
 

@@ -15,7 +15,7 @@ from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.prompting.tokens import PlainText
 from serve.admission import Admission
 from serve.models import ServedModels
-from serve.question import Question, Refusal, RenderedPrompt
+from serve.question import Blank, Question, Refusal, RenderedPrompt
 from serve.scoring import OnlineScorer, Progress, ScoreCache
 
 pytest.importorskip("vllm")
@@ -124,3 +124,25 @@ def test_rendered_prompts_are_tokenized_in_one_call_and_stay_in_order(
     assert [len(ids) for ids in parts.engine.prompts] == wanted
     assert answer.tokens == sum(wanted)
     assert len(calls) == 2  # the pair's, and all prompts'
+
+
+def test_a_document_without_text_is_not_scored(parts: Parts) -> None:
+    (ids,) = parts.prompt.encode([pair("red desk")])
+    answer = asyncio.run(parts.scorer.answer(Question([Blank(), pair("red desk"), Blank()])))
+    assert parts.engine.prompts == [ids]
+    assert answer.scored.probabilities[[0, 2], 0].tolist() == [1.0, 1.0]
+    alone = asyncio.run(parts.scorer.answer(Question([pair("red desk")])))
+    assert answer.scored.mean[1] == alone.scored.mean[0]  # to the last bit
+    assert (answer.blanks, answer.tokens, answer.cut) == ({0, 2}, len(ids), 0)
+
+
+def test_blanks_alone_are_answered_without_the_engine(parts: Parts) -> None:
+    answer = asyncio.run(parts.scorer.answer(Question([Blank(), Blank()])))
+    assert answer.scored.mean.tolist() == [0.0, 0.0]
+    assert parts.engine.prompts == []
+
+
+def test_what_is_refused_for_its_length_is_named_by_its_place_in_the_request(parts: Parts) -> None:
+    long = pair("desk " * 1000)
+    with pytest.raises(Refusal, match="document 2 does not fit"):
+        asyncio.run(parts.scorer.answer(Question([Blank(), pair("red desk"), long], refuse_cut=True)))

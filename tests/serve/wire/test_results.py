@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gen_rerank import Distribution
 from serve.question import Answer
-from serve.wire.results import RankOptions, ResultOptions, ranked, relevances
+from serve.wire.results import NO_TEXT, RankOptions, ResultOptions, ranked, relevances
 
 
 def answer(*bins: int, thresholds: dict[str, float] | None = None) -> Answer:
@@ -68,3 +68,11 @@ def test_ranking_is_filter_sort_cut(bins: list[int], min_score: float, top_n: in
     results = ranked(RankOptions(query="q", min_score=min_score, top_n=top_n), ["a"] * len(bins), rows)
     kept = [i for i in range(len(bins)) if np.float32(rows[i].mean) >= np.float32(min_score)]
     assert [r.index for r in results] == sorted(kept, key=lambda i: (-bins[i], i))[:top_n]
+
+
+def test_what_was_not_scored_comes_last_and_says_why() -> None:
+    given = Answer("tiny", Distribution(np.eye(11)[[0, 0, 9, 0]]), 0, 0, 0, {}, blanks=frozenset({0, 3}))
+    results = ranked(RankOptions(query="q"), ["", "a", "b", " "], relevances(ResultOptions(), given))
+    assert [result.index for result in results] == [2, 1, 0, 3]
+    assert [result.note for result in results] == [None, None, NO_TEXT, NO_TEXT]
+    assert [row.note for row in relevances(ResultOptions(), given, slice(2, 4))] == [None, NO_TEXT]
