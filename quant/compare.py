@@ -22,8 +22,8 @@ from gen_rerank.calibration.tiers import DEFAULT_THRESHOLDS, THRESHOLDS, has_tie
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import HEADLINE
 from gen_rerank.evaluation.floors import evaluate_floors
+from gen_rerank.evaluation.rankable import can_rank
 from gen_rerank.reporting.progress import WorkProgress, progress_console
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.scorers.engine_plan import default_dtype
@@ -87,7 +87,7 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
 
     Raises:
         BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
-            checkpoint or of another kind, a split in which no query defines nDCG, or an `out` that cannot be written.
+            checkpoint or of another kind, a split in which no query can be ranked, or an `out` that cannot be written.
             It is found before anything is scored, except for a reference that cannot be loaded or gives no finite
             scores.
 
@@ -160,13 +160,12 @@ def _floors(dataset: Dataset, plan: ComparisonPlan) -> dict[str, Quality]:
     Raises:
         BadInput: no query of the split says what a better order is.
     """
-    floors = {floor.name: quality_of(floor) for floor in evaluate_floors(dataset)}
-    if not any(HEADLINE in floor.measures for floor in floors.values()):
+    if not can_rank(dataset):
         raise BadInput(
-            f"{plan.data}: nDCG is defined for no query of the split {plan.split!r}, so there is no ranking to "
-            "compare; it needs a query with a relevant product"
+            f"{plan.data}: no query of the split {plan.split!r} can be ranked, so there is no ranking to compare; it "
+            "needs a query with two judgments that differ"
         )
-    return floors
+    return {floor.name: quality_of(floor) for floor in evaluate_floors(dataset)}
 
 
 def _thresholds(reference: Checkpoint) -> tuple[dict[str, float], str]:

@@ -23,6 +23,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, difference
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.rankable import can_rank
 from train import defaults
 from train.bases import open_base
 from train.distributional import distributional_trainer
@@ -134,6 +135,11 @@ class CatalogAdapter(Training[Adapter]):
                 f"{run.data}: no validation query has a judgment, so no gain can be shown; "
                 "give some training queries (a fifth, say) the split 'validation'"
             )
+        if not can_rank(run.validation):
+            raise BadInput(
+                f"{run.data}: no validation query can be ranked (two judgments that differ), so no gain can be shown; "
+                "judge more products of some validation queries"
+            )
 
     def base(self, run: OpenedRun, config: AdapterConfig) -> str | Path:
         """Return the base's folder."""
@@ -183,7 +189,7 @@ class CatalogAdapter(Training[Adapter]):
             before=validation_report("base", validation, start),
             after=after,
             temperature=self.checkpoint.card.calibration.temperature * sharpness,
-            refusal=None if is_gain(gains) else no_gain(gains, after, run.folder),
+            refusal=None if is_gain(gains) else no_gain(gains, after),
         )
 
     def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
@@ -207,24 +213,20 @@ def is_gain(gains: Mapping[str, Interval]) -> bool:
     """Return whether validation shows one: the ranking or the distributions better beyond chance, and neither worse.
 
     Args:
-        gains: after − before with 95% intervals, by measure; RPS is better when lower.
+        gains: after − before with 95% intervals, by measure, the headline and RPS among them; RPS is better when lower.
     """
-    # A measure that no query defines (no relevant product anywhere) shows nothing.
-    ranking = gains.get(HEADLINE, Interval(0.0, 0.0, 0.0))
+    ranking = gains[HEADLINE]
     better = ranking.low > 0 or gains[RPS].high < 0
     worse = ranking.high < 0 or gains[RPS].low > 0
     return better and not worse
 
 
-def no_gain(gains: Mapping[str, Interval], after: Evaluation, run: Path) -> str:
+def no_gain(gains: Mapping[str, Interval], after: Evaluation) -> str:
     """Return the sentence that refuses an adapter."""
     shown = ", ".join(
-        f"{name} {gains[name].mean:+.4f} [{gains[name].low:+.4f}, {gains[name].high:+.4f}]"
-        for name in (HEADLINE, RPS)
-        if name in gains
+        f"{name} {gains[name].mean:+.4f} [{gains[name].low:+.4f}, {gains[name].high:+.4f}]" for name in (HEADLINE, RPS)
     )
     return (
         f"no adapter was written: the {after.queries} validation queries show no gain over the base with a temperature "
-        f"of its own ({shown}; RPS is better when lower); use the base as it is, or bring more judgments "
-        f"(the trained states are in {run})"
+        f"of its own ({shown}; RPS is better when lower); use the base as it is, or bring more judgments"
     )

@@ -7,7 +7,7 @@ relevance outside 0..1, a pair given twice) are refused by `Dataset.load`, by fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -24,6 +24,7 @@ from gen_rerank.bins import BIN_COUNT
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Judgment, Product, Split
 from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.rankable import unranked
 from gen_rerank.reporting.numbers import bars
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -111,11 +112,11 @@ def check(dataset: Dataset) -> DataSummary:
     """
     if not dataset.judgments:
         raise BadInput("no query has a judgment; there is nothing to train on")
-    columns = _Columns.of(dataset)
+    columns, unrankable = _Columns.of(dataset), unranked(dataset)
     found = (
         _shared_queries(dataset),
-        _nothing_to_rank(dataset, columns),
-        _single_judgments(dataset, columns),
+        _nothing_to_rank(dataset, unrankable.alike),
+        _single_judgments(unrankable.single),
         _contradictions(dataset, columns),
         _one_value(columns),
         _far_labels(dataset),
@@ -215,19 +216,15 @@ def _shared_queries(dataset: Dataset) -> str | None:
     return _problem(len(shared), ("query text is", "query texts are"), said, examples)
 
 
-def _nothing_to_rank(dataset: Dataset, columns: _Columns) -> str | None:
-    groups = _Groups.of(columns.query, columns.relevance)
-    rows = groups.first[(groups.size > 1) & (groups.low == groups.high)]
-    examples = (f"{row.query_id} (all {row.relevance:g})" for row in _judgments(dataset, rows))
+def _nothing_to_rank(dataset: Dataset, alike: Sequence[str]) -> str | None:
+    first = {row.query_id: row for row in reversed(dataset.judgments)}
+    examples = (f"{query_id} (all {first[query_id].relevance:g})" for query_id in alike)
     said = "one relevance for all judged products, so nothing to rank"
-    return _problem(len(rows), ("query has", "queries have"), said, examples)
+    return _problem(len(alike), ("query has", "queries have"), said, examples)
 
 
-def _single_judgments(dataset: Dataset, columns: _Columns) -> str | None:
-    groups = _Groups.of(columns.query, columns.relevance)
-    rows = groups.first[groups.size == 1]
-    examples = (row.query_id for row in _judgments(dataset, rows))
-    return _problem(len(rows), ("query has", "queries have"), "a single judgment, so nothing to rank", examples)
+def _single_judgments(single: Sequence[str]) -> str | None:
+    return _problem(len(single), ("query has", "queries have"), "a single judgment, so nothing to rank", single)
 
 
 def _contradictions(dataset: Dataset, columns: _Columns) -> str | None:

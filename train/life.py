@@ -315,7 +315,7 @@ def _provenance(training: Training[Made], run: OpenedRun, lesson: Lesson) -> Pro
 
 
 def _last_metrics(trainer: Trainer) -> dict[str, float]:
-    """Return the training loss and what was last measured on validation queries, by name."""
+    """Return the training loss and what was last measured on validation queries, by name; the card keeps the finite."""
     found: dict[str, float] = {}
     for row in trainer.state.log_history:
         found |= {"train_loss": row["train_loss"]} if "train_loss" in row else {}

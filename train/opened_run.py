@@ -15,6 +15,8 @@ from rich.console import Console
 
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.evaluation import HEADLINE, RPS
+from gen_rerank.evaluation.rankable import can_rank
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.system.memory import keep_freed_memory
 from gen_rerank.system.publishing import refuse_taken
@@ -75,12 +77,20 @@ class OpenedRun:
         """Return the trainer's arguments: our defaults, and the recipe's section on top.
 
         Raises:
-            BadInput: a wrong argument, or one that measures on validation queries where there are none.
+            BadInput: a wrong argument, one that measures on validation queries where there are none, or one that
+                chooses the best state by a measure that these do not have.
         """
         unmeasured = {} if self.validated else {"eval_strategy": "no"}
-        config = trainer_config(kind, section, self.folder, **{**defaults, **unmeasured})
+        chosen = section.get("metric_for_best_model")
+        better = {} if chosen is None else {"greater_is_better": measure_named(chosen) == HEADLINE.lower()}
+        config = trainer_config(kind, section, self.folder, **{**defaults, **unmeasured, **better})
         if config.eval_strategy != "no" and not self.validated:
             raise BadInput("eval_strategy needs judged queries of the split 'validation', and there are none")
+        if chosen is not None and measure_named(chosen) == HEADLINE.lower() and not can_rank(self.validation):
+            raise BadInput(
+                f"the recipe: metric_for_best_model: {chosen}: no validation query can be ranked, so that no state is "
+                f"better by it; choose eval_{RPS.lower()} or eval_loss"
+            )
         return config
 
     def begin(self, settings: dict[str, Any], *, resume: bool) -> Path | None:
@@ -99,3 +109,21 @@ class OpenedRun:
         # Batches are dealt out by the number of processes: another number would skip other ones.
         here = {"data": self.dataset.fingerprint, "number of processes": processes.num_processes}
         return states.begin(self.folder, {**settings, **here}, resume=resume)
+
+
+def measure_named(chosen: Any) -> str:
+    """Return the measure by which a recipe chooses the best state; the trainers take the name with `eval_` or without.
+
+    Raises:
+        BadInput: nothing of this name is measured on validation queries.
+
+    Example:
+        >>> measure_named("eval_rps")
+        'rps'
+    """
+    known = ("loss", HEADLINE.lower(), RPS.lower())
+    name = str(chosen).removeprefix("eval_")
+    if name not in known:
+        there = ", ".join(f"eval_{one}" for one in known)
+        raise BadInput(f"the recipe: metric_for_best_model: there is no measure {chosen!r}; choose one of {there}")
+    return name

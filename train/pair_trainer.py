@@ -101,6 +101,8 @@ def mean_score(logits: Tensor) -> Tensor:
 def validation_metrics(dataset: Dataset, predicted: Distribution) -> dict[str, float]:
     """Return the headline measure (mean over queries) and RPS (mean over pairs), by their names in lower case.
 
+    The headline measure is left out where no query defines it.
+
     Args:
         dataset: what is judged.
         predicted: one distribution a judgment, in their order.
@@ -109,4 +111,5 @@ def validation_metrics(dataset: Dataset, predicted: Distribution) -> dict[str, f
     gold = np.array([row.relevance for row in rows])
     ranked = metrics.ranking([r.query_id for r in rows], [r.product_id for r in rows], gold, predicted.mean)
     rps = metrics.ranked_probability_score(predicted, [row.labels or (row.relevance,) for row in rows])
-    return {HEADLINE.lower(): float(np.nanmean(ranked[HEADLINE])), RPS.lower(): float(rps.mean())}
+    headline = ranked[HEADLINE][~np.isnan(ranked[HEADLINE])]
+    return {**({HEADLINE.lower(): float(headline.mean())} if len(headline) else {}), RPS.lower(): float(rps.mean())}

@@ -6,10 +6,11 @@ what it meant. Whether a card fits the model beside it is `checkpoint`'s to say.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tokenizers import Tokenizer
 
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
@@ -132,7 +133,20 @@ class Quantization(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a checkpoint comes from."""
+    """Where a checkpoint comes from.
+
+    Attributes:
+        base: what training started from.
+        data: the fingerprint of the data set.
+        recipe: as it was given.
+        metrics: what was measured last, by name; those that were not defined are left out.
+        commit: of the source that trained it.
+        quantization: None where the weights are as they were trained.
+
+    Example:
+        >>> Provenance(metrics={"validation_rps": 0.1, "validation_ndcg@5": float("nan")}).metrics
+        {'validation_rps': 0.1}
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -142,6 +156,14 @@ class Provenance(BaseModel):
     metrics: dict[str, float] | None = None
     commit: str | None = None
     quantization: Quantization | None = None
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _leave_out_undefined(cls, given: Any) -> Any:
+        """JSON has no NaN, so cards once said null for it."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if not _undefined(value)}
 
 
 class Card(BaseModel):
@@ -175,3 +197,7 @@ def read_card(folder: Path, kind: type[AnyCard]) -> AnyCard:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadInput(f"{file}: {where}: {first['msg']}") from error
+
+
+def _undefined(value: object) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))

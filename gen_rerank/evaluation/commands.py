@@ -17,6 +17,7 @@ from gen_rerank.reporting.shell import (
     Split,
     console,
     list_left_out,
+    say,
 )
 
 app = typer.Typer()
@@ -62,5 +63,8 @@ def evaluate(
 
     report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores, adapter=adapter)
     list_left_out(console(), report.bad_rows)
-    for table in report.tables:
-        console().print(table)
+    for part in report.shown:
+        if isinstance(part, str):
+            say(part)
+        else:
+            console().print(part)

@@ -21,6 +21,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
+from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
 
 RPS = "RPS"
 MSE = "MSE"
@@ -66,6 +67,7 @@ class Evaluation:
         reliability: the bins of the reliability diagram that have pairs; empty without distributions.
         query_ids: the judged queries, in the order of `per_query`.
         per_query: by measure, `[queries]` float64; NaN where the measure is undefined.
+        unranked: the queries in which no order is better than another; empty in reports from before it was said.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Evaluation:
     reliability: tuple[ReliabilityBin, ...]
     query_ids: tuple[str, ...]
     per_query: dict[str, Doubles]
+    unranked: Unranked = NONE_UNRANKED
 
     def to_json(self) -> dict[str, Any]:
         """Return what `save` writes; every figure comes with its definition."""
@@ -96,6 +99,7 @@ class Evaluation:
             "reliability": [row._asdict() for row in self.reliability],
             "conventions": _CONVENTIONS,
             "measures": {name: _MEANINGS[name] for name in used},
+            "unranked": self.unranked.to_json(),
             "query_ids": list(self.query_ids),
             "per_query": per_query,
         }
@@ -123,6 +127,7 @@ class Evaluation:
                 reliability=tuple(ReliabilityBin(**values) for values in row["reliability"]),
                 query_ids=tuple(row["query_ids"]),
                 per_query={name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()},
+                unranked=Unranked.from_json(row["unranked"]) if "unranked" in row else NONE_UNRANKED,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"not an evaluation: {type(error).__name__}: {error}") from error
@@ -194,6 +199,7 @@ def evaluate(name: str, dataset: Dataset, scores: Distribution | npt.ArrayLike, 
         reliability=() if distribution is None else tuple(metrics.reliability(values, gold)),
         query_ids=query_ids,
         per_query=per_query,
+        unranked=unranked(dataset),
     )
 
 

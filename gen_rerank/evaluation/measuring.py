@@ -38,9 +38,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class Report:
-    """The tables of an evaluation, and the rows that were left out of its data."""
+    """What an evaluation shows: tables, and a line on queries that cannot be ranked; the rows that were left out."""
 
-    tables: tuple[Table, ...]
+    shown: tuple[Table | str, ...]
     bad_rows: tuple[BadRow, ...]
 
 
@@ -88,13 +88,15 @@ def evaluate_model(
     if scores is not None:
         write_scores(scores, dataset, distribution)
     systems = [*floors, report]
-    tables = (
+    remark = report.unranked.sentence(report.queries)
+    shown = (
         ranking_table(systems),
+        *([remark] if remark else []),
         difference_table({f"{name} - {floor.name}": difference(report, floor) for floor in floors}),
         slices_table(systems, HEADLINE),
         reliability_table(report),
     )
-    return Report(tables, dataset.bad_rows)
+    return Report(shown, dataset.bad_rows)
 
 
 def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
