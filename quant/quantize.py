@@ -26,7 +26,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.shell import say
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.system.publishing import folder_appearing, is_full_disk
+from gen_rerank.system.publishing import folder_appearing, is_full_disk, opened_before_named
 from quant.example_pairs import ExamplePairs
 from quant.llm_compressor import write_weights
 from quant.recipes import Modifier
@@ -103,11 +103,11 @@ def quantize(
         _write_rest(str(model), parent, chosen, steps, drawn, folder)
         say(f"checking the written weights and the scores of {len(pairs)} pairs", console)
         check_weights(parent, chosen, folder)
-        check_scores(chosen, expected, _open(Checkpoint.open(folder)), pairs)
+        check_scores(chosen, expected, _open(opened_before_named(Checkpoint.open, folder, target)), pairs)
         if align is not None:
             say("aligning the readout with the quantized layers", console)
             align(folder, result)
-            check_scores(chosen, expected, _open(Checkpoint.open(result)), pairs)
+            check_scores(chosen, expected, _open(opened_before_named(Checkpoint.open, result, target)), pairs)
     say(f"where {scheme} runs: {chosen.runs_on}", console)
     return Checkpoint.open(target)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from accelerate import DistributedType, PartialState
 from rich.console import Console
 from safetensors import SafetensorError
@@ -31,13 +33,13 @@ from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.tables import difference_table, ranking_table
 from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.system.machine import source_commit
-from gen_rerank.system.publishing import folder_appearing
+from gen_rerank.system.publishing import folder_appearing, opened_before_named
 from train import saved_states as states
 from train.epoch import Epoch
 from train.noise import FittedNoise, disagreement
 from train.opened_run import OpenedRun
 from train.recipe import RecipeFile
-from train.report import write_model_card, write_training_report
+from train.report import RUN, write_model_card, write_training_report
 from train.targets import Noise
 from train.training_run import Kind, TrainingRun
 
@@ -191,8 +193,8 @@ def live(
         console: where data, plan and result are shown.
 
     Raises:
-        BadInput: bad data or recipe, a taken `out`, nothing to resume, a result that must not be published, a full
-            disk.
+        BadInput: bad data or recipe, a taken `out`, nothing to resume, a training that diverged, a result that must
+            not be published or does not open, a full disk.
 
     Example:
         >>> phase1 = Distributional(Recipe.load("nano"))  # doctest: +SKIP
@@ -201,19 +203,25 @@ def live(
     run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
     training.check(run)
     config = run.arguments(training.config_class, training.section, training.defaults)
+    # What cannot be prepared ends a new run; of a resumed one the states stay, which may be the work of days.
+    refused = nullcontext if resume else partial(states.ended_by_refusal, run.folder)
     with config.main_process_first(desc="the run's folder"):
         state = run.begin({"recipe": training.given, **training.origin}, resume=resume)
-        base = training.base(run, config)
-    lesson = training.prepare(run, config, base)
+        with refused():
+            base = training.base(run, config)
+    with refused():
+        lesson = training.prepare(run, config, base)
     if lesson.epoch is not None:
         lesson.epoch.announce(console)
-    start = training.start_logits(run, lesson)
-    lesson.trainer.train(resume_from_checkpoint=None if state is None else str(state))
-    measured = training.measure(run, lesson, start)
-    report = training_run(training, run, lesson, measured, resumed=state is not None)
-    training.announce(console, report)
-    if measured.refusal is not None:
-        raise BadInput(measured.refusal)
+    with states.ended_by_refusal(run.folder):
+        start = training.start_logits(run, lesson)
+        lesson.trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        _refuse_diverged(lesson.trainer.model)
+        measured = training.measure(run, lesson, start)
+        report = training_run(training, run, lesson, measured, resumed=state is not None)
+        training.announce(console, report)
+        if measured.refusal is not None:
+            raise BadInput(measured.refusal)
     return _publish(training, run, lesson, measured, report)
 
 
@@ -275,13 +283,13 @@ def result_appearing(out: Path) -> Iterator[Path]:
     """Give a folder to write a run's result into, which becomes `out` when the block ends well: whole or not at all.
 
     Raises:
-        BadInput: a file could not be written; the run can go on from its last state.
+        CanGoOn: a file could not be written.
     """
     try:
         with folder_appearing(out) as folder:
             yield folder
     except (OSError, SafetensorError) as error:
-        raise BadInput(
+        raise states.CanGoOn(
             f"{out}: the result could not be written ({' '.join(str(error).split())}); "
             "make room and run the same command with --resume"
         ) from error
@@ -297,9 +305,26 @@ def _publish(training: Training[Made], run: OpenedRun, lesson: Lesson, measured:
             training.save(lesson, model, card, folder)
             write_training_report(folder, report)
             write_model_card(folder, report, card)
+            with states.ended_by_refusal(run.folder):
+                opened_before_named(training.open, folder, run.out)
+                opened_before_named(lambda made: TrainingRun.load(made / RUN), folder, run.out)
         states.remove(run.folder)
     processes.wait_for_everyone()
     return training.open(run.out)
+
+
+def _refuse_diverged(model: nn.Module) -> None:
+    """Refuse weights that are no numbers: whatever read them would give no score.
+
+    Raises:
+        BadInput: a weight is not finite.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise BadInput(
+                f"training has diverged: {name} holds numbers that are not finite, so nothing was written; lower the "
+                "recipe's learning rate"
+            )
 
 
 def _provenance(training: Training[Made], run: OpenedRun, lesson: Lesson) -> Provenance:

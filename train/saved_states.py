@@ -23,6 +23,11 @@ from gen_rerank.errors import BadInput
 
 logger = logging.getLogger(__name__)
 
+
+class CanGoOn(BadInput):
+    """A run has stopped for a reason that can be removed, and goes on from its last whole state."""
+
+
 _LIST = "complete.json"
 _RUN = "run.json"
 
@@ -36,7 +41,7 @@ def saving(run: Path, step: int) -> Iterator[None]:
         step: the number in the state's name.
 
     Raises:
-        BadInput: a file could not be written; what there was of the state is removed.
+        CanGoOn: a file could not be written; what there was of the state is removed.
     """
     folder = run / f"checkpoint-{step}"
     processes = PartialState()
@@ -51,7 +56,7 @@ def saving(run: Path, step: int) -> Iterator[None]:
         last = newest_whole(run)
         stands = f"the last good state is {last.name}" if last else "there is no earlier state"
         reason = " ".join(str(error).split())[:200]
-        raise BadInput(
+        raise CanGoOn(
             f"{folder}: the state could not be saved ({reason}); {stands}: make room and go on with --resume"
         ) from error
 
@@ -106,6 +111,22 @@ def begin(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
 def remove(run: Path) -> None:
     """Remove a run's folder; its result stands elsewhere."""
     shutil.rmtree(run, ignore_errors=True)
+
+
+@contextmanager
+def ended_by_refusal(run: Path) -> Iterator[None]:
+    """Remove a run's folder where the block ends in a refusal: that run is over, and must not be in another's way.
+
+    One that was interrupted or killed, or met a full disk, keeps it and can go on.
+    """
+    try:
+        yield
+    except CanGoOn:
+        raise
+    except BadInput:
+        if PartialState().is_main_process:
+            remove(run)
+        raise
 
 
 def _damage(folder: Path) -> str | None:

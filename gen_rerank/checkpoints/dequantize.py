@@ -27,6 +27,7 @@ from gen_rerank.checkpoints.card import CARD, Quantization
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.weights import Weights
 from gen_rerank.errors import BadInput
+from gen_rerank.system.publishing import folder_appearing, opened_before_named
 
 _METHOD = "compressed-tensors"
 _PLAIN = torch.bfloat16
@@ -68,11 +69,11 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
 
     Args:
         checkpoint: quantized by compressed-tensors (llm-compressor, `gen-rerank quantize`).
-        folder: where the copy goes; made when it is not there.
+        folder: where the copy goes; it appears whole, and nothing may lie there but an empty folder.
 
     Raises:
-        BadInput: not quantized, or not by compressed-tensors; a layer that `config.json` does not say how to decode; or
-            too little disk space.
+        BadInput: not quantized, or not by compressed-tensors; a layer that `config.json` does not say how to decode; a
+            `folder` that holds something; too little disk space; or a copy that does not open.
 
     Example:
         >>> dequantize(Checkpoint.open("runs/mxfp4"), Path("runs/plain")).checkpoint.config["dtype"]  # doctest: +SKIP
@@ -80,16 +81,17 @@ def dequantize(checkpoint: Checkpoint, folder: Path) -> Dequantized:
     """
     start = time.perf_counter()
     weights = check_packed(checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    size = _plain_bytes(weights)
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise BadInput(
-            f"{checkpoint.folder}: its plain weights take {megabytes(size)}, and {folder} has {megabytes(free)} left; "
-            "free some space, or set TMPDIR to a folder that has it"
-        )
-    _write_weights(weights, folder)
-    _write_rest(checkpoint, folder)
+    with folder_appearing(folder) as plain:
+        size = _plain_bytes(weights)
+        free = shutil.disk_usage(plain).free
+        if free < size:
+            raise BadInput(
+                f"{checkpoint.folder}: its plain weights take {megabytes(size)}, and {folder} has {megabytes(free)} "
+                "left; free some space, or set TMPDIR to a folder that has it"
+            )
+        _write_weights(weights, plain)
+        _write_rest(checkpoint, plain)
+        opened_before_named(Checkpoint.open, plain, folder)
     written = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     packed = sum(file.stat().st_size for file in checkpoint.folder.glob("*.safetensors"))
     return Dequantized(Checkpoint.open(folder), packed, written, time.perf_counter() - start)

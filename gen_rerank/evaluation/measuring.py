@@ -89,7 +89,7 @@ def evaluate_model(
         write_scores(scores, dataset, distribution)
     systems = [*floors, report]
     remark = report.unranked.sentence(report.queries)
-    shown = (
+    shown: tuple[Table | str, ...] = (
         ranking_table(systems),
         *([remark] if remark else []),
         difference_table({f"{name} - {floor.name}": difference(report, floor) for floor in floors}),

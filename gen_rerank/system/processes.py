@@ -18,10 +18,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from gen_rerank.system.publishing import workplace_of
+
 LOOPBACK = "127.0.0.1"
 _PREFIX = "gen_rerank_"
-# Goes on without a parent, so that it outlives ours, and removes the folder once nobody can write to it any more.
-_REMOVER = "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); shutil.rmtree(sys.argv[1], True)"
+# Goes on without a parent, so that it outlives ours, and removes the folders once nobody can write to them any more.
+_REMOVER = (
+    "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); "
+    "[shutil.rmtree(folder, True) for folder in sys.argv[1:]]"
+)
 
 
 def start_group(command: Sequence[str], output: IO[bytes], *, held: bool = False) -> subprocess.Popen[bytes]:
@@ -72,12 +77,15 @@ def end_with_parent() -> None:
 def scratch_folder() -> Iterator[Path]:
     """Give an empty folder that is removed with the block, and with this process, however that ends.
 
+    So is what `folder_appearing` has written beside it, on the way to becoming it.
+
     A process can end in ways that leave Python no time (SIGKILL, the system for want of memory). So one that is no
     child of this one, and in no group of its, waits for a pipe that closes with it.
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    places = (folder, workplace_of(folder))
     quiet = subprocess.DEVNULL
-    command = [sys.executable, "-I", "-S", "-c", _REMOVER, str(folder)]
+    command = [sys.executable, "-I", "-S", "-c", _REMOVER, *map(str, places)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
     ) as remover:
@@ -85,7 +93,8 @@ def scratch_folder() -> Iterator[Path]:
             remover.wait()
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            for place in places:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -14,8 +14,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from gen_rerank.errors import BadInput
+
+Opened = TypeVar("Opened")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -28,6 +31,11 @@ def refuse_taken(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out}: already exists; choose another --out or remove it")
+
+
+def workplace_of(out: Path) -> Path:
+    """Return the hidden folder beside `out` in which `folder_appearing` fills what is to become it."""
+    return out.with_name(f".{out.name}.partial")
 
 
 @contextmanager
@@ -52,7 +60,7 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
     """
     out = out.resolve()
     refuse(out)
-    workplace = out.with_name(f".{out.name}.partial")
+    workplace = workplace_of(out)
     with _alone_in(workplace, out):
         made, replaced = workplace / out.name, workplace / "replaced"
         made.mkdir()
@@ -68,6 +76,31 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
             if replaced.exists() and not out.exists():
                 replaced.rename(out)
             raise
+
+
+def opened_before_named(reader: Callable[[Path], Opened], folder: Path, out: Path) -> Opened:
+    """Return what was written into a folder of `folder_appearing`, opened by the code that will read it.
+
+    It is the last thing in the block, so that a folder which does not open never gets its name.
+
+    Args:
+        reader: opens the folder as everybody will.
+        folder: that was filled.
+        out: the name that it is to get.
+
+    Raises:
+        BadInput: it does not open; the sentence says why.
+
+    Example:
+        >>> with folder_appearing(Path("runs/model")) as folder:  # doctest: +SKIP
+        ...     model.save_pretrained(folder)
+        ...     opened_before_named(Checkpoint.open, folder, Path("runs/model"))
+    """
+    try:
+        return reader(folder)
+    except BadInput as error:
+        told = str(error).replace(str(folder), str(out))
+        raise BadInput(f"{out}: nothing was written, because the result does not open: {told}") from error
 
 
 def write_text_whole(path: Path, text: str) -> None:

@@ -23,12 +23,14 @@ from gen_rerank.data.sample.catalog import Item, make_catalog
 from gen_rerank.data.sample.intents import SLICES, Aim, draw, put
 from gen_rerank.data.sample.shop import load_shop
 from gen_rerank.errors import BadInput
+from gen_rerank.system.publishing import folder_appearing, opened_before_named, refuse_taken
 
 __all__ = ["make_sample", "write_sample"]
 
 _SPLITS: dict[Split, float] = {"train": 23 / 30, "validation": 3 / 30, "test": 4 / 30}
 _UNSEEN_BRAND, _NOVEL_WORDS = 0.7, 0.6  # of the test queries
 _ATTEMPTS = 2000
+_README, _TITLE = "README.md", "# A synthetic shop"
 
 _Judged = tuple[Query, list[Judgment]]
 
@@ -55,15 +57,37 @@ def make_sample(seed: int = 0, products: int = 3000, queries: int = 3000) -> Dat
 
 
 def write_sample(folder: str | Path, seed: int = 0, products: int = 3000, queries: int = 3000) -> Dataset:
-    """Write the sample data set and a README.md about it into `folder`, and return it.
+    """Write the sample data set and a README.md about it as `folder`, and return it.
+
+    The folder appears whole, when the data in it can be loaded; it takes the place of an earlier sample.
+
+    Raises:
+        BadInput: `folder` holds something else or cannot be written; found before any work. Or too few products.
 
     Example:
         >>> write_sample("shop")  # doctest: +SKIP
     """
-    dataset = make_sample(seed, products, queries)
-    dataset.save(folder)
-    (Path(folder) / "README.md").write_text(_readme(dataset, seed), encoding="utf-8")
+    out = Path(folder)
+    with folder_appearing(out, refuse_all_but_a_sample) as made:
+        dataset = make_sample(seed, products, queries)
+        dataset.save(made)
+        (made / _README).write_text(_readme(dataset, seed), encoding="utf-8")
+        opened_before_named(Dataset.load, made, out)
     return dataset
+
+
+def refuse_all_but_a_sample(out: Path) -> None:
+    """Refuse a folder in which something else lies than an earlier sample: it may be a shop's own data.
+
+    Raises:
+        BadInput: there is a file, or a folder with anything else in it.
+    """
+    if out.is_dir() and (out / _README).is_file():
+        written = {_README, *(f"{kind}.jsonl" for kind in ("products", "queries", "judgments"))}
+        head = (out / _README).read_text(encoding="utf-8", errors="replace").splitlines()[:1]
+        if head == [_TITLE] and {path.name for path in out.iterdir()} <= written:
+            return
+    refuse_taken(out)
 
 
 class _Maker:
@@ -115,7 +139,7 @@ def _readme(dataset: Dataset, seed: int) -> str:
     rows = [f"| {tag} | " + " | ".join(str(counts[tag, split]) for split in _SPLITS) + " |" for tag in SLICES]
     noise, made = PLANTED, f"seed {seed} (fingerprint `{dataset.fingerprint}`)"
     width = f"{noise.sigma_min} + ({noise.sigma_max} - {noise.sigma_min}) · exp(-d² / (2 · {noise.width}²))"
-    return f"""# A synthetic shop
+    return f"""{_TITLE}
 
 Nothing here is real: {len(dataset.products):,} products, {len(dataset.queries):,} queries and
 {len(dataset.judgments):,} judgments, made by `gen-rerank sample` with {made}.

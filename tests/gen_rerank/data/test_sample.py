@@ -330,3 +330,28 @@ def test_an_annotator_slips_now_and_then():
     rng, slips = random.Random(0), PlantedNoise(sigma_min=0.0, sigma_max=0.0)
     labels = [label for _ in range(4000) for label in annotate(0.0, rng, slips)]
     assert mean(label > 0.0 for label in labels) == pytest.approx(PLANTED.slip * 10 / 11, abs=0.004)
+
+
+# The folder
+
+
+def test_a_sample_takes_the_place_of_a_sample_and_of_nothing_else(tmp_path: Path):
+    for seed in (7, 8):
+        write_sample(tmp_path / "shop", seed, 1000, 30)
+    assert f"seed 8 (fingerprint `{Dataset.load(tmp_path / 'shop').fingerprint}`)" in (
+        tmp_path / "shop" / "README.md"
+    ).read_text(encoding="utf-8")
+    (tmp_path / "shop" / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="already exists; choose another --out or remove it"):
+        write_sample(tmp_path / "shop", 9, 1000, 30)
+    assert (tmp_path / "shop" / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shop"]
+
+
+def test_a_sample_that_does_not_load_never_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Dataset, "save", lambda self, folder: (folder / "products.jsonl").write_text("{"))
+    with pytest.raises(
+        BadInput, match="nothing was written, because the result does not open: .*/shop: neither queries"
+    ):
+        write_sample(tmp_path / "shop", 7, 1000, 30)
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from gen_rerank import BadInput
 from gen_rerank.system.publishing import (
     folder_appearing,
     is_full_disk,
+    opened_before_named,
     refuse_taken,
     require_writable,
     write_text_whole,
@@ -140,3 +141,21 @@ def test_a_full_disk_is_known_by_its_number_or_its_text(number: int) -> None:
     raised.__cause__ = system
     assert all(map(is_full_disk, (system, wrapped, raised)))
     assert not any(map(is_full_disk, (None, BadInput("no"), PermissionError(errno.EACCES, "no"))))
+
+
+def test_what_does_not_open_never_gets_its_name(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def read(folder: Path) -> None:
+        raise BadInput(f"{folder / 'card'}: not a card")
+
+    def publish() -> None:
+        with folder_appearing(out) as folder:
+            (folder / "card").write_text("{")
+            opened_before_named(read, folder, out)
+
+    with pytest.raises(BadInput) as caught:
+        publish()
+    told = f"{out}: nothing was written, because the result does not open: {out / 'card'}: not a card"
+    assert str(caught.value) == told
+    assert list(tmp_path.iterdir()) == []
