@@ -1,25 +1,30 @@
 """The five lines of Python: load a checkpoint, score products for a query, rank them.
 
-A thin shell around a scorer: it accepts what people have in their hands (strings, dictionaries, `Product`s) and returns
-results that carry the product, the score, its standard deviation and the whole distribution.
+A thin shell around a scorer: it accepts what people have in their hands (strings, dictionaries, the documents of
+LangChain, LlamaIndex and Haystack, `Product`s) and returns results that carry the product, the score, its standard
+deviation and the whole distribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
 from gen_rerank.bins import Distribution, Floats, best_first
+from gen_rerank.data.cleaning import clean
+from gen_rerank.data.documents import product_of
 from gen_rerank.data.records import Pair, Product
+from gen_rerank.data.values import shown
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.opening import Backend, open_scorer
 from gen_rerank.scorers.scorer import Scorer
 
-ProductLike = Product | str | Mapping[str, Any]
+# A title, a mapping, or a document of a library's: a dataclass or a pydantic model that becomes a mapping.
+ProductLike = Any
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,38 @@ class Reranker:
         """
         return cls(open_scorer(path, backend, adapter))
 
-    def score(self, query: str, products: Sequence[ProductLike], *, instruction: str | None = None) -> list[Result]:
+    def score(
+        self,
+        query: str,
+        products: Iterable[ProductLike],
+        *,
+        instruction: str | None = None,
+        rank_fields: Sequence[str] | None = None,
+    ) -> list[Result]:
         """Return one result a product, in the order given.
 
+        Args:
+            query: what the shopper typed.
+            products: titles, dictionaries, documents of LangChain, LlamaIndex or Haystack, or `Product`s.
+            instruction: replaces the checkpoint's own.
+            rank_fields: the keys of each dictionary that are read, most important first; by default a product's own.
+
         Raises:
-            BadInput: the query has no text, or a product is not usable.
+            BadInput: the query is no text or has none, the products are no list, or one of them is not usable.
         """
-        known = [as_product(product, index) for index, product in enumerate(products)]
-        scored = self.scorer.score([Pair(query, product) for product in known], instruction=instruction)
+        known = as_products(products, rank_fields)
+        pairs = [Pair(as_query(query), product) for product in known]
+        scored = self.scorer.score(pairs, instruction=as_instruction(instruction))
         return results(known, scored)
 
     def rank(
-        self, query: str, products: Sequence[ProductLike], top_k: int | None = None, *, instruction: str | None = None
+        self,
+        query: str,
+        products: Iterable[ProductLike],
+        top_k: int | None = None,
+        *,
+        instruction: str | None = None,
+        rank_fields: Sequence[str] | None = None,
     ) -> list[Result]:
         """Return the best `top_k` results (all by default), best first; ties stay in the order given.
 
@@ -91,30 +116,66 @@ class Reranker:
         """
         if top_k is not None and top_k < 0:
             raise BadInput(f"top_k must not be negative, it is {top_k}")
-        scored = self.score(query, products, instruction=instruction)
+        scored = self.score(query, products, instruction=instruction, rank_fields=rank_fields)
         return [scored[place] for place in best_first([result.score for result in scored])[:top_k]]
 
 
-def results(products: Sequence[Product], scored: Distribution) -> list[Result]:
+def results(products: list[Product], scored: Distribution) -> list[Result]:
     """Join products with their distributions, in order."""
     rows = zip(products, scored.mean.tolist(), scored.std.tolist(), scored.probabilities, strict=True)
     return [Result(product, index, score, std, row) for index, (product, score, std, row) in enumerate(rows)]
 
 
-def as_product(given: ProductLike, index: int = 0) -> Product:
-    """Return a `Product` from a title, a dictionary with a `title`, or a `Product`.
+def as_query(given: Any) -> str:
+    """Return a query that has text.
 
     Raises:
-        BadInput: it is none of these; the message names the place in the list.
+        BadInput: it is no text, or has none that is visible.
+
+    Example:
+        >>> as_query("oak desk")
+        'oak desk'
     """
-    if isinstance(given, Product):
-        return given
-    if not isinstance(given, str | Mapping):
-        raise BadInput(f"product {index}: a title, a dictionary or a Product is needed, not {type(given).__name__}")
-    fields = {"title": given} if isinstance(given, str) else dict(given)
-    try:
-        return Product.model_validate({"product_id": str(index), **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"product {index}: {where}: {first['msg']}") from error
+    if not isinstance(given, str):
+        raise BadInput(f"the query is {shown(given)}; give one text")
+    if not clean(given).strip():
+        raise BadInput("the query has no text")
+    return given
+
+
+def as_instruction(given: Any) -> str | None:
+    """Return an instruction; None leaves it to the checkpoint.
+
+    Raises:
+        BadInput: it is no text.
+    """
+    if given is not None and not isinstance(given, str):
+        raise BadInput(f"the instruction is {shown(given)}; give a text, or None for the checkpoint's own")
+    return given
+
+
+def as_products(given: Any, rank_fields: Sequence[str] | None = None) -> list[Product]:
+    """Return the products of a list of titles, dictionaries, documents or `Product`s.
+
+    Raises:
+        BadInput: one text or one dictionary stands where a list is meant, or an entry is not usable.
+
+    Example:
+        >>> [product.title for product in as_products(["Oak desk", {"title": "Lamp"}])]
+        ['Oak desk', 'Lamp']
+    """
+    single = isinstance(given, str | bytes | Mapping | BaseModel) or is_dataclass(given)
+    if single or not isinstance(given, Iterable):
+        raise BadInput(f"products is {shown(given)}; give a list, also of a single product: [product]")
+    if type(given).__name__ == "DataFrame":  # iterating over one gives the names of its columns
+        raise BadInput('products is a DataFrame; give its rows: frame.to_dict("records")')
+    return [product_of(each, f"products.{index}", index, rank_fields) for index, each in enumerate(given)]
+
+
+def as_product(given: ProductLike, index: int = 0) -> Product:
+    """Return a `Product` from a title, a dictionary, a document of a library's, or a `Product`.
+
+    Raises:
+        BadInput: it is none of these, or has no text; the message names the place in the list.
+    """
+    return product_of(given, f"products.{index}", index)

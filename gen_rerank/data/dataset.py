@@ -1,7 +1,8 @@
 """A data set: a folder of products, queries and judgments, read, checked against each other, split, written.
 
-The folder holds `products.jsonl`, `queries.jsonl` and `judgments.jsonl` (or `.parquet` with the same columns). A bad
-row is reported with its file, its line and the reason. This module knows nothing of models, prompts or metrics.
+The folder holds `products.jsonl`, `queries.jsonl` and `judgments.jsonl` (or `.jsonl.gz`, or `.parquet` with the same
+columns). A bad row is reported with its file, its line and the reason. This module knows nothing of models, prompts or
+metrics.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
-from gen_rerank.data.reading import RowReader, write_rows
+from gen_rerank.data.reading import ENDINGS, RowReader, write_rows
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
 from gen_rerank.errors import BadInput
 
@@ -39,7 +41,7 @@ class Dataset:
         """Read and validate a data set folder.
 
         Args:
-            folder: holds `products`, `queries` and `judgments` as `.jsonl` or `.parquet`.
+            folder: holds `products`, `queries` and `judgments` as `.jsonl`, `.jsonl.gz` or `.parquet`.
             skip_bad_rows: leave bad rows out and list them in `bad_rows` instead of raising.
 
         Raises:
@@ -77,12 +79,27 @@ class Dataset:
         return cls(by_product, by_query, tuple(judged), bad)
 
     def save(self, folder: str | Path) -> None:
-        """Write the three JSON Lines files into `folder`, which is created."""
+        """Write the three JSON Lines files into `folder`, which is created; each takes the place of an older one.
+
+        They are read again before they get their names.
+
+        Raises:
+            BadInput: what was written does not give this data set again, or `folder` holds the rows in another form.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_rows(folder / "products.jsonl", self.products.values())
-        write_rows(folder / "queries.jsonl", self.queries.values())
-        write_rows(folder / "judgments.jsonl", self.judgments)
+        rows = {"products": self.products.values(), "queries": self.queries.values(), "judgments": self.judgments}
+        for name in rows:
+            for ending in ENDINGS[1:]:
+                if (folder / f"{name}{ending}").exists():
+                    raise BadInput(f"{folder}: holds {name}{ending}; choose another folder, or remove the file")
+        with TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as made:
+            for name, kept in rows.items():
+                write_rows(Path(made) / f"{name}.jsonl", kept)
+            if Dataset.load(made).fingerprint != self.fingerprint:
+                raise BadInput(f"{folder}: what was written reads differently, so nothing was saved")
+            for name in rows:
+                (Path(made) / f"{name}.jsonl").replace(folder / f"{name}.jsonl")
 
     def of(self, split: Split) -> Dataset:
         """Return the same products with only the queries and judgments of one split."""

@@ -1,21 +1,29 @@
 """Files of rows, JSON Lines or Parquet, read and written: good rows with their lines, bad ones with their reasons.
 
-What the rows of several files have to do with one another is `dataset`'s. A new form of file is read here.
+What a value becomes is `values`', what the rows of several files have to do with one another `dataset`'s. Other forms
+of files are refused with a sentence that names the form. A new form that is read is read here.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from gen_rerank.data.records import BadRow, Record
+from gen_rerank.data.json_text import BYTE_ORDER_MARK, NotJson, is_utf_16, read_json
+from gen_rerank.data.records import BadRow, Record, fault
 from gen_rerank.errors import BadInput, first_line
 
 Row = TypeVar("Row", bound=Record)
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+_PANDAS_INDEX = "__index_level_"
+_HEAD_BYTES = 4096
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
@@ -23,6 +31,27 @@ def write_rows(path: Path, rows: Iterable[Record]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(row.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n")
+
+
+def rows_file(folder: Path, name: str) -> Path:
+    """Return the file of a data set folder that holds the rows of this name.
+
+    Raises:
+        BadInput: there is none, or there are several, of which nobody knows which is meant.
+
+    Example:
+        >>> rows_file(Path("shop"), "products")  # doctest: +SKIP
+        PosixPath('shop/products.jsonl')
+    """
+    found = [folder / f"{name}{ending}" for ending in ENDINGS if (folder / f"{name}{ending}").is_file()]
+    if not found:
+        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there")
+    if len(found) > 1:
+        raise BadInput(
+            f"{folder}: {' and '.join(path.name for path in found)} are both there, and only one can be meant; "
+            "move the other one away"
+        )
+    return found[0]
 
 
 class RowReader(Generic[Row]):
@@ -34,15 +63,11 @@ class RowReader(Generic[Row]):
         record: what a row of it is.
 
     Raises:
-        BadInput: there is no such file in one of the forms that are read.
+        BadInput: there is no such file, or more than one.
     """
 
     def __init__(self, folder: Path, name: str, record: type[Row]) -> None:
-        candidates = [folder / f"{name}.jsonl", folder / f"{name}.parquet"]
-        found = [path for path in candidates if path.is_file()]
-        if not found:
-            raise BadInput(f"{folder}: neither {candidates[0].name} nor {candidates[1].name} is there")
-        self.file = found[0]
+        self.file = rows_file(folder, name)
         self.record = record
         self.bad: list[BadRow] = []
 
@@ -51,11 +76,18 @@ class RowReader(Generic[Row]):
         self.bad.append(BadRow(str(self.file), line, reason))
 
     def numbered(self, key: Any) -> Iterator[tuple[int, Row]]:
-        """Yield valid rows with their line; a repeated key is refused."""
+        """Yield valid rows with their line; a repeated key is refused.
+
+        Raises:
+            BadInput: the file as a whole is of a form that is not read.
+        """
         seen: dict[str, tuple[int, Row]] = {}
         for line, raw in self._raw():
             try:
-                row = self.record.model_validate(raw) if isinstance(raw, dict) else self.record.model_validate_json(raw)
+                row = self.record.model_validate(read_json(raw) if isinstance(raw, bytes) else raw)
+            except NotJson as error:
+                self.refuse(line, str(error))
+                continue
             except ValidationError as error:
                 self.refuse(line, _reason(error))
                 continue
@@ -69,33 +101,71 @@ class RowReader(Generic[Row]):
         """Yield valid rows; a repeated key is refused."""
         return (row for _, row in self.numbered(key))
 
-    def _raw(self) -> Iterator[tuple[int, str | bytes | dict[str, Any]]]:
+    def _raw(self) -> Iterator[tuple[int, bytes | dict[str, Any]]]:
         if self.file.suffix == ".parquet":
-            yield from enumerate(_parquet_rows(self.file), start=1)
-            return
-        with self.file.open("rb") as file:
+            yield from enumerate(_parquet_rows(self.file, self.record), start=1)
+        else:
+            yield from _json_lines(self.file)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            form = _other_form(file.read(_HEAD_BYTES), path)
+            if form:
+                raise BadInput(f"{path}: {form}")
+            file.seek(0)
             for line, text in enumerate(file, start=1):
-                if text.strip():
+                if text.strip().removeprefix(BYTE_ORDER_MARK):
                     yield line, text
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: not a whole gzip file ({first_line(error)})") from error
 
 
-def _parquet_rows(path: Path) -> Sequence[dict[str, Any]]:
+def _other_form(head: bytes, path: Path) -> str | None:
+    """Return what to do with a file that begins like this; None when it may be JSON Lines."""
+    if head.startswith(b"\x1f\x8b"):
+        return f"it is compressed by gzip; name it {path.name}.gz"
+    if head.startswith(b"PAR1"):
+        return f"it is a Parquet file; name it {path.with_suffix('.parquet').name}"
+    if is_utf_16(head):
+        return "it is written in UTF-16; save it as UTF-8"
+    first, second = [*head.removeprefix(BYTE_ORDER_MARK).strip().splitlines(), b"", b""][:2]
+    if first.startswith(b"["):
+        return "it is one JSON array; write one object a line (jq -c '.[]' does it)"
+    if first.strip() == b"{":
+        return "it has objects of several lines; write one object a line (jq -c . does it)"
+    if first.startswith(b"<"):
+        return "it is XML or HTML; write one JSON object a line"
+    if first and not first.startswith(b"{") and second and not second.strip().startswith(b"{"):
+        return "it has no JSON but looks like a table such as CSV; write one JSON object a line"
+    return None
+
+
+def _parquet_rows(path: Path, record: type[Record]) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pyarrow.parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
-    # Parquet gives every row every column, and a map as a list of pairs: drop what is absent, rebuild the map.
-    return [{key: _plain(key, value) for key, value in row.items() if value is not None} for row in rows]
+    _check_columns(path, file.schema_arrow.names, record)
+    try:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of values that Python cannot hold
+        raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
 
 
-def _plain(key: str, value: Any) -> Any:
-    if key != "attributes":
-        return value
-    items = value.items() if isinstance(value, dict) else value
-    return {name: text for name, text in items if text is not None}
+def _check_columns(path: Path, names: Iterable[str], record: type[Record]) -> None:
+    """Refuse columns that no row may have, once and not for each row."""
+    for name in names:
+        if name.startswith(_PANDAS_INDEX):
+            raise BadInput(f"{path}: the column {name!r} is pandas' index; write the file with to_parquet(index=False)")
+        if name not in record.model_fields:
+            raise BadInput(f"{path}: unknown column {name!r}; there may be {', '.join(record.model_fields)}")
 
 
 def _contradiction(first: Record, again: Record) -> str:
@@ -113,14 +183,10 @@ def _shown(value: Any) -> str:
 
 
 def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        return f"not valid JSON ({first['ctx']['error']})"
-    if first["type"] == "extra_forbidden":
-        return f"unknown column {where!r}"
-    if not where:
+    found = fault(error)
+    if not found.field:
         return "not a JSON object"
-    if first["type"] == "missing":
-        return f"column {where!r} is missing"
-    return f"column {where!r}: {first['msg']}, but it is {_shown(first['input'])}"
+    if not found.unknown:
+        return f"column {found.field!r}{found.clause}"
+    index = " (pandas' index; write the file without it)" if found.field.startswith(_PANDAS_INDEX) else ""
+    return f"unknown column {found.field!r}{index}"

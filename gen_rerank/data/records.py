@@ -1,7 +1,7 @@
 """The rows that people bring: products, queries, judgments, and the pair that a scorer reads.
 
-Each row is validated when it is made. Which files hold rows, and what a whole data set is, `reading` and `dataset`
-know.
+Each row is validated when it is made, and each field asks `values` what a foreign value becomes, so that a row is the
+same wherever it comes from. Which files hold rows, and what a whole data set is, `reading` and `dataset` know.
 """
 
 from __future__ import annotations
@@ -9,18 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from gen_rerank.data import values
 
 Split = Literal["train", "validation", "test"]
-Grade = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Identifier = Annotated[str, Field(min_length=1)]
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Identifier = Annotated[str, BeforeValidator(values.identifier)]
+Text = Annotated[str, BeforeValidator(values.required_text)]
+Words = Annotated[str | None, BeforeValidator(values.joined_text)]
+Paragraphs = Annotated[str | None, BeforeValidator(values.paragraphs)]
+Attributes = Annotated[dict[str, str], BeforeValidator(values.attributes)]
+Price = Annotated[Annotated[float, Field(ge=0.0)] | None, BeforeValidator(values.number)]
+Availability = Annotated[bool | None, BeforeValidator(values.boolean)]
+Tags = Annotated[tuple[str, ...], BeforeValidator(values.texts)]
+Bounded = Annotated[float, Field(ge=0.0, le=1.0)]
+Grade = Annotated[Bounded, BeforeValidator(values.grade)]
+Grades = Annotated[tuple[Bounded, ...], BeforeValidator(values.grades)]
 
 
 class Record(BaseModel):
     """One immutable row. Unknown columns are an error, so that a misspelt optional column is not lost silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Product(Record):
@@ -33,12 +43,12 @@ class Product(Record):
 
     product_id: Identifier
     title: Text
-    description: str | None = None
-    brand: str | None = None
-    category: str | None = None
-    attributes: dict[str, str] = {}
-    price: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    available: bool | None = None
+    description: Paragraphs = None
+    brand: Words = None
+    category: Words = None
+    attributes: Attributes = {}
+    price: Price = None
+    available: Availability = None
 
 
 class Query(Record):
@@ -46,8 +56,8 @@ class Query(Record):
 
     query_id: Identifier
     text: Text
-    split: Split
-    tags: tuple[str, ...] = ()
+    split: Annotated[Split, BeforeValidator(values.required_text)]
+    tags: Tags = ()
 
 
 class Judgment(Record):
@@ -56,7 +66,54 @@ class Judgment(Record):
     query_id: Identifier
     product_id: Identifier
     relevance: Grade
-    labels: tuple[Grade, ...] = ()
+    labels: Grades = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first thing that is wrong with a row.
+
+    Attributes:
+        field: where it is; empty when the row is no object at all.
+        clause: what is wrong, to be written behind the field as it is.
+        unknown: whether no such field is known; then the clause says nothing.
+    """
+
+    field: str
+    clause: str
+    unknown: bool = False
+
+
+def fault(error: ValidationError) -> Fault:
+    """Return what is wrong with a row, in words that are the same at every door.
+
+    Example:
+        >>> try:
+        ...     Product(product_id="p1", title=None)
+        ... except ValidationError as error:
+        ...     print(fault(error).clause)
+         has no text
+    """
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return Fault("", " is not an object")
+    field = str(first["loc"][0])
+    raised = first.get("ctx", {}).get("error")
+    if isinstance(raised, values.NoValue):
+        return Fault(field, f" {raised}")
+    if isinstance(raised, values.BadValue):
+        return Fault(field, f": {raised}")
+    if first["type"] == "missing":
+        return Fault(field, " is missing")
+    if first["type"] == "extra_forbidden":
+        return Fault(field, "", unknown=True)
+    return Fault(field, f": {_wanted(first['msg'])} is needed, not {values.shown(first['input'])}")
+
+
+def _wanted(message: str) -> str:
+    """Return what pydantic says that a value should be."""
+    wanted = message.removeprefix("Input should be ")
+    return wanted.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 
 
 @dataclass(frozen=True)

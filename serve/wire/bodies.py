@@ -6,16 +6,16 @@ one line, and repeats at most a few characters of what the client sent. What the
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails
 
+from gen_rerank.data import json_text
+from gen_rerank.data.values import shown
 from serve.question import Refusal
 
-_SHOWN = 40
 # What pydantic calls the members of our unions, at the end of an error's place.
 _KINDS = {
     "str": "a string",
@@ -42,19 +42,19 @@ def parse(body: bytes, shape: type[Shape]) -> Shape:
 
 
 def read_json(body: bytes) -> Any:
-    """Return the content of a body, whatever JSON it is.
+    """Return the content of a body, whatever JSON it is; NaN and infinity, which Python's clients write, are read too.
 
     Raises:
-        Refusal: 400 when it is no JSON; JSON knows no NaN and no infinity.
+        Refusal: 400 when it is no JSON, or not in UTF-8.
 
     Example:
         >>> read_json(b'{"top_n": 3}')
         {'top_n': 3}
     """
     try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}") from error
+        return json_text.read_json(body)
+    except json_text.NotJson as error:
+        raise Refusal(400, f"the body is {error}") from error
 
 
 def validated(content: Any, shape: type[Shape]) -> Shape:
@@ -78,17 +78,6 @@ def wrong_value(where: str, error: ErrorDetails) -> Refusal:
     """
     reason = error["msg"][0].lower() + error["msg"][1:]
     return Refusal(422, f"{where}: {reason}, but it is {shown(error['input'])}")
-
-
-def shown(value: Any) -> str:
-    r"""Return how a value of the client is written in a sentence: on one line, cut.
-
-    Example:
-        >>> shown("red\ndesk")
-        "'red\\ndesk'"
-    """
-    text = repr(value[:_SHOWN]) if isinstance(value, str) else reprlib.repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def check_size(name: str, size: int, limit: int, unit: str, *, status: int = 422) -> None:

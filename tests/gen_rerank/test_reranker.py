@@ -70,21 +70,63 @@ def test_strings_dictionaries_and_products(reranker):
 @pytest.mark.parametrize(
     ("product", "reason"),
     [
-        ({"brand": "Holm"}, "product 1: title: Field required"),
-        ({"title": ""}, "product 1: title:"),
-        ("  ", "product 1: title:"),
-        ({"title": "x", "colour": "red"}, "product 1: colour: Extra inputs"),
-        ({"title": "x", "price": "cheap"}, "product 1: price:"),
-        ({"title": ["x"]}, "product 1: title:"),
-        ("\ud800", "product 1: title:"),
-        (None, "product 1:"),
-        (7, "product 1:"),
-        ([("title", "x", "y")], "product 1:"),
+        ({"brand": "Holm"}, "products.1 has no title"),
+        ({"title": ""}, "products.1 has no text"),
+        ("  ", "products.1 has no text"),
+        ("\u200b", "products.1 has no text"),
+        ({"title": float("nan")}, "products.1 has no text"),
+        ({"title": "x", "colour": "red"}, "products.1 has an unknown field 'colour'"),
+        ({"title": "x", "price": "cheap"}, "products.1.price:"),
+        ({"title": ["x"]}, "products.1.title: one text is needed, not a list"),
+        (None, "products.1 is None; a title or an object"),
+        (7, "products.1 is 7; a title or an object"),
+        ([("title", "x", "y")], "products.1 is "),
     ],
 )
 def test_a_bad_product_is_named_by_its_place(reranker, product, reason):
     with pytest.raises(BadInput, match=reason):
         reranker.rank("desk", ["1", product])
+
+
+@pytest.mark.parametrize(
+    "products", ["Kettle", b"Kettle", {"title": "Kettle"}, Product(product_id="p", title="Kettle"), None, 5]
+)
+def test_one_product_is_no_list(reranker, products):
+    with pytest.raises(BadInput, match=r"^products is .*; give a list, also of a single product"):
+        reranker.rank("desk", products)
+
+
+@pytest.mark.parametrize("query", [None, float("nan"), 5, ["a"], b"desk", {"query": "desk"}])
+def test_a_query_is_a_text(reranker, query):
+    with pytest.raises(BadInput, match=r"^the query is .*; give one text"):
+        reranker.rank(query, ["1"])
+
+
+@pytest.mark.parametrize("query", ["", " ", "\u200b\u200d\ufeff", "\0", "<br>"])
+def test_a_query_has_text(reranker, query):
+    with pytest.raises(BadInput, match="^the query has no text"):
+        reranker.rank(query, ["1"])
+
+
+@pytest.mark.parametrize("instruction", [5, float("nan"), ["rate"]])
+def test_an_instruction_is_a_text(reranker, instruction):
+    with pytest.raises(BadInput, match="^the instruction is "):
+        reranker.rank("desk", ["1"], instruction=instruction)
+
+
+def test_products_may_come_one_by_one(reranker):
+    assert len(reranker.score("desk", (title for title in "123"))) == 3
+
+
+def test_the_fields_to_read_can_be_named(reranker):
+    row = {"name": "7", "colour": "red", "stock": 3}
+    found = reranker.score("desk", [row], rank_fields=["name", "colour"])[0].product
+    assert (found.title, found.attributes) == ("7", {"colour": "red"})
+
+
+def test_a_missing_value_is_absent_as_in_rows_of_a_data_frame(reranker):
+    found = reranker.score("desk", [{"title": "7", "brand": float("nan"), "price": float("nan")}])[0].product
+    assert (found.brand, found.price) == (None, None)
 
 
 def test_no_products_give_no_results(reranker):
