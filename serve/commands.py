@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,14 @@ MaxAdapters = Annotated[int, _adapters("--max-adapters", min=1, help="Adapters s
 MaxAdapterRank = Annotated[int, _adapters("--max-adapter-rank", min=1, help="The largest rank.")]
 
 KeyFile = Annotated[Path | None, _clients("--keys", help="Who may ask: a file made by `gen-rerank add-key`.")]
+CorsOrigins = Annotated[
+    list[str] | None,
+    _clients("--cors-origin", metavar="URL", help="Web pages from here may read answers; repeatable, * for all."),
+]
+EmptyDocuments = Annotated[
+    Literal["refuse", "last"],
+    _clients("--empty-documents", help="Refuse a request with a document without text, or rank such documents last."),
+]
 MaxDocuments = Annotated[int, _clients("--max-documents", min=1, help="Pairs of one request.")]
 MaxBody = Annotated[int, _clients("--max-body-mib", min=1, help="Size of one request's body.")]
 MaxQueued = Annotated[
@@ -84,6 +92,8 @@ def serve(
     max_adapters: MaxAdapters = 4,
     max_adapter_rank: MaxAdapterRank = 32,
     keys: KeyFile = None,
+    cors_origin: CorsOrigins = None,
+    empty_documents: EmptyDocuments = "refuse",
     max_documents: MaxDocuments = 1024,
     max_body: MaxBody = 32,
     max_queued: MaxQueued = 16_384,
@@ -117,6 +127,8 @@ def serve(
         max_adapters=max_adapters,
         max_adapter_rank=max_adapter_rank,
         keys=keys,
+        cors_origins=tuple(cors_origin or ()),
+        empty_documents=empty_documents,
         max_documents=max_documents,
         max_body_bytes=max_body * 2**20,
         max_queued_pairs=max_queued,

@@ -2,8 +2,9 @@
 
 A pure ASGI middleware, so that a client that hangs up is still seen by the route. The body is read here, whole, within
 bounds of size, time and memory, and replayed to the application; a route therefore starts only when it has all it
-needs. A client has as long to take its answer as it had to send its body, and both count as held until then. Which
-shape an error has on a path is told by the wire formats; what is recorded is done by the telemetry.
+needs. A compressed body is decoded as it arrives, and the bounds are of what comes out. A client has as long to take
+its answer as it had to send its body, and both count as held until then. Which shape an error has on a path is told by
+the wire formats; what is recorded is done by the telemetry.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.access import Keys
+from serve.encodings import TAKEN, Decoder, decoder_for
 from serve.question import Refusal
 from serve.telemetry import RequestRecord, Telemetry
 from serve.wire import ErrorShape, errors_for
@@ -96,6 +98,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
+        scope = self._without_last_slash(scope)
         path, headers = path_below_root(scope), Headers(scope=scope)
         route = path if path in self._routes else OTHER
         record = RequestRecord(request_id=_request_id(headers), route=route, method=scope["method"])
@@ -115,6 +118,16 @@ class Guard:
             if not _is_open(path):
                 self._telemetry.finished(record)
 
+    def _without_last_slash(self, scope: Scope) -> Scope:
+        """Return the scope of the path without a slash at its end, where that is one of ours.
+
+        The router would redirect, and many clients do not send a body twice, or send it without their key.
+        """
+        path = path_below_root(scope)
+        if not path.endswith("/") or path[:-1] not in self._routes | OPEN_PATHS:
+            return scope
+        return {**scope, "path": scope["path"][:-1], "raw_path": scope["path"][:-1].encode()}
+
     async def _guarded(
         self, record: RequestRecord, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> None:
@@ -127,7 +140,7 @@ class Guard:
             limit = 0 if asked_openly else self._max_body_bytes
             # The server below has checked that it is a number.
             _check_size(int(headers.get("content-length", 0)), limit)
-            body = await self._read(receive, limit, state["hold"])
+            body = await self._read(receive, decoder_for(headers), limit, state["hold"])
         except ClientDisconnect:
             return
         except Refusal as refusal:
@@ -174,14 +187,20 @@ class Guard:
         finally:
             self._held_bytes -= own
 
-    async def _read(self, receive: Receive, limit: int, hold: Hold) -> bytes:
-        """Return the body.
+    async def _read(self, receive: Receive, decoder: Decoder | None, limit: int, hold: Hold) -> bytes:
+        """Return the body, decoded.
 
         Raises:
-            Refusal: 413 too large, 429 too much held for all clients, 408 too slow.
+            Refusal: 413 too large, 429 too much held for all clients, 408 too slow, 400 damaged where it is compressed.
             ClientDisconnect: the client left before the end.
         """
-        body = bytearray()
+        body, arrived = bytearray(), 0
+
+        def add(piece: bytes) -> None:
+            _check_size(len(body) + len(piece), limit)
+            hold(len(piece))
+            body.extend(piece)
+
         try:
             async with asyncio.timeout(self._body_seconds):
                 more = True
@@ -190,12 +209,19 @@ class Guard:
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
                     chunk = message.get("body", b"")
-                    _check_size(len(body) + len(chunk), limit)
-                    hold(len(chunk))
-                    body += chunk
+                    arrived += len(chunk)
+                    _check_size(arrived, limit)
+                    if decoder is None:
+                        add(chunk)
+                    else:
+                        for piece in decoder.pieces(chunk):
+                            add(piece)
+                            await asyncio.sleep(0)  # others have their turn between two pieces
                     more = message.get("more_body", False)
         except TimeoutError as error:
             raise Refusal(408, f"the body did not arrive within {self._body_seconds:g} seconds") from error
+        if decoder is not None:
+            decoder.end()
         return bytes(body)
 
 
@@ -235,6 +261,8 @@ def _headers(refusal: Refusal) -> dict[str, str]:
     headers = {"Connection": "close"}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if refusal.status == 415:
+        headers["Accept-Encoding"] = TAKEN
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     return headers

@@ -74,7 +74,10 @@ def serve_model(
         check_kernel(weights, choices)
         engine = engine_arguments(weights, dtype=choices.dtype, **planned.arguments()) | _lora(options)
         served = options.name or model
-        arguments = vllm_arguments(engine | {"host": host, "port": port, "served_model_name": [served]}, vllm)
+        server = {"host": host, "port": port, "served_model_name": [served]}
+        # vLLM's own middleware for other origins stands in front of everything, the guard included.
+        server |= {"allowed_origins": list(options.cors_origins)}
+        arguments = vllm_arguments(engine | server, vllm)
         check_readout_rows(weights, arguments.tensor_parallel_size)
         vars(arguments).update(gen_rerank=options, gen_rerank_checkpoint=checkpoint, gen_rerank_lifecycle=lifecycle)
         say(f"starting the engine; then {served!r} answers on http://{host}:{port}, playground included")

@@ -17,6 +17,7 @@ _REFUSED = {
     404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large, or a document, or all documents together.",
+    415: "The body is encoded in a way that is not taken.",
     422: "A field is missing or wrong.",
     429: "Too much is waiting; try again after Retry-After seconds.",
     500: "The server failed; its log says why.",
@@ -24,7 +25,7 @@ _REFUSED = {
     504: "The answer took longer than the request allows.",
 }
 # What an administrator's request may be refused with.
-_REFUSED_ADMINS = (400, 401, 403, 404, 408, 413)
+_REFUSED_ADMINS = (400, 401, 403, 404, 408, 413, 415)
 
 
 def scoring_route(*dialects: Dialect[Any]) -> dict[str, Any]:

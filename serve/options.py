@@ -6,10 +6,14 @@ that is found.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gen_rerank.errors import BadInput
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class ServeOptions:
         max_adapters: how many adapters may be served at once.
         max_adapter_rank: the largest rank of an adapter that is loaded at run time.
         keys: the file of hashed API keys; None means that everybody may ask.
+        cors_origins: the origins of other web pages that may read answers in a browser, or `*` for all.
         max_documents: the most pairs of one request.
+        empty_documents: what becomes of documents without text, where a request does not say: `refuse` or `last`.
         max_body_bytes: the most bytes of one request's body.
         max_bodies_bytes: the most bytes of all bodies and answers that are held at once.
         max_queued_pairs: the most pairs that wait or are being scored; past it the answer is 429.
@@ -34,7 +40,7 @@ class ServeOptions:
         log: the file to which one line of JSON a request is added; None means standard error.
 
     Raises:
-        BadInput: one request's limit is larger than that of all requests together.
+        BadInput: one request's limit is larger than that of all requests together, or an origin is none.
     """
 
     name: str | None = None
@@ -43,7 +49,9 @@ class ServeOptions:
     max_adapters: int = 4
     max_adapter_rank: int = 32
     keys: Path | None = None
+    cors_origins: tuple[str, ...] = ()
     max_documents: int = 1024
+    empty_documents: Literal["refuse", "last"] = "refuse"
     max_body_bytes: int = 32 * 2**20
     max_bodies_bytes: int = 512 * 2**20
     max_queued_pairs: int = 16_384
@@ -62,6 +70,13 @@ class ServeOptions:
             )
         if self.max_body_bytes > self.max_bodies_bytes:
             raise BadInput(f"a body may have at most {self.max_bodies_bytes // 2**20} MiB (--max-body-mib)")
+        for origin in self.cors_origins:
+            # A browser sends exactly this form, so that another would never be found.
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise BadInput(
+                    f"--cors-origin {origin}: give a scheme and a host in lower case, with a port where it is not the "
+                    "scheme's own and nothing behind, as in https://shop.example or http://localhost:3000; or * for all"
+                )
 
 
 def named_adapter(given: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from gen_rerank.scorers.worker import GIVE_BACK
 from serve.access import Keys
 from serve.admission import Admission
 from serve.guard import Guard
+from serve.info import EngineFacts
 from serve.lifecycle import Lifecycle
 from serve.models import ServedModels
 from serve.options import ServeOptions
@@ -68,6 +69,7 @@ class RerankPlugin:
         lifecycle: Lifecycle = args.gen_rerank_lifecycle
         await engine_client.collective_rpc(GIVE_BACK)
         state.options = options
+        state.engine_facts = EngineFacts.of(engine_client)
         # Two batches: one that is computed, and one that is ready when it is done.
         state.admission = Admission(
             max_pairs=options.max_queued_pairs,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.records import Pair
+from gen_rerank.prompting.limits import NO_LIMITS, Limits
 
 
 class Refusal(Exception):
@@ -53,14 +54,14 @@ class Question:
         items: pairs, rendered prompts or blanks, at least one; the answer has one distribution for each, in this order.
         model: the served name of a base or an adapter; None means the base.
         instruction: replaces the checkpoint's own; means nothing to rendered prompts.
-        document_tokens: the most tokens of each product's fields together; None leaves it to the checkpoint's budgets.
+        limits: on the tokens of each pair, below the checkpoint's own.
         refuse_cut: refuse a document that does not fit instead of cutting it.
     """
 
     items: Sequence[Item]
     model: str | None = None
     instruction: str | None = None
-    document_tokens: int | None = None
+    limits: Limits = NO_LIMITS
     refuse_cut: bool = False
 
     @property

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from vllm.entrypoints.serve.utils.api_utils import listen_for_disconnect
 
 from serve.guard import NO_RESPONSE, Hold
+from serve.info import TeiInfo, tei_info
 from serve.models import ServedModel, ServedModels
 from serve.openapi import admin_route, scoring_route
 from serve.options import ServeOptions
@@ -131,6 +132,14 @@ async def models(raw_request: Request) -> JSONResponse:
     return JSONResponse({"object": "list", "data": [_card(model, served.base) for model in served]})
 
 
+@router.get("/info")
+async def info(raw_request: Request) -> TeiInfo:
+    """Tell text-embeddings-inference's clients about the base and the limits."""
+    state = raw_request.app.state
+    served: ServedModels = state.served_models
+    return tei_info(served.base, state.options, state.engine_facts)
+
+
 @router.get("/ready", responses={503: {"description": "Not now: no engine, or going down."}})
 async def ready(raw_request: Request) -> JSONResponse:
     """Say whether new requests should be sent here: unlike /health, no longer while the server drains."""
@@ -212,7 +221,9 @@ async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect | Non
 async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -> Response:
     options: ServeOptions = raw_request.app.state.options
     dialect, request, size = await _off_loop(len(body), lambda: _read(raw_request, body, given))
-    question = await _off_loop(size, lambda: request.question(options.max_documents))
+    question = await _off_loop(
+        size, lambda: request.question(options.max_documents, empty_documents=options.empty_documents)
+    )
     record: RequestRecord = raw_request.state.record
     record.pairs = question.pairs
     scorer: OnlineScorer = raw_request.app.state.online_scorer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from array import array
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,8 @@ from serve.models import ServedModel, ServedModels
 from serve.question import Answer, Blank, Question, Refusal, RenderedPrompt
 from serve.threads import on_thread
 
-_TOKENIZING = ThreadPoolExecutor(thread_name_prefix="tokenizing")
+TOKENIZING_THREADS = min(32, (os.cpu_count() or 1) + 4)
+_TOKENIZING = ThreadPoolExecutor(TOKENIZING_THREADS, "tokenizing")
 
 
 @dataclass
@@ -192,10 +194,17 @@ class OnlineScorer:
 
 def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes]]:
     """Return the token ids of all items but the blanks, in order, and their cache keys."""
-    prompt = model.checkpoint.prompt
+    prompt, prompt_tokens = model.checkpoint.prompt, question.limits.prompt_tokens
+    if prompt_tokens is not None and prompt_tokens < prompt.least_length:
+        # In the client's words: it knows the limit by the name that it sent.
+        raise Refusal(
+            422,
+            f"truncate_prompt_tokens is {prompt_tokens}; the model's template alone has {prompt.least_length - 1} "
+            f"tokens, so it must be at least {prompt.least_length}",
+        )
     pairs = [item for item in question.items if isinstance(item, Pair)]
     try:
-        encoded = prompt.prepare(pairs, instruction=question.instruction, document_tokens=question.document_tokens)
+        encoded = prompt.prepare(pairs, instruction=question.instruction, limits=question.limits)
         rendered = prompt.parse([item.text for item in question.items if isinstance(item, RenderedPrompt)])
     except BadInput as error:
         raise Refusal(422, str(error)) from error

@@ -14,6 +14,7 @@ from gen_rerank.errors import BadInput
 
 _CHECKPOINT = "the checkpoint says how it is prompted and read"
 _ADAPTERS = "use --adapter NAME=PATH, --adapter-folder, --max-adapters and --max-adapter-rank"
+_ORIGINS = "use --cors-origin"
 _OURS = {
     "model": "give the checkpoint as MODEL",
     "tokenizer": _CHECKPOINT,
@@ -37,6 +38,10 @@ _OURS = {
     "served_model_name": "use --name",
     "api_key": "it leaves routes open; use --keys",
     "worker_extension_cls": "gen-rerank has one of its own",
+    "allowed_origins": _ORIGINS,
+    "allowed_methods": _ORIGINS,
+    "allowed_headers": _ORIGINS,
+    "allow_credentials": "browsers send no cookies here, and keys are in a header; use --cors-origin",
     "api_server_count": "queue, caches and adapters live in one process",
 }
 _API_KEY = "VLLM_API_KEY"

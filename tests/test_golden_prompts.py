@@ -97,9 +97,7 @@ def of_sample() -> dict[str, Any]:
 def of_body(dialect: Dialect[Any], body: dict[str, Any]) -> list[list[int]]:
     question = parse(json.dumps(body).encode(), dialect.request).question()
     pairs = [item for item in question.items if isinstance(item, Pair)]
-    encoded = prompts()["product_first"].prepare(
-        pairs, instruction=question.instruction, document_tokens=question.document_tokens
-    )
+    encoded = prompts()["product_first"].prepare(pairs, instruction=question.instruction, limits=question.limits)
     return encoded.token_ids
 
 

@@ -19,20 +19,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import chain
-from os.path import commonprefix  # of any texts, in spite of its place
 from typing import Annotated, Literal, get_args
 
 from jinja2 import Environment, StrictUndefined, Template
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
+from gen_rerank.data.cleaning import clean, mend
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
+from gen_rerank.prompting.form import Form
+from gen_rerank.prompting.limits import NO_LIMITS, Limits
 from gen_rerank.prompting.tokens import CHARACTERS_PER_TOKEN, PlainText
 
 FieldName = Literal["title", "brand", "category", "price", "attributes", "description", "query", "instruction"]
@@ -163,38 +165,39 @@ class Prompt:
         self._names = {number: token for token, number in self._control.items()}
         self._text = PlainText(tokenizer)
         self._template = _compile(source, tuple(self._control.items()))
-        self._control_pattern = _pattern(self._control)
-        # Without text in any field, and with a text in each: what the two have in common is the template's own.
-        self._forms = tuple(self._named(self._parts(dict.fromkeys(FIELDS, text))) for text in ("", "\x01"))
-        empty = dict.fromkeys(FIELDS, "")
-        self._takes_instruction = self._parts(empty) != self._parts({**empty, "instruction": "\x01"})
-        fixed = len(self._tokens([self._parts(dict.fromkeys(FIELDS, ""))])[0])
-        if fixed >= spec.max_length:
+        empty, full = (self._parts(dict.fromkeys(FIELDS, text)) for text in ("", "\x01"))
+        self._form = Form(spec.template, self._control, self._named(empty), self._named(full))
+        self._takes_instruction = empty != self._parts({**dict.fromkeys(FIELDS, ""), "instruction": "\x01"})
+        self._fixed = len(self._tokens([empty])[0])
+        if self._fixed >= spec.max_length:
             raise BadInput(
-                f"the fixed part of the template {spec.template!r} has {fixed} tokens, max_length is "
+                f"the fixed part of the template {spec.template!r} has {self._fixed} tokens, max_length is "
                 f"{spec.max_length}: no room for text"
             )
 
-    def prepare(
-        self, pairs: Sequence[Pair], *, instruction: str | None = None, document_tokens: int | None = None
-    ) -> Encoded:
+    @property
+    def least_length(self) -> int:
+        """The fewest tokens of a prompt that leave room for text beside the template's own."""
+        return self._fixed + 1
+
+    def prepare(self, pairs: Sequence[Pair], *, instruction: str | None = None, limits: Limits = NO_LIMITS) -> Encoded:
         """Return the token ids of each pair, at most `max_length` each, unpadded, and which products were cut.
 
         Args:
             pairs: what to render.
             instruction: replaces the checkpoint's own, for this call.
-            document_tokens: the most tokens that the fields of a product may have together, each counted by itself as
-                for its budget, without its label ("Brand:"). They are cut in `CUT_ORDER`.
+            limits: below the checkpoint's own, for this call.
 
         Raises:
-            BadInput: a query without text, or `document_tokens` below 1.
+            BadInput: a query without text, or a limit that leaves no room for any.
 
         Example:
-            >>> prompt.prepare([pair], document_tokens=2).cut  # doctest: +SKIP
+            >>> prompt.prepare([pair], limits=Limits(document_tokens=2)).cut  # doctest: +SKIP
             [True]
         """
+        limits.check(self.spec.template, self.least_length)
         whole = self._rows(pairs, instruction)
-        rows, token_ids = self._fit(whole, document_tokens)
+        rows, token_ids = self._fit(whole, limits)
         cut = [any(old[field] != new[field] for field in PRODUCT_FIELDS) for old, new in zip(whole, rows, strict=True)]
         return Encoded(token_ids, cut)
 
@@ -246,9 +249,8 @@ class Prompt:
         """
         for text in texts:
             self._check_length(len(text), self.spec.max_length * CHARACTERS_PER_TOKEN)
-        prompts = [self._control_pattern.split(_mend(text)) for text in texts]
+        prompts = [self._form.parts(mend(text)) for text in texts]
         for parts in prompts:
-            self._check_form(parts)
             parts[1::2] = [str(self._control[token]) for token in parts[1::2]]
         token_ids = self._tokens(prompts)
         for ids in token_ids:
@@ -265,8 +267,8 @@ class Prompt:
                 f"the prompt template {self.spec.template!r} has no instruction; leave it out for this model"
             )
         left_out = dict.fromkeys((field for field in FIELDS if not self.spec.budget(field)), "")
-        told = _clean(self.spec.instruction if instruction is None else instruction)
-        queries = {query: _clean(query) for query in dict.fromkeys(pair.query for pair in pairs)}
+        told = self._start("instruction", self.spec.instruction if instruction is None else instruction)
+        queries = {query: self._start("query", query) for query in dict.fromkeys(pair.query for pair in pairs)}
         if not all(queries.values()):
             raise BadInput("the query has no text")
         distinct = {id(pair.product): pair.product for pair in pairs}
@@ -278,6 +280,14 @@ class Prompt:
             for pair in pairs
         ]
 
+    def _start(self, field: FieldName, text: str) -> str:
+        """Return the start of a text, cleaned, that is more than its budget can hold: the rest may be megabytes."""
+        wanted = max(self.spec.budget(field), 1) * CHARACTERS_PER_TOKEN
+        taken = 2 * wanted
+        while len(start := _clean(text[:taken])) <= wanted and taken < len(text):
+            taken *= 4
+        return start
+
     def _continue_titles(self, rows: Sequence[Fields]) -> None:
         """Move what of a title is over its budget into the description: many shops send one long string."""
         heads = self._text.cut([(row["title"], self.spec.budget("title")) for row in rows])
@@ -288,33 +298,35 @@ class Prompt:
                 end = len(head) if title[len(head)] == " " else max(title.rfind(" ", 0, len(head)), 0) or len(head)
                 row["title"], row["description"] = title[:end].rstrip(), title[end:].strip()
 
-    def _fit(self, whole: Sequence[Fields], document_tokens: int | None = None) -> tuple[list[Fields], list[list[int]]]:
-        """Return the rows, cut to budgets, `document_tokens` and `max_length`, and their token ids."""
-        rows = self._within_budgets(whole)
-        if document_tokens is not None:
-            self._limit_products(rows, document_tokens)
+    def _fit(self, whole: Sequence[Fields], limits: Limits = NO_LIMITS) -> tuple[list[Fields], list[list[int]]]:
+        """Return the rows, cut to budgets, limits and `max_length`, and their token ids."""
+        rows = self._within_budgets(whole, limits.query_tokens)
+        if limits.document_tokens is not None:
+            self._limit_products(rows, limits.document_tokens)
+        longest = min(limits.prompt_tokens or self.spec.max_length, self.spec.max_length)
         encoded = self._tokens([self._parts(row) for row in rows])
-        while too_long := [i for i, ids in enumerate(encoded) if len(ids) > self.spec.max_length]:
+        while too_long := [i for i, ids in enumerate(encoded) if len(ids) > longest]:
             # A field that goes takes its label with it, so text without a label is measured again before it is cut.
             labelled = [i for i in too_long if any(rows[i][field] for field in LABELLED_FIELDS)]
             bare = [i for i in too_long if not any(rows[i][field] for field in LABELLED_FIELDS)]
             for some, order in ((labelled, LABELLED_FIELDS), (bare, CUT_ORDER)):
-                excess = [len(encoded[i]) - self.spec.max_length for i in some]
+                excess = [len(encoded[i]) - longest for i in some]
                 self._shrink([rows[i] for i in some], excess, order)
             for i, ids in zip(too_long, self._tokens([self._parts(rows[i]) for i in too_long]), strict=True):
                 encoded[i] = ids
         return rows, encoded
 
-    def _within_budgets(self, rows: Sequence[Fields]) -> list[Fields]:
-        """Return copies of the rows in which each field is cut to its budget."""
-        texts = self._text.cut([(row[field], self.spec.budget(field)) for row in rows for field in FIELDS])
+    def _within_budgets(self, rows: Sequence[Fields], query_tokens: int | None) -> list[Fields]:
+        """Return copies of the rows in which each field is cut to its budget, and the query to `query_tokens` too."""
+        budgets = {field: self.spec.budget(field) for field in FIELDS}
+        if query_tokens is not None:
+            budgets["query"] = min(budgets["query"], query_tokens)
+        texts = self._text.cut([(row[field], budgets[field]) for row in rows for field in FIELDS])
         width = len(FIELDS)
         return [dict(zip(FIELDS, texts[i : i + width], strict=True)) for i in range(0, len(texts), width)]
 
     def _limit_products(self, rows: Sequence[Fields], document_tokens: int) -> None:
         """Cut the product of each row to `document_tokens`."""
-        if document_tokens < 1:
-            raise BadInput(f"document_tokens is {document_tokens}; it must be at least 1")
         if document_tokens >= sum(self.spec.budget(field) for field in PRODUCT_FIELDS):
             return
         ids = self._text.token_ids([row[field] for row in rows for field in PRODUCT_FIELDS])
@@ -357,35 +369,6 @@ class Prompt:
                 f"the prompt is longer than the {self.spec.max_length} tokens that the model reads; shorten the product"
             )
 
-    def _check_form(self, parts: Sequence[str]) -> None:
-        """Refuse a split text that is not the template with something in its fields.
-
-        Fixed are the control tokens, and what the template without text and with text has in common at the ends of the
-        texts between them.
-        """
-        empty, full = self._forms
-        template, expected = self.spec.template, empty[1::2]
-        if len(parts) > len(empty):
-            raise BadInput(
-                f"the prompt has more control tokens than the template {template!r}, so one of its fields holds the "
-                "text of a control token; send the query and the product as parts instead"
-            )
-        if parts[1::2] != expected:
-            raise BadInput(
-                f"the prompt must hold the control tokens of the template {template!r} in this order: "
-                f"{' '.join(expected)}"
-            )
-        for place, (part, least, most) in enumerate(zip(parts[::2], empty[::2], full[::2], strict=True)):
-            head, tail = _common_start(least, most), _common_start(least[::-1], most[::-1])[::-1]
-            if not (part.startswith(head) and part.endswith(tail) and (least != most or part == least)):
-                after = f"after the {place}. control token" if place else "at the start"
-                raise BadInput(
-                    f"the text {after} of the prompt is not the one of the template {template!r}: it must "
-                    + (f"be {least!r}" if least == most else f"begin with {head!r} and end with {tail!r}")
-                )
-        if [part.split() for part in parts] == [part.split() for part in empty]:
-            raise BadInput("the prompt has no text in the fields of its template")
-
     def _named(self, parts: Sequence[str]) -> list[str]:
         """Return what `_parts` made with the control tokens as they are written."""
         return [self._names[int(part)] if i % 2 else part for i, part in enumerate(parts)]
@@ -409,13 +392,8 @@ def product_fields(product: Product) -> Fields:
 
 
 def _clean(text: str) -> str:
-    """Collapse white space (a new line could imitate the template's own), drop the mark, mend broken Unicode."""
-    return " ".join(_mend(text).replace(_MARK, " ").split())
-
-
-def _mend(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Collapse the white space of clean text: a new line could imitate the template's own."""
+    return " ".join(clean(text).split())
 
 
 def _check_markers(template: str, source: str, control: dict[str, int]) -> None:
@@ -428,16 +406,6 @@ def _check_markers(template: str, source: str, control: dict[str, int]) -> None:
         raise BadInput(
             f"the template {template!r} needs the control tokens {', '.join(missing)}, which the tokenizer lacks"
         )
-
-
-def _pattern(control: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds control tokens in a rendered prompt; runs of spaces, which some tokenizers add, are text."""
-    longest_first = sorted((token for token in control if token.strip()), key=len, reverse=True)
-    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
-
-
-def _common_start(one: str, other: str) -> str:
-    return commonprefix([one, other])  # noqa: RUF071 - texts, not paths
 
 
 @cache

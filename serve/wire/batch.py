@@ -6,16 +6,17 @@ order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from gen_rerank.data.records import Pair, Product
-from serve.question import Answer, Question, Refusal
+from gen_rerank.data.records import Pair
+from serve.question import Answer, Blank, Question, Refusal
 from serve.wire.bodies import check_size
-from serve.wire.documents import Document, DocumentList, DocumentTokens, check_query, products
-from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.documents import Document, DocumentList, check_query, pairs
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, ScoringRequest, asked_of
 from serve.wire.results import RankOptions, RerankResult, Usage, ranked, relevances
 
 
@@ -25,7 +26,7 @@ class BatchEntry(RankOptions):
     documents: Annotated[DocumentList | None, Field(description="Of this query; absent, the shared ones.")] = None
 
 
-class BatchRequest(PairRequest):
+class BatchRequest(ScoringRequest):
     """The body of `POST /v1/rerank/batch`."""
 
     requests: Annotated[
@@ -38,43 +39,48 @@ class BatchRequest(PairRequest):
         ),
     ]
     documents: Annotated[DocumentList | None, Field(description="For the entries that have none of their own.")] = None
-    max_tokens_per_doc: DocumentTokens = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return the pairs of all entries, one entry after the other.
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
+        """Return the items of all entries, one entry after the other.
 
         Raises:
-            Refusal: no entries, an entry without a query or documents, too many pairs, or a document that is not a
-                product.
+            Refusal: no entries, an entry without a query or documents, too many pairs, a document that is not a
+                product, or a field that asks for what is not done here.
         """
         if not self.requests:
             raise Refusal(422, "requests is empty; give at least one")
         check_size(
             "requests", sum(len(self.documents_of(entry)) for entry in self.requests), max_documents, "documents"
         )
-        shared: dict[tuple[str, ...], list[Product]] = {}
-        items = [
-            Pair(entry.query, product)
-            for i, entry in enumerate(self.requests)
-            for product in self._products(i, entry, shared)
-        ]
-        return self._question(items, document_tokens=self.max_tokens_per_doc)
+        empty_last = self._empty_last(empty_documents)
+        shared: dict[tuple[str, ...], Sequence[Pair | Blank]] = {}
+        return self._question(
+            [item for i, entry in enumerate(self.requests) for item in self._items(i, entry, shared, empty_last)]
+        )
 
     def documents_of(self, entry: BatchEntry) -> list[Document]:
         """Return the documents of an entry, its own or the shared ones."""
         return (self.documents or []) if entry.documents is None else entry.documents
 
-    def _products(self, number: int, entry: BatchEntry, shared: dict[tuple[str, ...], list[Product]]) -> list[Product]:
-        """Return the products of an entry; shared documents are made into products once for each set of fields read."""
-        check_query(entry.query, f"requests.{number}.query")
+    def _items(
+        self,
+        number: int,
+        entry: BatchEntry,
+        shared: dict[tuple[str, ...], Sequence[Pair | Blank]],
+        empty_last: bool,
+    ) -> list[Pair | Blank]:
+        """Return the items of an entry; shared documents are made into products once for each set of fields read."""
+        query, fields = entry.query, entry.rank_fields
+        check_query(query, f"requests.{number}.query")
         if entry.documents is not None:
-            return products(entry.documents, place=f"requests.{number}.documents", rank_fields=entry.rank_fields)
+            place = f"requests.{number}.documents"
+            return pairs(query, entry.documents, place=place, rank_fields=fields, empty_last=empty_last)
         if self.documents is None:
             raise Refusal(422, f"requests.{number}.documents is missing, and there are no shared documents")
-        read = tuple(entry.rank_fields or ())
+        read = tuple(fields or ())
         if read not in shared:
-            shared[read] = products(self.documents, rank_fields=entry.rank_fields)
-        return shared[read]
+            shared[read] = pairs(query, self.documents, rank_fields=fields, empty_last=empty_last)
+        return [asked_of(query, item) for item in shared[read]]
 
 
 class BatchResponse(BaseModel):

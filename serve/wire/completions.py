@@ -20,15 +20,16 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
-from pydantic_core import from_json
 
 from gen_rerank.bins import BIN_COUNT, BIN_TOKENS, best_first
 from gen_rerank.calibration.tiers import Tier
+from gen_rerank.data.cleaning import mend
+from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, check_query, product
-from serve.wire.requests import MAX_DOCUMENTS, WireRequest, check_instruction
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, WireRequest
 from serve.wire.results import OpenAIResponse, OpenAIUsage, ResultOptions, relevances
 
 # The prompt of named parts is cut by its fields' budgets; a rendered one is tokenized as it is.
@@ -70,7 +71,7 @@ class CompletionRequest(WireRequest):
     stream: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
     echo: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
         """Return one item a prompt.
 
         Raises:
@@ -184,7 +185,6 @@ def _read(prompt: str, number: int) -> tuple[Pair | RenderedPrompt, str | None]:
         return RenderedPrompt(prompt), None
     query, instruction = parts["query"].strip(), parts["instruction"]
     check_query(query, f"{place}.query")
-    check_instruction(instruction, f"{place}.instruction")
     pair = Pair(query, product(_document(parts["product"].strip(), place), f"{place}.product", number))
     return pair, None if instruction is None else instruction.strip()
 
@@ -193,7 +193,7 @@ def _document(text: str, place: str) -> Document:
     if not text.startswith("{"):
         return text
     try:
-        document: dict[str, object] = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise Refusal(422, f"{place}.product is not valid JSON: {error}") from error
+        document: dict[str, object] = read_json(mend(text).encode())
+    except NotJson as error:
+        raise Refusal(422, f"{place}.product is {error}") from error
     return document

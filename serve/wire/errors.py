@@ -95,6 +95,7 @@ _OF_PATH = {
     "/v1/rerank/batch": JINA_ERRORS,
     "/v2/rerank": COHERE_ERRORS,
     "/rerank": ErrorShape(_error_tei_or_vllm, same_status),
+    "/info": TEI_ERRORS,
     "/v1/score": OPENAI_ERRORS,
     "/score": OPENAI_ERRORS,
     "/v1/completions": OPENAI_ERRORS,

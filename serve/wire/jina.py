@@ -11,9 +11,10 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from serve.question import Answer, Question
-from serve.wire.documents import Count
-from serve.wire.requests import MAX_DOCUMENTS
+from gen_rerank.prompting.limits import Limits
+from serve.question import Answer, Question, Refusal
+from serve.wire.documents import Count, CountOrAll
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, only
 from serve.wire.rerank import RerankRequest, rerank_results
 from serve.wire.results import RerankResult, Usage
 
@@ -22,11 +23,28 @@ class JinaRequest(RerankRequest):
     """The body of `POST /v1/rerank`, as Jina's clients or Cohere's v1 client send it."""
 
     max_doc_length: Annotated[Count | None, Field(description="Jina's name of `max_tokens_per_doc`.")] = None
+    max_query_length: Annotated[CountOrAll | None, Field(description="Jina's name of `max_tokens_per_query`.")] = None
+    truncation: Annotated[
+        bool | None, Field(description="`false` refuses a document that does not fit; otherwise it is cut.")
+    ] = None
+    return_embeddings: Annotated[
+        bool | None, Field(description="`false`: there are none.", json_schema_extra=only(False))
+    ] = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return one pair a document; see `RerankRequest`."""
-        tokens = self.max_tokens_per_doc or self.max_doc_length
-        return replace(super().question(max_documents), document_tokens=tokens)
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
+        """Return one item a document; see `RerankRequest`."""
+        if self.return_embeddings:
+            raise Refusal(422, "return_embeddings must be false or absent: the model reads pairs, and embeds nothing")
+        asked = super().question(max_documents, empty_documents=empty_documents)
+        return replace(asked, refuse_cut=self.truncation is False)
+
+    def _limits(self) -> Limits:
+        limits = super()._limits()
+        return replace(
+            limits,
+            document_tokens=limits.document_tokens or self.max_doc_length,
+            query_tokens=limits.query_tokens or self.max_query_length or None,
+        )
 
 
 class ApiVersion(BaseModel):

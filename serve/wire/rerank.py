@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from serve.question import Answer, Question
 from serve.wire.bodies import check_size
-from serve.wire.documents import DocumentList, DocumentTokens, check_query, pairs
-from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.documents import DocumentList, check_query, pairs
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, ScoringRequest
 from serve.wire.results import RankOptions, RerankResult, ranked, relevances
 
 
-class RerankRequest(RankOptions, PairRequest):
+class RerankRequest(RankOptions, ScoringRequest):
     """Rank documents for a query."""
 
     documents: DocumentList
-    max_tokens_per_doc: DocumentTokens = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return one pair a document.
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
+        """Return one item a document.
 
         Raises:
-            Refusal: no query, no documents, too much of either, or a document that is not a product.
+            Refusal: no query, no documents, too many of them, a document that is not a product, or a field that asks
+                for what is not done here.
         """
         check_query(self.query)
         check_size("documents", len(self.documents), max_documents, "entries")
-        items = pairs(self.query, self.documents, rank_fields=self.rank_fields)
-        return self._question(items, document_tokens=self.max_tokens_per_doc)
+        empty_last = self._empty_last(empty_documents)
+        items = pairs(self.query, self.documents, rank_fields=self.rank_fields, empty_last=empty_last)
+        return self._question(items)
 
 
 def rerank_results(request: RerankRequest, answer: Answer) -> list[RerankResult]:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
-from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
-from serve.wire.documents import Document, DocumentTokensOrAll, check_query, product
-from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.documents import Document, DocumentTokensOrAll, check_query, pairs
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, ScoringRequest, asked_of
 from serve.wire.results import OpenAIResponse, OpenAIUsage, Relevance, ResultOptions, relevances
+from serve.wire.vllm import text_of_parts
 
 
-class ScoreRequest(ResultOptions, PairRequest):
+def _texts(given: Any) -> Any:
+    """Return queries as texts, where they are content parts."""
+    return list(map(text_of_parts, given)) if isinstance(given, list) else text_of_parts(given)
+
+
+class ScoreRequest(ResultOptions, ScoringRequest):
     """The body of `POST /v1/score`: one query for all documents, or as many as documents."""
 
     queries: Annotated[
         str | Annotated[list[str], Field(fail_fast=True)],
+        BeforeValidator(_texts, json_schema_input_type=Document | list[Document]),
         Field(
             validation_alias=AliasChoices("queries", "text_1", "data_1"),
             description="One query, or one for each document; `text_1` and `data_1` mean the same.",
@@ -37,12 +43,12 @@ class ScoreRequest(ResultOptions, PairRequest):
     ]
     max_tokens_per_doc: DocumentTokensOrAll = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return one pair a document.
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
+        """Return one item a document.
 
         Raises:
-            Refusal: no queries or documents, too many, numbers of them that do not match, or a document that is not a
-                product.
+            Refusal: no queries or documents, too many, numbers of them that do not match, a document that is not a
+                product, or a field that asks for what is not done here.
         """
         queries = [self.queries] if isinstance(self.queries, str) else self.queries
         documents = self.documents if isinstance(self.documents, list) else [self.documents]
@@ -56,9 +62,9 @@ class ScoreRequest(ResultOptions, PairRequest):
             )
         for i, query in enumerate(queries):
             check_query(query, f"queries.{i}")
+        found = pairs(queries[0], documents, empty_last=self._empty_last(empty_documents))
         each = queries * len(documents) if len(queries) == 1 else queries
-        items = [Pair(each[i], product(given, f"documents.{i}", i)) for i, given in enumerate(documents)]
-        return self._question(items, document_tokens=self.max_tokens_per_doc or None)
+        return self._question([asked_of(query, item) for query, item in zip(each, found, strict=True)])
 
 
 class Score(Relevance):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, RootModel
+from pydantic import BeforeValidator, Field, RootModel
 
 from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
-from serve.wire.documents import MAX_QUERY_CHARACTERS, QueryText, check_query, pairs
-from serve.wire.requests import MAX_DOCUMENTS, PairRequest
+from serve.wire.documents import QueryText, check_query, pairs
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, PairRequest, only
 from serve.wire.results import Relevance, ResultOptions, by_relevance, relevances
 
 # Keeps the log-odds of 0 and 1 finite: ±13.8.
@@ -36,19 +36,27 @@ class TeiRequest(ResultOptions, PairRequest):
         bool | None, Field(description="`false` refuses a text that does not fit; otherwise it is cut.")
     ] = None
 
-    def question(self, max_documents: int = MAX_DOCUMENTS) -> Question:
-        """Return one pair a text.
+    truncation_direction: Annotated[
+        Literal["Left", "Right"] | None,
+        BeforeValidator(lambda given: given.capitalize() if isinstance(given, str) else given),
+        Field(description="`Right`.", json_schema_extra=only("Right")),
+    ] = None
+
+    def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
+        """Return one item a text.
 
         Raises:
-            Refusal: 400 when there are no texts, 413 when there are too many, so that clients split them, or the query
-                is too long, 422 for a query or a text without text.
+            Refusal: 400 when there are no texts, 413 when there are too many, so that clients split them, 422 for a
+                query or a text without text, or a direction that texts are not cut in.
         """
         if not self.texts:
             raise Refusal(400, "texts is empty; give at least one")
         check_size("texts", len(self.texts), max_documents, "entries", status=413)
-        check_size("query", len(self.query), MAX_QUERY_CHARACTERS, "characters", status=413)
+        if self.truncation_direction == "Left":
+            raise Refusal(422, "truncation_direction must be Right or absent: texts are cut at their end")
         check_query(self.query)
-        return self._question(pairs(self.query, self.texts, place="texts"), refuse_cut=self.truncate is False)
+        items = pairs(self.query, self.texts, place="texts", empty_last=self._empty_last(empty_documents))
+        return self._question(items, refuse_cut=self.truncate is False)
 
 
 class TeiResult(Relevance):

@@ -25,7 +25,7 @@ def test_no_reference_is_left_in_a_schema() -> None:
 def test_a_route_has_the_statuses_of_its_dialects(dialects: tuple) -> None:
     described = scoring_route(*dialects)
     statuses = described["responses"].keys()
-    assert {200, 401, 404, 408, 413, 429, 503, 504} <= statuses
+    assert {200, 401, 404, 408, 413, 415, 429, 503, 504} <= statuses
     assert (422 in statuses) == (SCORE not in dialects), "OpenAI's clients know no 422"
     assert (424 in statuses) == (TEI in dialects)
     schema = described["openapi_extra"]["requestBody"]["content"]["application/json"]["schema"]
@@ -34,4 +34,4 @@ def test_a_route_has_the_statuses_of_its_dialects(dialects: tuple) -> None:
 
 
 def test_an_administrators_route_can_be_forbidden() -> None:
-    assert admin_route(RerankRequest)["responses"].keys() == {400, 401, 403, 404, 408, 413}
+    assert admin_route(RerankRequest)["responses"].keys() == {400, 401, 403, 404, 408, 413, 415}

@@ -237,7 +237,7 @@ def test_a_body_is_held_until_the_thread_that_reads_it_has_ended(
 
 def test_openapi_has_each_dialects_own_statuses() -> None:
     responses = {route.path: route.responses for route in routes.router.routes if route.path.endswith("rerank")}
-    assert responses["/v1/rerank"].keys() == {200, 400, 401, 404, 408, 413, 422, 429, 500, 503, 504}
+    assert responses["/v1/rerank"].keys() == {200, 400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504}
     # text-embeddings-inference says 424 of its own failure.
     assert responses["/rerank"].keys() == responses["/v1/rerank"].keys() | {424}
     assert responses["/rerank"][424] == responses["/rerank"][500]

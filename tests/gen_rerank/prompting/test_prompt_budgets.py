@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Pair, Product
+from gen_rerank.prompting.limits import Limits
 from gen_rerank.prompting.prompt import (
     PRODUCT_FIELDS,
     Prompt,
@@ -71,7 +72,7 @@ def test_a_megabyte_is_cut_quickly(field, unit):
 
 def field_tokens(prompt: Prompt, pair: Pair, document_tokens: int | None) -> dict[str, int]:
     """The tokens of each field as `prepare` left it, each counted by itself."""
-    (row,), _ = prompt._fit(prompt._rows([pair], None), document_tokens)
+    (row,), _ = prompt._fit(prompt._rows([pair], None), Limits(document_tokens=document_tokens))
     return {field: len(ids) for field, ids in zip(row, prompt._text.token_ids(list(row.values())), strict=True)}
 
 
@@ -88,7 +89,7 @@ def test_document_tokens_bound_the_product_alone(tiny_checkpoint, kind, template
     def check(text, query, limit):
         pair = Pair(f"x{query}", full_product(text))
         for prompt in prompts:
-            encoded = prompt.prepare([pair], document_tokens=limit)
+            encoded = prompt.prepare([pair], limits=Limits(document_tokens=limit))
             (ids,) = encoded.token_ids
             assert len(ids) <= prompt.spec.max_length
             assert ids[-len(suffix) :] == suffix
@@ -100,7 +101,7 @@ def test_document_tokens_bound_the_product_alone(tiny_checkpoint, kind, template
                 assert prompt.encode([pair]) == [ids]
         # Without a limit, and with one that nothing reaches, it is what `encode` gives.
         assert prompts[0].prepare([pair]).token_ids == prompts[0].encode([pair])
-        assert prompts[0].prepare([pair], document_tokens=10**6) == prompts[0].prepare([pair])
+        assert prompts[0].prepare([pair], limits=Limits(document_tokens=10**6)) == prompts[0].prepare([pair])
 
     check()
 
@@ -122,13 +123,13 @@ def test_document_tokens_are_cut_in_order_and_count_no_labels():
     pair = Pair("desk", product)
 
     def document(tokens: int) -> str:
-        (row,), _ = prompt._fit(prompt._rows([pair], None), tokens)
+        (row,), _ = prompt._fit(prompt._rows([pair], None), Limits(document_tokens=tokens))
         return "|".join(row[field] for field in ("title", "brand", "description", "query"))
 
     everything = sum(whole.values())
     assert document(everything) == "red oak desk|ab|lamp lamp|desk"
-    assert prompt.prepare([pair], document_tokens=everything).cut == [False]
-    assert prompt.prepare([pair], document_tokens=everything - 1).cut == [True]
+    assert prompt.prepare([pair], limits=Limits(document_tokens=everything)).cut == [False]
+    assert prompt.prepare([pair], limits=Limits(document_tokens=everything - 1)).cut == [True]
     assert document(whole["red oak desk"] + whole["ab"]) == "red oak desk|ab||desk"
     assert document(whole["red oak desk"]) == "red oak desk|||desk"
 
@@ -136,7 +137,7 @@ def test_document_tokens_are_cut_in_order_and_count_no_labels():
 @pytest.mark.parametrize("tokens", [0, -3])
 def test_document_tokens_below_one_are_refused(tokens):
     with pytest.raises(BadInput, match=f"document_tokens is {tokens}; it must be at least 1"):
-        Prompt(PromptSpec(), byte_level()).prepare([], document_tokens=tokens)
+        Prompt(PromptSpec(), byte_level()).prepare([], limits=Limits(document_tokens=tokens))
 
 
 def test_a_long_title_goes_on_in_the_description():

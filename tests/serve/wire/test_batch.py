@@ -27,7 +27,7 @@ def test_entries_come_one_after_the_other(ask: Any) -> None:
         ("sofa", "Red desk"),
         ("sofa", "Lamp"),
     ]
-    assert (question.model, question.instruction, question.document_tokens) == ("shop", "Rate.", 9)
+    assert (question.model, question.instruction, question.limits.document_tokens) == ("shop", "Rate.", 9)
 
 
 def test_shared_documents_become_products_once(ask: Any) -> None:

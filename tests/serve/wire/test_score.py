@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from serve.wire import SCORE
+from gen_rerank import Distribution
+from gen_rerank.prompting.limits import NO_LIMITS
+from serve.question import Answer
+from serve.wire import SCORE, parse
 
 
 @pytest.mark.parametrize(
@@ -24,11 +29,11 @@ from serve.wire import SCORE
 def test_pairs(queries: str, documents: str, first: Any, second: Any, expected: Any, ask: Any) -> None:
     question = ask(SCORE, {queries: first, documents: second, "max_tokens_per_doc": 9, "instruction": "Rate."})
     assert [(pair.query, pair.product.title) for pair in question.items] == expected
-    assert (question.document_tokens, question.instruction) == (9, "Rate.")
+    assert (question.limits.document_tokens, question.instruction) == (9, "Rate.")
 
 
 def test_0_tokens_are_no_limit_as_vllms_clients_say_it(ask: Any) -> None:
-    assert ask(SCORE, {"queries": "q", "documents": "a", "max_tokens_per_doc": 0}).document_tokens is None
+    assert ask(SCORE, {"queries": "q", "documents": "a", "max_tokens_per_doc": 0}).limits == NO_LIMITS
 
 
 def test_the_answer_keeps_the_order(reply: Any) -> None:
@@ -70,3 +75,17 @@ def test_bad_requests_are_400_as_openai_says_it(body: dict[str, Any], words: str
     error = SCORE.errors.error(refusal)["error"]
     assert words in error.pop("message")
     assert error == {"type": "invalid_request_error", "param": None, "code": 400}
+
+
+def test_a_document_without_text_keeps_its_place_and_has_a_note(ask: Any) -> None:
+    body = {"queries": ["q", "r", "s"], "documents": ["a", "", "b"], "empty_documents": "last"}
+    question = ask(SCORE, body)
+    assert [getattr(item, "query", None) for item in question.items] == ["q", None, "s"]
+    request = parse(json.dumps(body).encode(), SCORE.request)
+    answer = Answer("tiny", Distribution(np.eye(11)[[2, 0, 10]]), 70, 0, 0, {}, blanks=frozenset({1}))
+    data = SCORE.answer(request, answer).model_dump(exclude_none=True)["data"]
+    assert [(row["index"], row["score"], row.get("note")) for row in data] == [
+        (0, pytest.approx(0.2), None),
+        (1, 0.0, "the document has no text"),
+        (2, 1.0, None),
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve.wire import JINA, VLLM
+from serve.wire import JINA, SCORE, VLLM
 
 GOOD: dict[str, Any] = {"query": "red desk", "documents": ["Red desk", {"title": "Lamp"}, {"text": "Sofa"}]}
 
@@ -17,8 +17,8 @@ def test_0_results_are_all(top_n: int | None, count: int, reply: Any) -> None:
 
 
 def test_0_tokens_are_no_limit(ask: Any) -> None:
-    assert ask(VLLM, GOOD | {"max_tokens_per_doc": 0}).document_tokens is None
-    assert ask(VLLM, GOOD | {"max_tokens_per_doc": 7}).document_tokens == 7
+    assert ask(VLLM, GOOD | {"max_tokens_per_doc": 0}).limits.document_tokens is None
+    assert ask(VLLM, GOOD | {"max_tokens_per_doc": 7}).limits.document_tokens == 7
 
 
 def test_documents_come_back_unless_they_are_not_wanted(reply: Any) -> None:
@@ -47,3 +47,38 @@ def test_bad_requests_are_400_as_vllm_says_it(changes: dict[str, Any], words: st
     refusal = refused(VLLM, GOOD | changes)
     assert VLLM.errors.status(refusal) == 400
     assert words in VLLM.errors.error(refusal)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "document", ["Oak desk", {"title": "Oak desk"}, {"content": [{"type": "text", "text": "Oak desk"}]}]
+)
+def test_one_document_stands_for_the_list(document: Any, ask: Any, reply: Any) -> None:
+    body = {"query": "q", "documents": document}
+    assert ask(VLLM, body).items == ask(VLLM, body | {"documents": [document]}).items
+    assert [item.product.title for item in ask(VLLM, body).items] == ["Oak desk"]
+    echoed = {"text": document} if isinstance(document, str) else document
+    assert reply(VLLM, body, [9])["results"][0]["document"] == echoed
+
+
+PARTS = {"content": [{"type": "text", "text": "oak"}, {"type": "text", "text": "desk"}]}
+
+
+@pytest.mark.parametrize(("dialect", "field"), [(VLLM, "query"), (SCORE, "queries"), (SCORE, "text_1")])
+def test_a_query_may_be_content_parts(dialect: Any, field: str, ask: Any) -> None:
+    assert ask(dialect, {field: PARTS, "documents": ["a"], "text_2": ["a"]}).items[0].query == "oak\ndesk"
+
+
+def test_queries_may_be_content_parts(ask: Any) -> None:
+    queries = [PARTS, "lamp"]
+    assert [item.query for item in ask(SCORE, {"queries": queries, "documents": ["a", "b"]}).items] == [
+        "oak\ndesk",
+        "lamp",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [[{"type": "image_url", "image_url": {"url": "x"}}], [{"type": "text"}], "oak", [3]]
+)
+def test_other_parts_are_refused(content: Any, refused: Any) -> None:
+    assert "query: input should be a valid string" in refused(VLLM, GOOD | {"query": {"content": content}}).sentence
+    assert "queries is neither" in refused(SCORE, {"queries": {"content": content}, "documents": "a"}).sentence
