@@ -12,7 +12,7 @@ import typer
 
 from gen_rerank.checkpoints.schemes import SCHEMES
 from gen_rerank.errors import BadInput
-from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, say
+from gen_rerank.reporting.shell import Model, Out, SkipBadRows, Split, console, say, written
 
 app = typer.Typer()
 
@@ -118,9 +118,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A folder for report.html, report.md and comparison.json.")
-    ] = None,
+    out: Annotated[Path | None, written("--out", "A folder for report.html, report.md and comparison.json.")] = None,
     gates: Annotated[
         Path | None, typer.Option("--gates", help="A YAML file of limits; --print-gates prints one to start from.")
     ] = None,

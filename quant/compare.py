@@ -28,7 +28,7 @@ from gen_rerank.reporting.progress import WorkProgress, progress_console
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.scorers.engine_plan import default_dtype
 from gen_rerank.system.machine import Machine, source_commit
-from gen_rerank.system.publishing import require_writable
+from gen_rerank.system.publishing import require_makeable, require_writable
 from quant.answers import CandidateAnswers, ask_candidate, ask_reference, free_memory
 from quant.baseline import Baseline, quality_of
 from quant.comparison import Candidate, Comparison, Cost, Engine, Quality
@@ -96,6 +96,7 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
         >>> compare(plan).passed  # doctest: +SKIP
         True
     """
+    require_makeable(plan.out)
     opened = _open(plan, console)
     require_writable(plan.out)
     _remove_old(plan.out)

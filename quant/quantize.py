@@ -26,7 +26,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.shell import say
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.system.publishing import folder_appearing, is_full_disk, opened_before_named
+from gen_rerank.system.publishing import folder_appearing, is_full_disk, opened_before_named, require_room
 from quant.example_pairs import ExamplePairs
 from quant.llm_compressor import write_weights
 from quant.recipes import Modifier
@@ -92,6 +92,7 @@ def quantize(
     check_parent(parent, chosen)
     _check_apart(target, parent.folder)
     require_free(target, overwrite=overwrite)
+    require_room(target)
     data = Dataset.load(examples) if isinstance(examples, str | Path) else examples
     drawn = _examples(parent, chosen, data, example_pairs, seed)
     pairs = checked_pairs(data, seed)

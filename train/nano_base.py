@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Judgment, Product
 from gen_rerank.data.sample import make_sample
-from gen_rerank.system.publishing import refuse_taken
+from gen_rerank.system.publishing import refuse_taken, require_room
 from train.distributional import train_distributional
 from train.recipe import Recipe
 
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--shops", type=int, default=8)
     given = parser.parse_args()
     refuse_taken(given.out)  # before the first of two trainings
+    require_room(given.out)
     with TemporaryDirectory() as folder:
         shops(range(1, given.shops + 1)).save(folder)
         matching = train_distributional(Recipe.load("nano-base"), folder, Path(folder) / "matching").folder

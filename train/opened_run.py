@@ -19,7 +19,7 @@ from gen_rerank.evaluation.evaluation import HEADLINE, RPS
 from gen_rerank.evaluation.rankable import can_rank
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.system.memory import keep_freed_memory
-from gen_rerank.system.publishing import refuse_taken
+from gen_rerank.system.publishing import refuse_taken, require_room
 from train import saved_states as states
 from train.data_check import DataSummary, check, summary_table
 from train.recipe import Config, trainer_config
@@ -52,10 +52,11 @@ class OpenedRun:
         """Read the data and show, on the first process, counts, label histogram and problems before any work.
 
         Raises:
-            BadInput: `out` holds something, bad data, or nothing is judged in the training split.
+            BadInput: `out` holds something or cannot be written, bad data, or nothing is judged in the training split.
         """
         out = Path(out)
         refuse_taken(out)
+        require_room(out)
         keep_freed_memory()
         dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
         summary = check(dataset)

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gen_rerank.reporting.shell import Config, Products, Queries, console
+from gen_rerank.reporting.shell import Config, Products, Queries, console, written
 
 app = typer.Typer()
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Where models, report and summary go.")] = Path("runs/demo"),
+    out: Annotated[Path, written("--out", "Where models, report and summary go.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of the sample shop.")] = 0,
     config: Config = "nano",
     products: Products = 3000,

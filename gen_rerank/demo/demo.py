@@ -30,6 +30,7 @@ from gen_rerank.evaluation.metrics import Interval, agreement
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
 from gen_rerank.reporting.numbers import bars
+from gen_rerank.system.publishing import require_writable
 from gen_rerank.system.server import start_server
 from gen_rerank.system.steps import Steps
 
@@ -74,7 +75,7 @@ class Demo:
         Raises:
             BadInput: a step failed; its own message was printed before.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        require_writable(self.out)
         data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
         self._step("sample", data, "sample", *self.shop)
         first, second = ("train", "distributional", *self.config), ("train", "scalar", *self.config)

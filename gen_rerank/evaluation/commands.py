@@ -18,6 +18,7 @@ from gen_rerank.reporting.shell import (
     console,
     list_left_out,
     say,
+    written,
 )
 
 app = typer.Typer()
@@ -51,8 +52,8 @@ def evaluate(
     split: Split = "test",
     backend: BackendName = "transformers",
     adapter: AdapterName = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the evaluation as JSON.")] = None,
-    scores: Annotated[Path | None, typer.Option("--scores", help="Write the distributions as JSON Lines.")] = None,
+    out: Annotated[Path | None, written("--out", "Write the evaluation as JSON.")] = None,
+    scores: Annotated[Path | None, written("--scores", "Write the distributions as JSON Lines.")] = None,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Measure ranking and calibration beside the floors random and BM25, with 95% intervals, per slice.

@@ -12,6 +12,7 @@ from rich.table import Table
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.data.records import BadRow
+from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, difference, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.scores import write_scores
@@ -20,6 +21,7 @@ from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.scorers.opening import Backend, open_scorer
 from gen_rerank.scorers.scorer import Scorer
 from gen_rerank.scorers.scoring import score_pairs
+from gen_rerank.system.publishing import require_writable_file
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ def score_split(
     """Score the judged pairs of a split and write them.
 
     Raises:
-        BadInput: bad data, an empty split, or a refused checkpoint or adapter.
+        BadInput: an `out` that cannot be written, bad data, an empty split, or a refused checkpoint or adapter.
     """
+    require_writable_file(out)
     dataset = judged_split(data, split, skip_bad_rows)
     distribution, scored = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,8 +76,13 @@ def evaluate_model(
     """Measure a model beside its floors; return tables, and write JSON where paths are given.
 
     Raises:
-        BadInput: as `score_split`.
+        BadInput: as `score_split`, or the two files are one.
     """
+    for path in (out, scores):
+        if path is not None:
+            require_writable_file(path)
+    if out is not None and scores is not None and out.resolve() == scores.resolve():
+        raise BadInput(f"{out}: --out and --scores are one file; name two")
     dataset = judged_split(data, split, skip_bad_rows)
     distribution, _ = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
     name = " + ".join(Path(part).name for part in (model, adapter) if part)

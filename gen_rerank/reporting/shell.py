@@ -9,20 +9,40 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from gen_rerank.errors import BadInput
+
 # Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
 _PIPED_WIDTH = 130
+
+
+def _named_place(parameter: typer.CallbackParam, value: Any) -> Path | None:
+    """Return a path; an empty text, of a variable that is not set, must not mean the current folder."""
+    if value is not None and not str(value).strip():
+        raise BadInput(f"{parameter.opts[0]} is empty; name the file or folder to write")
+    return None if value is None else Path(value)
+
+
+def written(option: str, description: str, **more: Any) -> Any:
+    """Return an option that names what a command writes, for an annotation with `Path`.
+
+    Example:
+        >>> written("--out", "Write the evaluation as JSON.").metavar
+        'PATH'
+    """
+    return typer.Option(option, help=description, parser=str, callback=_named_place, metavar="PATH", **more)
+
 
 Model = Annotated[str, typer.Argument(help="A checkpoint folder or a hub name.", show_default=False)]
 Data = Annotated[Path, typer.Argument(help="A folder with products, queries and judgments.", show_default=False)]
 DataOption = Annotated[
     Path, typer.Option("--data", help="A folder with products, queries and judgments.", show_default=False)
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where the result goes.", show_default=False)]
+Out = Annotated[Path, written("--out", "Where the result goes.", show_default=False)]
 Config = Annotated[
     str,
     typer.Option("--config", help="A preset (nano, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file of your own."),

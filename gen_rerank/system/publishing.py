@@ -58,6 +58,7 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
         >>> with folder_appearing(Path("runs/model")) as folder:  # doctest: +SKIP
         ...     model.save_pretrained(folder)
     """
+    require_room(out)
     out = out.resolve()
     refuse(out)
     workplace = workplace_of(out)
@@ -111,18 +112,57 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder, and write and remove a file in it, so that what cannot be written is known before any work.
+    """Make a folder in which files can be written, so that what cannot be written is known before any work.
 
     Raises:
         BadInput: that cannot be done.
     """
-    trial = folder / f".{os.getpid()}.partial"
-    try:
+    require_makeable(folder)
+    with _refused_in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def require_makeable(folder: Path) -> None:
+    """Require that files can be written in a folder, or that it can be made; nothing is made.
+
+    Raises:
+        BadInput: there is a file in the way, or nothing can be written there.
+    """
+    _try_below(folder, folder)
+
+
+def require_room(out: Path) -> None:
+    """Require that a folder can appear at `out`, beside which it will be filled; nothing is made.
+
+    What lies at `out` already is for the caller to refuse.
+
+    Raises:
+        BadInput: it is the folder in which the process works, or one above it, or nothing can be written beside it.
+    """
+    here, place = Path.cwd(), out.resolve()
+    if place in (here, *here.parents):
+        raise BadInput(f"{out}: is the current folder, or holds it, and cannot be replaced; choose another --out")
+    _try_below(place.parent, out)
+
+
+def require_writable_file(file: Path) -> None:
+    """Require that a file can be written; one that is there is not touched, and no folder is made.
+
+    Raises:
+        BadInput: it is a folder, a file is where a folder should be, or nothing can be written there.
+
+    Example:
+        >>> require_writable_file(Path("/dev/null/scores"))
+        Traceback (most recent call last):
+        gen_rerank.errors.BadInput: /dev/null/scores: cannot be written (/dev/null is no folder); choose another place
+    """
+    with _refused_in_words(file):
+        if file.is_dir():
+            raise BadInput(f"{file}: is a folder; name a file")
+        if file.is_file():
+            os.close(os.open(file, os.O_WRONLY))
+        elif not file.exists():  # a device or a pipe is not tried out
+            _try_below(Path(os.path.realpath(file)).parent, file)
 
 
 def is_full_disk(error: BaseException | None) -> bool:
@@ -134,6 +174,34 @@ def is_full_disk(error: BaseException | None) -> bool:
         return False
     told = any(f"(os error {number})" in str(error) for number in _FULL)
     return (isinstance(error, OSError) and error.errno in _FULL) or told or is_full_disk(error.__cause__)
+
+
+def _try_below(folder: Path, out: Path) -> None:
+    """Write and remove a file in a folder, or in the nearest one above it that is there; `out` is what people named.
+
+    Raises:
+        BadInput: that cannot be done.
+    """
+    with _refused_in_words(out):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
+        if not there.is_dir():
+            raise BadInput(f"{out}: cannot be written ({there} is no folder); choose another place")
+        trial = there / f".{os.getpid()}.partial"
+        trial.touch(exist_ok=False)
+        trial.unlink()
+
+
+@contextmanager
+def _refused_in_words(out: Path) -> Iterator[None]:
+    """Say in one sentence that something cannot be written.
+
+    Raises:
+        BadInput: the system says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be written ({error.strerror}); choose another place") from error
 
 
 @contextmanager

@@ -61,6 +61,34 @@ def test_a_file_where_a_folder_should_be(run, tiny_checkpoint, tiny_data, tmp_pa
     assert str(tmp_path / "file") in said
 
 
+def test_a_place_that_cannot_be_written_is_found_before_any_work(run, tiny_checkpoint, tiny_data, tmp_path):
+    """No command gets as far as looking at a model or at data that are not there."""
+    data, missing, places = tmp_path / "none", tmp_path / "no-model", ["/dev/null/x", "/proc/x", ""]
+    commands = {
+        "score": ("score", missing, data),
+        "evaluate": ("evaluate", missing, data),
+        "compare": ("compare", missing, missing, "--data", data),
+        "sample": ("sample", "--products", 10**9),
+        "phase 1": ("train", "distributional", "--data", data),
+        "encoder": ("train", "encoder", "--preset", "micro", "--data", data),
+        "phase 2": ("train", "scalar", "--model", tiny_checkpoint, "--data", data),
+        "adapter": ("train", "adapter", "--base", tiny_checkpoint, "--catalog", data),
+        "quantize": ("quantize", tiny_checkpoint),
+        "demo": ("demo", "--products", 10**9),
+    }
+    for words in commands.values():
+        for place in places:
+            said = complaint(run(*words, "--out", place))
+            assert (f"{place}: cannot be written" if place else "--out is empty") in said
+    for words in (commands["score"], commands["evaluate"]):
+        assert "is a folder; name a file" in complaint(run(*words, "--out", tmp_path))
+    for option in ("--scores", "--out"):
+        assert f"{option} is empty" in complaint(run(*commands["evaluate"], option, ""))
+    one = tmp_path / "one"
+    assert "one file; name two" in complaint(run(*commands["evaluate"], "--out", one, "--scores", one))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_option_is_a_usage_error(run):
     assert run("evaluate", "--nope")[0] == 2
 

@@ -16,7 +16,10 @@ from gen_rerank.system.publishing import (
     is_full_disk,
     opened_before_named,
     refuse_taken,
+    require_makeable,
+    require_room,
     require_writable,
+    require_writable_file,
     write_text_whole,
 )
 
@@ -130,6 +133,50 @@ def test_what_cannot_be_written_is_known_before_any_work(tmp_path: Path) -> None
     (tmp_path / "file").write_text("here")
     with pytest.raises(BadInput, match="cannot be written"):
         require_writable(tmp_path / "file")
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> list[Path]:
+    """Places for a file that can be known to fail: below a file, in a system's own folder, a name too long."""
+    (tmp_path / "file").write_text("here")
+    (tmp_path / "nowhere").symlink_to("/proc/none/x")
+    names = (tmp_path / "file" / "x", Path("/dev/null/x"), Path("/proc/x"), tmp_path / ("x" * 300))
+    return [*names, tmp_path / "nowhere", tmp_path / "file" / "deep" / "x"]
+
+
+def test_a_file_that_cannot_be_written_is_known_before_any_work(tmp_path: Path, unwritable: list[Path]) -> None:
+    for place in unwritable:
+        with pytest.raises(BadInput, match=r"cannot be written \(.*\); choose another place"):
+            require_writable_file(place)
+    for folder in (tmp_path, Path(), Path("/")):
+        with pytest.raises(BadInput, match="is a folder; name a file"):
+            require_writable_file(folder)
+
+
+def test_a_check_touches_nothing(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_text("mine")
+    before = old.stat().st_mtime_ns
+    for file in (old, tmp_path / "new", tmp_path / "deep" / "new", Path("/dev/null"), Path("/dev/stdout")):
+        require_writable_file(file)
+    require_makeable(tmp_path / "deep")
+    require_room(tmp_path / "deep" / "out")
+    assert (old.read_text(), old.stat().st_mtime_ns) == ("mine", before)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_that_cannot_appear_is_known_before_any_work(
+    unwritable: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *below, _, _, deep = unwritable
+    for place in (*below, deep):
+        with pytest.raises(BadInput, match="cannot be written"), folder_appearing(place):
+            pytest.fail("the work began")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in (Path(), Path(".."), Path("/")):
+        with pytest.raises(BadInput, match="is the current folder, or holds it"):
+            require_room(place)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
