@@ -34,7 +34,7 @@ from gen_rerank.data.cleaning import clean, mend
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.form import Form
-from gen_rerank.prompting.limits import NO_LIMITS, Limits
+from gen_rerank.prompting.limits import NO_LIMITS, READ_CHARACTERS, Limits
 from gen_rerank.prompting.tokens import CHARACTERS_PER_TOKEN, PlainText
 
 FieldName = Literal["title", "brand", "category", "price", "attributes", "description", "query", "instruction"]
@@ -283,9 +283,9 @@ class Prompt:
     def _start(self, field: FieldName, text: str) -> str:
         """Return the start of a text, cleaned, that is more than its budget can hold: the rest may be megabytes."""
         wanted = max(self.spec.budget(field), 1) * CHARACTERS_PER_TOKEN
-        taken = 2 * wanted
-        while len(start := _clean(text[:taken])) <= wanted and taken < len(text):
-            taken *= 4
+        taken, end = 2 * wanted, min(len(text), READ_CHARACTERS)
+        while len(start := _clean(text[:taken])) <= wanted and taken < end:
+            taken = min(4 * taken, end)
         return start
 
     def _continue_titles(self, rows: Sequence[Fields]) -> None:

@@ -14,6 +14,7 @@ from gen_rerank.data.cleaning import clean
 from gen_rerank.data.documents import NoText, product_of
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
+from gen_rerank.prompting.limits import READ_CHARACTERS
 from serve.question import Blank, Refusal
 from serve.wire.bodies import check_size
 
@@ -150,7 +151,8 @@ def check_query(query: str, place: str = "query") -> None:
     Raises:
         Refusal: 422, it has none.
     """
-    if not clean(query).strip():
+    # As much of it as the prompt looks at: the rest may be megabytes.
+    if not clean(query[:READ_CHARACTERS]).strip():
         raise Refusal(422, f"{place} has no text")
 
 
