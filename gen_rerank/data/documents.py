@@ -56,12 +56,12 @@ def product_of(given: Any, place: str, number: int = 0, rank_fields: Sequence[st
     else:
         document = _as_mapping(given, place)
         read = _named(document, place, rank_fields) if rank_fields else _own(document, place)
-    if _text(read.get("title"), f"{place}.title") is None:
-        raise NoText(f"{place} has no text")
     try:
-        return Product.model_validate({**read, "product_id": _id(read, number)})
+        return Product.model_validate({"title": None, **read, "product_id": _id(read, number)})
     except ValidationError as error:
         found = fault(error)
+        if found.field == "title" and found.missing:
+            raise NoText(f"{place} has no text") from error
         raise BadInput(f"{place}.{found.field}{found.clause}") from error
 
 

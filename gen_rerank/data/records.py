@@ -76,11 +76,13 @@ class Fault:
     Attributes:
         field: where it is; empty when the row is no object at all.
         clause: what is wrong, to be written behind the field as it is.
+        missing: whether it is a required field that is absent.
         unknown: whether no such field is known; then the clause says nothing.
     """
 
     field: str
     clause: str
+    missing: bool = False
     unknown: bool = False
 
 
@@ -100,11 +102,11 @@ def fault(error: ValidationError) -> Fault:
     field = str(first["loc"][0])
     raised = first.get("ctx", {}).get("error")
     if isinstance(raised, values.NoValue):
-        return Fault(field, f" {raised}")
+        return Fault(field, f" {raised}", missing=True)
     if isinstance(raised, values.BadValue):
         return Fault(field, f": {raised}")
     if first["type"] == "missing":
-        return Fault(field, " is missing")
+        return Fault(field, " is missing", missing=True)
     if first["type"] == "extra_forbidden":
         return Fault(field, "", unknown=True)
     return Fault(field, f": {_wanted(first['msg'])} is needed, not {values.shown(first['input'])}")

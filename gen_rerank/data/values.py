@@ -53,11 +53,11 @@ def text(value: Any) -> str | None:
         >>> text("<b>Oak</b> desk"), text(1.0), text(True), text(float("nan"))
         ('Oak desk', '1', 'true', None)
     """
-    raw = _raw_text(value)
+    raw = value if type(value) is str else _raw_text(value)
     if raw is None:
         return None
     cleaned = clean(raw)
-    return cleaned if cleaned.strip() else None
+    return cleaned if cleaned and not cleaned.isspace() else None
 
 
 def required_text(value: Any) -> str:
@@ -103,7 +103,7 @@ def joined_text(value: Any, separator: str = ", ") -> str | None:
         >>> joined_text(["S", None, "M"]), joined_text({"width": 10, "unit": "cm"})
         ('S, M', 'width: 10, unit: cm')
     """
-    return _joined(value, separator, _MOST_DEPTH)
+    return text(value) if type(value) is str else _joined(value, separator, _MOST_DEPTH)
 
 
 def paragraphs(value: Any) -> str | None:
@@ -125,10 +125,10 @@ def attributes(value: Any) -> dict[str, str]:
         >>> attributes([{"key": "colour", "value": "red"}, {"name": "sizes", "value": ["S", "M"]}])
         {'colour': 'red', 'sizes': 'S, M'}
     """
-    if _is_absent(value):
+    if type(value) is not dict and _is_absent(value):
         return {}
     found: dict[str, str] = {}
-    for given, content in _items(value):
+    for given, content in value.items() if type(value) is dict else _items(value):
         name, written = text(given), joined_text(content)
         if written is None:
             continue
@@ -148,6 +148,8 @@ def number(value: Any) -> float | None:
         >>> number("19.99"), number(float("inf")), number("")
         (19.99, None, None)
     """
+    if type(value) is float and math.isfinite(value):
+        return value
     if _is_absent(value):
         return None
     if isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool):
@@ -181,8 +183,8 @@ def boolean(value: Any) -> bool | None:
         >>> boolean("yes"), boolean(0.0), boolean(None)
         (True, False, None)
     """
-    if _is_absent(value):
-        return None
+    if type(value) is bool or _is_absent(value):
+        return value if type(value) is bool else None
     written = (text(value) or "").lower() if not isinstance(value, list | tuple | Mapping | np.ndarray) else ""
     if written not in _YES | _NO:
         raise BadValue(f"true or false is needed, not {shown(value)}")
@@ -218,8 +220,8 @@ def shown(value: Any) -> str:
         >>> shown("red\ndesk")
         "'red\\ndesk'"
     """
-    short = repr(value[:_SHOWN]) if isinstance(value, str) else reprlib.repr(value)
-    line = " ".join(mend(short).split())
+    short = repr(mend(value[: _SHOWN + 1])[:_SHOWN]) if isinstance(value, str) else mend(reprlib.repr(value))
+    line = " ".join(short.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
@@ -257,7 +259,7 @@ def _is_absent(value: Any) -> bool:
         return True
     match value:
         case str():
-            return not value or value.isspace()
+            return not clean(value).strip()
         case float() | np.floating():
             return not math.isfinite(value)
         case Decimal():
@@ -372,4 +374,4 @@ def _kind(value: Any) -> str:
             return "a list"
         case Mapping():
             return "an object"
-    return f"a {type(value).__name__}"
+    return f"a value of the type {type(value).__name__}"

@@ -184,6 +184,34 @@ def test_save_and_load_round_trip(tmp_path, tiny_shop):
     assert again.fingerprint == tiny_shop.fingerprint
 
 
+def test_saving_replaces_the_rows_and_nothing_else(tmp_path, tiny_shop):
+    (tmp_path / "notes.txt").write_text("mine")
+    tiny_shop.save(tmp_path)
+    tiny_shop.of("test").save(tmp_path)
+    assert Dataset.load(tmp_path).fingerprint == tiny_shop.of("test").fingerprint
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "judgments.jsonl",
+        "notes.txt",
+        "products.jsonl",
+        "queries.jsonl",
+    ]
+
+
+def test_what_does_not_open_is_not_saved(tmp_path, tiny_shop):
+    tiny_shop.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    lost = dict(list(tiny_shop.products.items())[1:])
+    with pytest.raises(BadInput, match="is not in products"):
+        Dataset(lost, tiny_shop.queries, tiny_shop.judgments).save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_rows_are_not_saved_beside_another_form_of_them(tmp_path, tiny_shop):
+    (tmp_path / "queries.parquet").write_bytes(b"")
+    with pytest.raises(BadInput, match="holds queries.parquet; choose another folder"):
+        tiny_shop.save(tmp_path)
+
+
 def test_parquet_round_trip(tmp_path, tiny_shop):
     columns = {
         "products": [
