@@ -17,7 +17,7 @@ import typer
 
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.reporting.shell import console, stop
+from gen_rerank.reporting.shell import console, show_any_text, stop
 
 GROUP = "gen_rerank.commands"
 
@@ -60,6 +60,7 @@ def mounted() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; turn what users can cause into one sentence and an exit code."""
+    show_any_text()
     # It looks for optional kernels when it is imported and warns that a CPU has none; nothing here needs them.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:

@@ -5,6 +5,7 @@ A room's `commands.py` parses, calls one function of its room and prints what ca
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -21,9 +22,14 @@ _PIPED_WIDTH = 130
 
 
 def _named_place(parameter: typer.CallbackParam, value: Any) -> Path | None:
-    """Return a path; an empty text, of a variable that is not set, must not mean the current folder."""
+    """Return a path; an empty text, of a variable that is not set, must not mean the current folder.
+
+    Documents name the folder in which they lie, so its name must be text.
+    """
     if value is not None and not str(value).strip():
         raise BadInput(f"{parameter.opts[0]} is empty; name the file or folder to write")
+    if value is not None and str(value).encode(errors="replace").decode() != str(value):
+        raise BadInput(f"{parameter.opts[0]} {value}: the name is no text in UTF-8; choose another")
     return None if value is None else Path(value)
 
 
@@ -56,6 +62,16 @@ AdapterName = Annotated[
 Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
 Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]
+
+
+def show_any_text() -> None:
+    """Let the console show a question mark for a character that it does not have, instead of ending the command.
+
+    A console may be latin-1 or ASCII, and a file's name may be no text at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @cache

@@ -1,7 +1,10 @@
 """The command line as a user meets it: what goes wrong is one sentence and exit code 2, never a traceback."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,25 @@ def test_a_model_that_is_cut_short_is_one_sentence(run, tiny_checkpoint, tiny_da
     assert "cannot be loaded" in complaint(run("quantize", model, "--out", tmp_path / "int8"))
     words = ("--data", tiny_data, "--out", tmp_path / "out", "--no-cost")
     assert "cannot be loaded" in complaint(run("compare", model, tiny_checkpoint, *words))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_console_without_a_character_shows_another(encoding, tiny_checkpoint, tiny_data, tmp_path):
+    """Tables have box lines, dashes and what people wrote; a file's name may hold bytes of another encoding."""
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "modèle ✓")
+    strange = tmp_path / "pas là ✗"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
+    for words, code, said in (
+        (["compare", "--help"], 0, "compare [OPTIONS]"),
+        (["evaluate", model, tiny_data], 0, "Ranking and calibration"),
+        (["evaluate", model, strange], 2, "no such folder"),
+        (["sample", "--out", b"caf\xe9"], 2, "the name is no text in UTF-8"),
+        (["evaluate", "--nöpe ✗"], 2, "No such option"),
+    ):
+        command = [sys.executable, "-m", "gen_rerank", *words]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
+        shown = (done.stdout + done.stderr).decode(encoding)
+        assert (done.returncode, said in shown, "Traceback" in shown) == (code, True, False), shown
 
 
 def _commands(group, path=()):
