@@ -1,8 +1,8 @@
 """Rows that were right stay as they are: the prompts of the sample and of each dialect's examples, to the token.
 
 The golden file was written before values had one normaliser, and with the same code in this file:
-`python -P tests/test_golden_prompts.py` writes it anew. A change of a template or of the sample shop is a reason to do so;
-a change of how values are read is none.
+`python -P tests/test_golden_prompts.py` writes it anew. A change of a template or of the sample shop is a reason to do
+so; a change of how values are read is none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gen_rerank.data.records import Product, fault
+from gen_rerank.data.records import Product, row_fault
 from gen_rerank.data.values import BadValue, attributes, joined_text, shown, text
 from gen_rerank.errors import BadInput
 
@@ -59,7 +59,7 @@ def product_of(given: Any, place: str, number: int = 0, rank_fields: Sequence[st
     try:
         return Product.model_validate({"title": None, **read, "product_id": _id(read, number)})
     except ValidationError as error:
-        found = fault(error)
+        found = row_fault(error)
         if found.field == "title" and found.missing:
             raise NoText(f"{place} has no text") from error
         raise BadInput(f"{place}.{found.field}{found.clause}") from error

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from gen_rerank.data.json_text import BYTE_ORDER_MARK, NotJson, is_utf_16, read_json
-from gen_rerank.data.records import BadRow, Record, fault
+from gen_rerank.data.records import BadRow, Record, row_fault
 from gen_rerank.errors import BadInput, first_line
 
 Row = TypeVar("Row", bound=Record)
@@ -183,7 +183,7 @@ def _shown(value: Any) -> str:
 
 
 def _reason(error: ValidationError) -> str:
-    found = fault(error)
+    found = row_fault(error)
     if not found.field:
         return "not a JSON object"
     if not found.unknown:

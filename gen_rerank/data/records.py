@@ -70,7 +70,7 @@ class Judgment(Record):
 
 
 @dataclass(frozen=True)
-class Fault:
+class RowFault:
     """The first thing that is wrong with a row.
 
     Attributes:
@@ -86,30 +86,30 @@ class Fault:
     unknown: bool = False
 
 
-def fault(error: ValidationError) -> Fault:
+def row_fault(error: ValidationError) -> RowFault:
     """Return what is wrong with a row, in words that are the same at every door.
 
     Example:
         >>> try:
         ...     Product(product_id="p1", title=None)
         ... except ValidationError as error:
-        ...     print(fault(error).clause)
+        ...     print(row_fault(error).clause)
          has no text
     """
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
-        return Fault("", " is not an object")
+        return RowFault("", " is not an object")
     field = str(first["loc"][0])
     raised = first.get("ctx", {}).get("error")
     if isinstance(raised, values.NoValue):
-        return Fault(field, f" {raised}", missing=True)
+        return RowFault(field, f" {raised}", missing=True)
     if isinstance(raised, values.BadValue):
-        return Fault(field, f": {raised}")
+        return RowFault(field, f": {raised}")
     if first["type"] == "missing":
-        return Fault(field, " is missing", missing=True)
+        return RowFault(field, " is missing", missing=True)
     if first["type"] == "extra_forbidden":
-        return Fault(field, "", unknown=True)
-    return Fault(field, f": {_wanted(first['msg'])} is needed, not {values.shown(first['input'])}")
+        return RowFault(field, "", unknown=True)
+    return RowFault(field, f": {_wanted(first['msg'])} is needed, not {values.shown(first['input'])}")
 
 
 def _wanted(message: str) -> str:
