@@ -33,6 +33,9 @@ ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 # Probes, metrics and pages: they need no key and are not recorded.
 OPEN_PATHS = frozenset({"/health", "/ready", "/metrics", "/playground", "/openapi.json", "/docs"})
 
+# What a page from another origin may read beside what every page may, where it may read an answer.
+EXPOSED = "X-Request-Id, Retry-After"
+
 OTHER = "other"
 # A client that leaves gets no response; this number, which HTTP leaves free, says so in log and metrics.
 NO_RESPONSE = 499
@@ -269,12 +272,14 @@ def _headers(refusal: Refusal) -> dict[str, str]:
 
 
 def _recording(record: RequestRecord, send: Send) -> Send:
-    """Return a `send` that adds the request's id to the response and keeps its status."""
+    """Return a `send` that adds the request's id to the response, lets pages read it, and keeps its status."""
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             record.status = record.status or message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = record.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = record.request_id
+            headers["Access-Control-Expose-Headers"] = EXPOSED
         await send(message)
 
     return wrapped

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ pytest.importorskip("vllm")
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from gen_rerank import __version__
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from serve import routes
 from serve.access import Keys, add_key
 from serve.admission import Admission
 from serve.guard import Guard
+from serve.info import EngineFacts
 from serve.models import ServedModels
 from serve.options import ServeOptions
-from serve.scoring import OnlineScorer, ScoreCache
+from serve.scoring import TOKENIZING_THREADS, OnlineScorer, ScoreCache
 from serve.telemetry import Telemetry
 from serve.wire import batch as wire_batch
 from serve.wire.batch import BatchResponse
@@ -39,13 +42,16 @@ class Server:
     def __init__(self, engine: Any, checkpoint: Checkpoint, folder: Path) -> None:
         self.engine = engine
         self.admin = add_key(folder / "keys", "owner", admin=True)
-        self.telemetry = Telemetry(folder / "log.jsonl", registry=CollectorRegistry())
+        self.authorization = {"Authorization": f"Bearer {self.admin}"}
+        self.log = folder / "log.jsonl"
+        self.telemetry = Telemetry(self.log, registry=CollectorRegistry())
         options = ServeOptions(max_body_bytes=LIMIT, max_bodies_bytes=LIMIT, deadline_seconds=10)
         self.app = FastAPI()
         self.app.include_router(routes.router)
         admission = Admission(max_pairs=options.max_queued_pairs, window=100)
         models = ServedModels(engine, checkpoint, "tiny", folder=None, places=1, largest_rank=8)
         self.app.state.options, self.app.state.served_models = options, models
+        self.app.state.engine_facts = EngineFacts("float32", 2048, 64)
         self.app.state.online_scorer = OnlineScorer(engine, models, admission, ScoreCache(1000))
         self.app.add_middleware(
             Guard,
@@ -59,7 +65,7 @@ class Server:
 
     async def post(self, path: str, body: Any, *, root: str = "", **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.admin}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        headers = self.authorization | {k.replace("_", "-"): v for k, v in headers.items()}
         transport = httpx.ASGITransport(self.app, root_path=root)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
             return await asyncio.wait_for(client.post(root + path, content=content), 20)
@@ -241,3 +247,71 @@ def test_openapi_has_each_dialects_own_statuses() -> None:
     # text-embeddings-inference says 424 of its own failure.
     assert responses["/rerank"].keys() == responses["/v1/rerank"].keys() | {424}
     assert responses["/rerank"][424] == responses["/rerank"][500]
+
+
+def test_teis_clients_are_told_of_the_model_and_the_limits(server: Server) -> None:
+    async def play() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(server.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/info"), await client.get("/info", headers=server.authorization)
+
+    refused, answered = asyncio.run(play())
+    assert (refused.status_code, refused.json()["error_type"]) == (401, "Validation")
+    assert answered.json() == {
+        "model_id": "tiny",
+        "model_sha": "base",
+        "model_dtype": "float32",
+        "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
+        "max_concurrent_requests": 16384,
+        "max_input_length": 128,
+        "max_batch_tokens": 2048,
+        "max_batch_requests": 64,
+        "max_client_batch_size": 1024,
+        "auto_truncate": True,
+        "tokenization_workers": TOKENIZING_THREADS,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+    }
+    described = server.app.openapi()["paths"]["/info"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert described["schema"]["$ref"].endswith("/TeiInfo")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/v1/rerank", {"query": "desk", "documents": ["", "Oak desk"]}, "results"),
+        ("/v2/rerank", {"query": "desk", "documents": [{"text": ""}, "Oak desk"]}, "results"),
+        ("/rerank", {"query": "desk", "documents": ["", "Oak desk"]}, "results"),
+        ("/rerank", {"query": "desk", "texts": ["", "Oak desk"]}, None),
+    ],
+)
+def test_a_document_without_text_comes_last_and_is_not_counted(
+    server: Server, path: str, body: dict[str, Any], place: str | None
+) -> None:
+    answered = asyncio.run(server.post(path, body | {"empty_documents": "last"}, x_request_id="last"))
+    assert answered.status_code == 200, answered.text
+    results = answered.json()[place] if place else answered.json()
+    assert [(row["index"], row.get("note")) for row in results] == [(1, None), (0, "the document has no text")]
+    assert len(server.engine.prompts) == 1
+    server.telemetry.close()
+    assert json.loads(server.log.read_text())["pairs"] == 1
+
+
+def test_the_server_says_what_becomes_of_empty_documents_where_a_client_cannot(server: Server) -> None:
+    body = {"query": "desk", "texts": ["", "Oak desk"]}
+    assert asyncio.run(server.post("/rerank", body)).status_code == 422
+    server.app.state.options = replace(server.app.state.options, empty_documents="last")
+    assert [row["index"] for row in asyncio.run(server.post("/rerank", body)).json()] == [1, 0]
+    assert asyncio.run(server.post("/rerank", body | {"empty_documents": "refuse"})).status_code == 422
+
+
+def test_a_prompt_without_room_is_refused_in_the_clients_words(server: Server) -> None:
+    body = {"query": "desk", "documents": ["Oak desk"], "truncate_prompt_tokens": 1}
+    said = asyncio.run(server.post("/rerank", body)).json()["error"]["message"]
+    least = int(said.rsplit(" ", 1)[1])
+    assert said.startswith("truncate_prompt_tokens is 1; the model's template alone has")
+    for tokens, status in ((least - 1, 400), (least, 200), (10**6, 200)):
+        answered = asyncio.run(server.post("/rerank", body | {"truncate_prompt_tokens": tokens}))
+        assert answered.status_code == status
+        assert tokens == 10**6 or status != 200 or len(server.engine.prompts[-1]) <= least

@@ -44,6 +44,10 @@ def parsed(checkpoint: Path, *given: str) -> Namespace:
         ("--served-model-name a b", "use --name"),
         ("--api-key secret", "use --keys"),
         ("--api-server-count 2", "in one process"),
+        ('--allowed-origins ["*"]', "use --cors-origin"),
+        ('--allowed-methods ["GET"]', "use --cors-origin"),
+        ('--allowed-headers ["*","a"]', "use --cors-origin"),
+        ("--allow-credentials", "keys are in a header"),
     ],
 )
 def test_an_argument_of_vllms_that_would_break_us_is_refused(tiny_checkpoint: Path, given: str, instead: str) -> None:
