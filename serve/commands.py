@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from gen_rerank.reporting.shell import Model, console, say, stop
+from serve.options import ServeOptions, named_adapter
 
 app = typer.Typer()
 
@@ -118,7 +119,6 @@ def serve(
     """
     from gen_rerank.scorers.engine_plan import EngineChoices, dtype_of
     from serve.launch import EngineDied, serve_model
-    from serve.options import ServeOptions, named_adapter
 
     options = ServeOptions(
         name=name,

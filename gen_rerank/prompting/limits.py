@@ -47,8 +47,8 @@ class Limits:
                 raise BadInput(f"{name} is {given}; it must be at least 1")
         if self.prompt_tokens is not None and self.prompt_tokens < least_length:
             raise BadInput(
-                f"prompt_tokens is {self.prompt_tokens}; the template {template!r} alone has {least_length - 1} tokens, "
-                f"so it must be at least {least_length}"
+                f"prompt_tokens is {self.prompt_tokens}; the template {template!r} alone has {least_length - 1} "
+                f"tokens, so it must be at least {least_length}"
             )
 
 

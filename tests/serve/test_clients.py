@@ -107,6 +107,12 @@ class TestCohere:
         )
         assert dict(ranking) != pytest.approx({r.index: r.relevance_score for r in answer.results}, abs=1e-3)
 
+    def test_a_text_that_is_empty_does_not_cost_the_page(self, v2: Any, ranking: Ranking) -> None:
+        last = {"additional_body_parameters": {"empty_documents": "last"}}
+        answer = v2.rerank(model="tiny", query=QUERY, documents=[*TEXTS, " "], request_options=last)
+        assert [(r.index, r.relevance_score) for r in answer.results] == [*same(ranking), (len(TEXTS), 0.0)]
+        assert answer.results[-1].note == "the document has no text"
+
     def test_options_of_ours_pass_through(self, v2: Any, ranking: Ranking) -> None:
         middle = ranking[2][1]
         answer = v2.rerank(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from serve.wire import BATCH, JINA
+from gen_rerank import Distribution
+from serve.question import Answer, Blank
+from serve.wire import BATCH, JINA, parse
 
 GOOD: dict[str, Any] = {
     "requests": [
@@ -73,3 +77,21 @@ def test_each_entry_gets_the_ranking_it_would_get_alone(reply: Any) -> None:
 )
 def test_bad_requests(body: dict[str, Any], words: str, refused: Any) -> None:
     assert words in refused(BATCH, body).sentence
+
+
+def test_documents_without_text_are_last_in_each_ranking_that_has_them() -> None:
+    body = {
+        "requests": [{"query": "q"}, {"query": "r", "documents": ["b"]}, {"query": "s"}],
+        "documents": ["", "a"],
+        "empty_documents": "last",
+    }
+    request = parse(json.dumps(body).encode(), BATCH.request)
+    question = request.question()
+    assert [getattr(item, "query", None) for item in question.items] == [None, "q", "r", None, "s"]
+    assert question.pairs == 3
+    blanks = frozenset(i for i, item in enumerate(question.items) if isinstance(item, Blank))
+    answer = Answer("tiny", Distribution(np.eye(11)[[0, 0, 4, 0, 9]]), 70, 0, 0, {}, blanks=blanks)
+    results = BATCH.answer(request, answer).model_dump(exclude_none=True)["results"]
+    said = [[(row["index"], row.get("note")) for row in ranking] for ranking in results]
+    note = "the document has no text"
+    assert said == [[(1, None), (0, note)], [(0, None)], [(1, None), (0, note)]]
