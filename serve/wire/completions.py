@@ -12,6 +12,7 @@ client rendered with the checkpoint's template.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Annotated, Literal
@@ -29,7 +30,7 @@ from gen_rerank.data.records import Pair
 from serve.question import Answer, Question, Refusal, RenderedPrompt
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, check_query, product
-from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, WireRequest
+from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, WireRequest, only
 from serve.wire.results import OpenAIResponse, OpenAIUsage, ResultOptions, relevances
 
 # The prompt of named parts is cut by its fields' budgets; a rendered one is tokenized as it is.
@@ -70,6 +71,13 @@ class CompletionRequest(WireRequest):
     best_of: Annotated[int | None, Field(description="1.", json_schema_extra={"enum": [1, None]})] = None
     stream: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
     echo: Annotated[bool | None, Field(description="false.", json_schema_extra={"enum": [False, None]})] = None
+    suffix: Annotated[str | None, Field(description="None.", json_schema_extra=only(""))] = None
+    logit_bias: Annotated[
+        dict[str, float] | None, Field(description="None: the bins are read as they are.", json_schema_extra=only({}))
+    ] = None
+    truncate_prompt_tokens: Annotated[
+        int | None, Field(description="-1; `/v1/score` takes others.", json_schema_extra=only(-1))
+    ] = None
 
     def question(self, max_documents: int = MAX_DOCUMENTS, *, empty_documents: EmptyDocuments = "refuse") -> Question:
         """Return one item a prompt.
@@ -95,6 +103,11 @@ class CompletionRequest(WireRequest):
             if given not in (None, wanted):
                 raise Refusal(
                     422, f"{name} must be {str(wanted).lower()} or absent: the answer is one token, in one piece"
+                )
+        for name, none in (("suffix", ""), ("logit_bias", {}), ("truncate_prompt_tokens", -1)):
+            if getattr(self, name) not in (None, none):
+                raise Refusal(
+                    422, f"{name} must be {json.dumps(none)} or absent: prompts and bins are read as they are"
                 )
         if self.logprobs is not None and not 0 <= self.logprobs <= BIN_COUNT:
             raise Refusal(422, f"logprobs must be from 0 to {BIN_COUNT}: there is one for each bin")

@@ -42,6 +42,11 @@ def test_anything_else_is_a_rendered_prompt(prompt: str, ask: Any) -> None:
     assert ask(COMPLETIONS, {"prompt": prompt}).items == [RenderedPrompt(prompt)]
 
 
+def test_options_that_change_nothing_are_taken(ask: Any) -> None:
+    nothing = {"suffix": "", "logit_bias": {}, "truncate_prompt_tokens": -1, "temperature": 0, "seed": 3, "user": "u"}
+    assert ask(COMPLETIONS, {"prompt": NAMED} | nothing) == ask(COMPLETIONS, {"prompt": NAMED})
+
+
 def test_both_forms_in_one_request(ask: Any) -> None:
     question = ask(COMPLETIONS, {"prompt": ["<|im_start|>", f"Instruction: Rate.\n{NAMED}"]})
     assert [type(item) for item in question.items] == [RenderedPrompt, Pair]
@@ -107,6 +112,9 @@ def test_ties_go_to_the_lower_bin() -> None:
         ({"best_of": 3}, "best_of must be 1"),
         ({"stream": True}, "stream must be false"),
         ({"echo": True}, "echo must be false"),
+        ({"suffix": "x"}, 'suffix must be "" or absent'),
+        ({"logit_bias": {"5": 1}}, "logit_bias must be {} or absent"),
+        ({"truncate_prompt_tokens": 64}, "truncate_prompt_tokens must be -1 or absent"),
         ({"logprobs": 12}, "logprobs must be from 0 to 11"),
         ({"logprobs": -1}, "logprobs must be from 0 to 11"),
         ({"prompt": []}, "prompt is empty"),
