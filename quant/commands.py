@@ -135,6 +135,9 @@ def compare(
         int, typer.Option("--candidates-per-query", min=2, help="Of the queries whose latency is measured.")
     ] = 64,
     skip_bad_rows: SkipBadRows = False,
+    quantized_reference: Annotated[
+        bool, typer.Option("--quantized-reference", help="Let the reference be a quantized checkpoint.")
+    ] = False,
     print_gates: PrintGates = False,
 ) -> None:
     """Say whether quantized checkpoints can replace the one they were made from: quality, drift, cost, gates.
@@ -160,6 +163,7 @@ def compare(
         visits=visits,
         candidates_per_query=candidates_per_query,
         skip_bad_rows=skip_bad_rows,
+        quantized_reference=quantized_reference,
     )
     comparison = run(plan, console())
     for table in tables(comparison):

@@ -59,6 +59,7 @@ class ComparisonPlan:
         candidates_per_query: whose latency is measured.
         seed: of the floor's order and of the workload.
         skip_bad_rows: leave bad rows of the data out.
+        quantized_reference: let the reference be a quantized checkpoint: what came before it is not compared.
     """
 
     reference: str
@@ -73,6 +74,7 @@ class ComparisonPlan:
     candidates_per_query: int = 64
     seed: int = 0
     skip_bad_rows: bool = False
+    quantized_reference: bool = False
 
 
 def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Comparison:  # noqa: B008 - says nothing
@@ -86,10 +88,10 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
         the result; that gates failed is part of it.
 
     Raises:
-        BadInput: nothing can be compared: bad data, bad gates, a reference that is refused, a candidate that is no
-            checkpoint or of another kind, a split in which no query can be ranked, or an `out` that cannot be written.
-            It is found before anything is scored, except for a reference that cannot be loaded or gives no finite
-            scores.
+        BadInput: nothing can be compared: bad data, bad gates, a reference that is refused (a quantized one too,
+            unless the plan allows it), a candidate that is no checkpoint or of another kind, a split in which no query
+            can be ranked, or an `out` that cannot be written. It is found before anything is scored, except for a
+            reference that cannot be loaded or gives no finite scores.
 
     Example:
         >>> plan = ComparisonPlan("runs/model", ("runs/model-int8",), Path("shop"), Path("runs/compare"))
@@ -150,9 +152,24 @@ def _open(plan: ComparisonPlan, console: Console) -> _Opened:
     dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
     list_left_out(console, dataset.bad_rows)
     checkpoint = Checkpoint.open(plan.reference)
+    if not plan.quantized_reference:
+        _refuse_quantized(checkpoint)
     reference, *others = compared_systems(checkpoint, plan.reference, plan.candidates, plan.load_time)
     workload = VisitWorkload.of(dataset, candidates=plan.candidates_per_query, seed=plan.seed) if plan.cost else None
     return _Opened(gates, dataset, checkpoint, reference, tuple(others), _floors(dataset, plan), workload)
+
+
+def _refuse_quantized(reference: Checkpoint) -> None:
+    """Refuse a reference that has lost something to rounding itself.
+
+    Raises:
+        BadInput: its card says so; that of a dequantized copy does too.
+    """
+    if reference.card.provenance.quantization is not None:
+        raise BadInput(
+            f"{reference.folder}: the reference is a quantized checkpoint, so what it lost already would not be seen; "
+            "name the one that it was made from, or pass --quantized-reference"
+        )
 
 
 def _floors(dataset: Dataset, plan: ComparisonPlan) -> dict[str, Quality]:

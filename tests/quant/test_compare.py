@@ -13,6 +13,8 @@ from rich.console import Console
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.checkpoints.card import Calibration, Card, Readout, read_card
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.checkpoints.dequantize import dequantize
 from gen_rerank.evaluation.evaluation import evaluate
 from gen_rerank.prompting.prompt import PromptSpec
 from gen_rerank.reranker import Reranker
@@ -199,7 +201,9 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
     assert "there is no split 'tst'" in refuse(split="tst")
     assert "nothing to compare" in refuse(candidates=())
     assert "there is no load-time row 'fp4'" in refuse(load_time=("fp4",))
-    assert "already quantized" in refuse(reference=str(int8_copy), load_time=("nf4",))
+    twice = {"reference": str(int8_copy), "load_time": ("nf4",)}
+    assert "the reference is a quantized checkpoint" in refuse(**twice)
+    assert "already quantized" in refuse(**twice, quantized_reference=True)
     assert "cannot be written" in refuse(out=tmp_path / "file")
     assert "the nearest is 'tier_flips'" in refuse(gates=tmp_path / "gates.yaml")
 
@@ -309,3 +313,19 @@ def test_names_are_no_markup_and_libraries_are_quiet(
     assert found.candidates[0].name == "model[/v2]"
     assert "model[/v2]" in screen.getvalue()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_quantized_reference_is_compared_only_if_it_is_asked_for(
+    refuse: Callable[..., str], int8_copy: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    plain = dequantize(Checkpoint.open(int8_copy), tmp_path / "plain").checkpoint.folder
+    for reference in (int8_copy, plain):
+        assert "what it lost already would not be seen; name the one that it was made from" in refuse(
+            reference=str(reference)
+        )
+
+
+def test_a_quantized_reference_can_be_compared(int8_copy: Path, tiny_data: Path, tmp_path: Path) -> None:
+    copy = str(int8_copy)
+    plan = ComparisonPlan(copy, (copy,), tiny_data, tmp_path / "out", cost=False, quantized_reference=True)
+    assert compare(plan).candidates[0].delta["nDCG@5"].mean == 0
