@@ -11,8 +11,8 @@ settings of this machine; the server uses the same, so that offline and online s
 is none of this module's business.
 
 vLLM is imported inside functions: it reads its environment when it is imported, and `plan` must come first.
-The engine runs in processes of its own, which are started by *spawning*: a script that uses this backend needs
-`if __name__ == "__main__":`.
+The engine runs in processes of its own, which are started by *spawning*. They do not run the caller's script again, so
+that it needs no `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from gen_rerank.errors import BadInput, first_line
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype, plan
 from gen_rerank.scorers.scorer import Advance, TokenScorer, unwatched
 from gen_rerank.scorers.worker import GIVE_BACK, WORKER_EXTENSION
+from gen_rerank.system.processes import script_runs_once
 
 _STOP_SECONDS = 30
 # The ranks for which vLLM has kernels.
@@ -123,7 +124,8 @@ class VllmScorer(TokenScorer):
         lora = {} if adapter is None else lora_arguments(adapter.rank)
         arguments = engine_arguments(checkpoint, dtype=choices.dtype, **planned.arguments(), **lora)
         try:
-            self._llm: Any = LLM(**arguments | more)
+            with script_runs_once():
+                self._llm: Any = LLM(**arguments | more)
         except (RuntimeError, ValueError) as error:
             raise BadInput(
                 f"{checkpoint.folder}: vLLM cannot open this checkpoint here ({first_line(error)})"

@@ -74,6 +74,25 @@ def end_with_parent() -> None:
 
 
 @contextmanager
+def script_runs_once() -> Iterator[None]:
+    """Keep the caller's script from being run again in processes that are spawned in the block.
+
+    Python imports the main module anew in each of them. Of a script without `if __name__ == "__main__":` that would be
+    all of its work again, from within its own start. It matters to those alone whose children need something that the
+    script defines.
+    """
+    script = sys.modules["__main__"]
+    hidden = {name: vars(script)[name] for name in ("__file__", "__spec__") if name in vars(script)}
+    try:
+        for name in hidden:
+            setattr(script, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(script, name, value)
+
+
+@contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Give an empty folder that is removed with the block, and with this process, however that ends.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +104,23 @@ def test_model_that_is_no_decoder_is_refused(tiny_checkpoint: Path, tmp_path: Pa
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["ModernBertForMaskedLM"]}))
     with pytest.raises(BadInput, match="ModernBertForMaskedLM"):
         engine_arguments(Checkpoint.open(folder))
+
+
+_SCRIPT = """
+from gen_rerank import Reranker
+print("begun")
+found = Reranker.load({model!r}, backend="vllm").rank("red desk", ["Red desk", "Lamp"])
+print(len(found))
+"""
+
+
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_five_lines_without_a_guard_are_a_script(way: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """The engine's processes do not run it again, and it ends as it should, with nothing to say."""
+    (tmp_path / "five_lines.py").write_text(_SCRIPT.format(model=str(checkpoint.folder)))
+    words = ["five_lines.py"] if way == "script" else ["-m", "five_lines"]
+    command = [sys.executable, *words]
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "begun\n2\n"), done.stderr
+    assert "Traceback" not in done.stderr
