@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.system.settings import read_settings
 from quant.comparison import Candidate, Drift, System, Verdict
 
 On = bool | None
@@ -120,15 +120,7 @@ class Gates(_Limits):
         if path is None:
             return cls()
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-        except yaml.YAMLError as error:
-            raise BadInput(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-        if content is not None and not isinstance(content, dict):
-            raise BadInput(f"{path}: gates are lines like 'tier_flips: 0.01', not {type(content).__name__}")
-        try:
-            return cls.model_validate(content or {}, by_name=False)
+            return cls.model_validate(read_settings(path, "gates are lines like 'tier_flips: 0.01'"), by_name=False)
         except ValidationError as error:
             raise BadInput(f"{path}: {_sentence(error.errors()[0])}") from error
 

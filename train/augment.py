@@ -13,9 +13,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from gen_rerank.data.records import Pair, Product
+from train.ranges import Share
 
 _ONSETS = (
     "b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "l", "m", "n", "p", "qu", "r", "s", "st", "t", "tr", "v",
@@ -45,12 +48,12 @@ class Augment:
             seventh of them keep a bare title.
     """
 
-    copies: int = 1
-    rename_brands: float = 0.0
+    copies: Annotated[int, Field(ge=1, le=1000)] = 1
+    rename_brands: Share = 0.0
     keep_brands: tuple[str, ...] = ()
-    typos: float = 0.0
-    fillers: float = 0.0
-    drop_fields: float = 0.0
+    typos: Share = 0.0
+    fillers: Share = 0.0
+    drop_fields: Share = 0.0
 
 
 def augmented(pairs: Sequence[Pair], settings: Augment, *, seed: int) -> list[Pair]:

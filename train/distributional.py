@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from gen_rerank.checkpoints.card import Card, Provenance, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 from train import defaults
 from train.augment import Augment
@@ -107,6 +108,7 @@ class Distributional(Training[Checkpoint]):
         recipe = self.recipe
         model, tokenizer = open_base(recipe, base, training_texts(recipe.prompt, run.train))
         refuse_unpackable(model, config.row_tokens)
+        refuse_longer_than_context(model, recipe.prompt.max_length)
         prompt = Prompt(recipe.prompt, tokenizer.backend_tokenizer)
         token_ids = Readout.of(tokenizer.backend_tokenizer).token_ids
         noise, fitted = target_noise(config.variance, run.train)
@@ -198,6 +200,19 @@ def distributional_trainer(
         processing_class=tokenizer,
         **more,
     )
+
+
+def refuse_longer_than_context(model: PreTrainedModel, max_length: int) -> None:
+    """Refuse prompts that a base does not read whole; no engine would open what was trained.
+
+    Raises:
+        BadInput: they may have more tokens than its context.
+    """
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and max_length > context:
+        raise BadInput(
+            f"the recipe: prompt.max_length: {max_length} tokens, and the context of this base ends at {context}"
+        )
 
 
 def unsharded(trainer: BinTrainer) -> nn.Module:

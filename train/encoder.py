@@ -151,7 +151,7 @@ class Encoder(Training[Checkpoint]):
     def prepare(self, run: OpenedRun, config: EncoderConfig, base: str | Path) -> Lesson:
         """Open the encoder as sentence-transformers does, and tokenize the pairs."""
         model = CrossEncoder(str(base), local_files_only=True)
-        _check_patterns(model, config)
+        _check_arguments(model, config)
         prompt = Prompt(self.recipe.prompt, read_tokenizer(Path(base)))
         noise, fitted = target_noise(config.variance, run.train)
         collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
@@ -234,8 +234,10 @@ def pairs_dataset(
     )
 
 
-def _check_patterns(model: CrossEncoder, config: EncoderConfig) -> None:
-    """Refuse a pattern without parameters before training; the library does so in the midst of it."""
+def _check_arguments(model: CrossEncoder, config: EncoderConfig) -> None:
+    """Refuse before training what the library does in the midst of it: a pattern without parameters, noise."""
+    if config.neftune_noise_alpha is not None:
+        raise BadInput("the recipe's neftune_noise_alpha: encoders are trained without noise; remove it")
     names = [f"model.{name}" for name, _ in model.named_parameters()]
     for pattern in config.learning_rate_mapping:
         if not any(re.search(pattern, name) for name in names):

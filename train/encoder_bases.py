@@ -23,6 +23,7 @@ from transformers import (
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.checkpoints.folders import read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput, first_line
+from train.ranges import Count, Vocabulary, require_model
 from train.tokenizer import word_tokenizer
 
 PAD, UNKNOWN, START, SEPARATOR, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -48,11 +49,15 @@ class EncoderShape:
         7
     """
 
-    hidden: int = 256
-    layers: int = 7
-    mlp: int = 384
-    heads: int = 4
-    vocabulary: int = 8192
+    hidden: Count = 256
+    layers: Count = 7
+    mlp: Count = 384
+    heads: Count = 4
+    vocabulary: Vocabulary = 8192
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no model, or one that nothing could be learned with from nothing."""
+        require_model(self.hidden, self.layers, self.mlp, self.heads, self.vocabulary)
 
     def config(self, vocabulary: int, **special: int) -> ModernBertConfig:
         """Return transformers' configuration, with a label for each bin.

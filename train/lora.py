@@ -5,6 +5,8 @@ Which model gets one, and what is trained beside it, is the caller's. PEFT does 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from peft import (
     LoraConfig,
@@ -13,8 +15,10 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
+
+from train.ranges import Count
 
 
 class Lora(BaseModel):
@@ -27,9 +31,9 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
+    r: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
 
 

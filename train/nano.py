@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank.bins import BIN_TOKENS
+from train.ranges import Count, Positive, Share, Vocabulary, require_model
 from train.tokenizer import train_tokenizer
 
 
@@ -33,14 +34,18 @@ class NanoShape:
         embedding_std: of the embeddings; the bin rows, which are read and never embedded, start at the library's 0.02.
     """
 
-    vocabulary: int = 2048
-    hidden: int = 128
-    layers: int = 4
-    heads: int = 4
-    mlp: int = 384
-    rope_theta: float = 1e6
-    twin_noise: float = 0.3
-    embedding_std: float = 0.1
+    vocabulary: Vocabulary = 2048
+    hidden: Count = 128
+    layers: Count = 4
+    heads: Count = 4
+    mlp: Count = 384
+    rope_theta: Positive = 1e6
+    twin_noise: Share = 0.3
+    embedding_std: Positive = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no model, or one that nothing could be learned with from nothing."""
+        require_model(self.hidden, self.layers, self.mlp, self.heads, self.vocabulary)
 
 
 def new_base(texts: Iterable[str], shape: NanoShape, folder: str | Path, *, seed: int = 0) -> Path:

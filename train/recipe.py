@@ -8,24 +8,27 @@ read, `Recipe` is a decoder's; an encoder's is in `encoder`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from difflib import get_close_matches
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator, model_validator
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
 from gen_rerank.checkpoints.bitsandbytes import LoadedAs
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import FIELDS, PromptSpec
+from gen_rerank.system.settings import read_settings
 from train.augment import Augment
 from train.fake_quantization import FakeQuantization
 from train.lora import Lora
 from train.nano import NanoShape
+from train.ranges import Count, require_in_range
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -54,12 +57,8 @@ class RecipeFile(BaseModel):
         Raises:
             BadInput: no such preset or file, not YAML, or an unknown key (the nearest known one is named).
         """
-        try:
-            given = yaml.safe_load(cls._text(str(name))) or {}
-        except yaml.YAMLError as error:
-            raise BadInput(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
-        if not isinstance(given, dict):
-            raise BadInput(f"{name}: a recipe is a mapping of keys, not a {type(given).__name__}")
+        with cls._found(str(name)) as file:
+            given = read_settings(file, "a recipe is a mapping of keys")
         refuse_unknown(given, cls.model_fields, str(name))
         for section, known in cls.sections.items():
             refuse_unknown(_section(given, section), known, f"{name}: {section}")
@@ -78,13 +77,14 @@ class RecipeFile(BaseModel):
         return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
 
     @classmethod
-    def _text(cls, name: str) -> str:
+    def _found(cls, name: str) -> AbstractContextManager[Path]:
+        """Return the file of a preset, or the one of this path."""
         if name in cls.preset_names():
-            return files("train").joinpath(cls.folder, f"{name}.yaml").read_text(encoding="utf-8")
+            return as_file(files("train").joinpath(cls.folder, f"{name}.yaml"))
         path = Path(name)
         if not path.is_file():
             raise BadInput(f"{name}: no such recipe file; the presets are {', '.join(cls.preset_names())}")
-        return path.read_text(encoding="utf-8")
+        return nullcontext(path)
 
 
 class Recipe(RecipeFile):
@@ -125,7 +125,7 @@ class Recipe(RecipeFile):
 
     base: str | None = None
     shape: NanoShape = NanoShape()
-    keep_layers: Annotated[int, Field(ge=1)] | None = None
+    keep_layers: Count | None = None
     warm_start: tuple[str, str] | None = None
     prompt: PromptSpec = PromptSpec()
     lora: Lora | None = None
@@ -208,6 +208,7 @@ _MEANINGLESS = {
     "completion_only_loss": "the loss reads one position of each pair",
     "max_length": "the prompt section has max_length",
     "train_sampling_strategy": "batches are filled by batch_tokens",
+    "router_aux_loss_coef": "the loss is that of the bins",
     "model_init_kwargs": "the recipe says how the base is opened (weights, quantize_base)",
     "save_only_model": "a run could not be resumed",
     "ignore_data_skip": "a resumed run would read other pairs",
@@ -215,25 +216,28 @@ _MEANINGLESS = {
 }
 
 
-_WORDS = {int: "whole number", float: "number", bool: "true or false"}
+_WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dict: "mapping", list: "list"}
 
 
 def _typed(kind: type[Config], name: str, value: Any) -> Any:
-    """Return a recipe's value in the type that its argument is declared with.
+    """Return a recipe's value in the type that its argument is declared with, a number in its range.
 
-    YAML reads 2e-5, without a dot, as a text.
+    YAML reads 2e-5, without a dot, as a text. What libraries declare with types of their own is left to them.
     """
-    if not isinstance(value, str):
-        return value
     declared = get_type_hints(kind)[name]
-    choices = {part for part in (declared, *get_args(declared)) if part in (int, float, bool)}
-    if not choices or str in get_args(declared):
+    parts = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+    plain = [get_origin(part) or part for part in parts]
+    if not {*plain} <= {*_WORDS, Literal, NoneType}:
         return value
     try:
-        return TypeAdapter(declared).validate_python(value)
+        typed = TypeAdapter(declared).validate_python(value)
     except ValidationError as error:
-        wanted = " or ".join(_WORDS[part] for part in (int, float, bool) if part in choices)
-        raise BadInput(f"the recipe: {name}: {value!r} is not a {wanted}") from error
+        wanted = [word for part, word in _WORDS.items() if part in plain]
+        wanted += [", ".join(map(str, get_args(part))) for part in parts if get_origin(part) is Literal]
+        raise BadInput(f"the recipe: {name}: {value!r} is not a {' or '.join(wanted)}") from error
+    if isinstance(typed, int | float) and not isinstance(typed, bool):
+        require_in_range(name, typed)
+    return typed
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:

@@ -31,8 +31,20 @@ class Steps:
     file: Path
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """Return what was recorded of each step, by its name."""
-        return json.loads(self.file.read_text(encoding="utf-8")) if self.file.is_file() else {}
+        """Return what was recorded of each step, by its name.
+
+        Raises:
+            BadInput: the file holds something else.
+        """
+        if not self.file.is_file():
+            return {}
+        try:
+            found = json.loads(self.file.read_bytes())
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(map(_is_entry, found.values())):
+            raise BadInput(f"{self.file}: does not say which steps are done; remove it, or choose another --out")
+        return found
 
     def kept(self, name: str, command: str) -> dict[str, Any] | None:
         """Return what was recorded of a step; None where it was not finished.
@@ -59,3 +71,11 @@ class Steps:
         entries[name] = {"command": command, "seconds": round(seconds, 1), **found}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(self.file, json.dumps(entries, indent=1) + "\n")
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("command"), str)
+        and isinstance(entry.get("seconds"), int | float)
+    )

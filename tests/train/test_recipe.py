@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import yaml
 
@@ -88,6 +90,17 @@ def test_an_unknown_argument_is_refused_with_the_nearest_name(tmp_path):
         ("keep_layers: 0", "keep_layers: .* greater than or equal to 1"),
         ("warm_start: [no, yes]", "warm_start: put the tokens in quotes"),
         ("warm_start: ['yes', 'yes']", "two different tokens"),
+        ("augment: {copies: -1}", "augment.copies: .* greater than or equal to 1"),
+        ("augment: {copies: 1000000000}", "augment.copies: .* less than or equal to 1000"),
+        ("augment: {typos: .nan}", "augment.typos: .* finite"),
+        ("augment: {fillers: 1.5}", "augment.fillers: .* less than or equal to 1"),
+        ("lora: {r: 0}", "lora.r: .* greater than or equal to 1"),
+        ("lora: {dropout: 1}", "lora.dropout: .* less than 1"),
+        ("shape: {vocabulary: 10}", "shape.vocabulary: .* greater than or equal to 280"),
+        ("shape: {heads: 0}", "shape.heads: .* greater than or equal to 1"),
+        ("shape: {heads: 3}", "shape: heads: 3 heads of an even width do not fill hidden: 128"),
+        ("shape: {hidden: 65536}", "shape: a new base of this shape has .* million parameters; at most 1,000"),
+        ("shape: {rope_theta: .inf}", "shape.rope_theta: .* finite"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, text, message):
@@ -125,3 +138,61 @@ def test_a_logger_that_is_not_there_is_refused_before_any_work(tmp_path):
 def test_arguments_without_a_use_are_refused_with_the_reason(name, tmp_path):
     with pytest.raises(BadInput, match=f"{name} has no use here: "):
         trainer_config(DistributionalConfig, {name: True}, tmp_path, use_cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("learning_rate", -1e-3, "at least 0 and at most 1,000,000,000"),
+        ("learning_rate", math.nan, "at least 0 and"),
+        ("learning_rate", ".inf", None),
+        ("weight_decay", 1e30, "at least 0 and"),
+        ("row_tokens", 0, "at least 1 and"),
+        ("batch_tokens", -5, "at least 1 and"),
+        ("gradient_accumulation_steps", 0, "at least 1 and"),
+        ("num_train_epochs", 0, "more than 0 and at most 1,000,000"),
+        ("max_steps", 0, "at least 1 and at most 1,000,000,000, or -1 for none"),
+        ("eval_steps", 0, "more than 0"),
+        ("adam_beta2", 1, "less than 1"),
+        ("seed", 2**32, "at most 4,294,967,295"),
+        ("mse_weight", math.inf, "at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_any_work(name, value, allowed, tmp_path):
+    reason = f"the recipe: {name}: .* it must be .*{allowed}" if allowed else "is not a number"
+    with pytest.raises(BadInput, match=reason):
+        trainer_config(DistributionalConfig, {name: value}, tmp_path, use_cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("batch_tokens", None, "whole number"),
+        ("row_tokens", 8.5, "whole number"),
+        ("learning_rate", [1], "number"),
+        ("variance", "wide", "fixed, fitted, empirical"),
+        ("lr_scheduler_kwargs", 3, "text or mapping"),
+        ("load_best_model_at_end", "perhaps", "true or false"),
+    ],
+)
+def test_values_of_another_kind_are_refused(name, value, wanted, tmp_path):
+    with pytest.raises(BadInput, match=f"the recipe: {name}: .* is not a {wanted}"):
+        trainer_config(DistributionalConfig, {name: value}, tmp_path, use_cpu=True)
+
+
+def test_minus_one_means_no_limit_on_steps(tmp_path):
+    assert trainer_config(DistributionalConfig, {"max_steps": -1}, tmp_path, use_cpu=True).max_steps == -1
+
+
+def test_a_recipe_in_another_encoding_is_one_sentence(tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes("base: café".encode("latin-1"))
+    with pytest.raises(BadInput, match="not valid YAML") as caught:
+        Recipe.load(tmp_path / "recipe.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_prompts_longer_than_the_base_reads_are_refused(tiny_data, tmp_path):
+    recipe = Recipe.model_validate({"shape": {"vocabulary": 512, "hidden": 64}, "prompt": {"max_length": 4096}})
+    with pytest.raises(BadInput, match=r"prompt\.max_length: 4096 tokens, and the context of this base ends at 2048"):
+        train_distributional(recipe, tiny_data, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gen_rerank import BadInput
@@ -29,3 +31,11 @@ def test_a_step_that_is_done_again_comes_last(tmp_path):
     for name, seconds in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
         steps.record(name, "c", seconds)
     assert [(name, entry["seconds"]) for name, entry in steps.finished().items()] == [("b", 2.0), ("a", 3.0)]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"sample": 1}', b'{"sample": {"seconds": 1}}', b"\xff", b""])
+def test_a_file_that_does_not_say_which_steps_are_done(content: bytes, tmp_path: Path) -> None:
+    steps = Steps(tmp_path / "steps.json")
+    steps.file.write_bytes(content)
+    with pytest.raises(BadInput, match=r"steps\.json: does not say which steps are done; remove it, or choose another"):
+        steps.kept("sample", "a")
