@@ -27,5 +27,7 @@ def demo(
     Example: gen-rerank demo --out runs/demo
     """
     from gen_rerank.demo.demo import Demo
+    from gen_rerank.system.processes import signals_unwind
 
-    Demo(out, seed=seed, config=config, products=products, queries=queries, console=console()).run()
+    with signals_unwind():
+        Demo(out, seed=seed, config=config, products=products, queries=queries, console=console()).run()

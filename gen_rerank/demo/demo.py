@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from gen_rerank.evaluation.metrics import Interval, agreement
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
 from gen_rerank.reporting.numbers import bars
+from gen_rerank.system.processes import run_group
 from gen_rerank.system.publishing import require_writable
 from gen_rerank.system.server import start_server
 from gen_rerank.system.steps import Steps
@@ -78,6 +78,7 @@ class Demo:
         require_writable(self.out)
         data, models = self.out / "data", {name: self.out / folder for name, folder in _SYSTEMS.items()}
         self._step("sample", data, "sample", *self.shop)
+        test = judged_split(data, "test")  # before the training: a shop of very few queries has none
         first, second = ("train", "distributional", *self.config), ("train", "scalar", *self.config)
         self._step("train_phase1", models["phase1"], *first, "--data", data)
         self._step("train_phase2", models["phase2"], *second, "--model", models["phase1"], "--data", data)
@@ -86,7 +87,6 @@ class Demo:
             self._step(f"score_{name}", self._scores(name), "score", folder, data)
         self._step("score_vllm", self._scores("vllm"), "score", models["phase2"], data, "--backend", "vllm")
         start = time.perf_counter()
-        test = judged_split(data, "test")
         systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
         self.steps.record("evaluate", "", time.perf_counter() - start)
         start = time.perf_counter()
@@ -110,9 +110,7 @@ class Demo:
             if left.is_dir():
                 shutil.rmtree(left)
         start = time.perf_counter()
-        code = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)], check=False
-        ).returncode
+        code = run_group([sys.executable, "-W", "ignore", "-m", "gen_rerank", *shlex.split(words)])
         if code:
             raise BadInput(f"the step {name} stopped with exit code {code}; its message is above")
         self.steps.record(name, words, time.perf_counter() - start)
@@ -172,6 +170,7 @@ class Demo:
                     "phase2": round(found.measures[HEADLINE].mean, 4),
                 }
                 for tag, found in phase2.slices.items()
+                if HEADLINE in found.measures
             },
             "calibration": {
                 name: {key: _mean(by_name[name], measure) for key, measure in _CALIBRATION.items()} for name in _SYSTEMS

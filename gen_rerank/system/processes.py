@@ -16,12 +16,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 from gen_rerank.system.publishing import workplace_of
 
 LOOPBACK = "127.0.0.1"
 _PREFIX = "gen_rerank_"
+_STOP_SECONDS = 30
 # Goes on without a parent, so that it outlives ours, and removes the folders once nobody can write to them any more.
 _REMOVER = (
     "import os, shutil, sys; os.fork() and os._exit(0); sys.stdin.read(); "
@@ -60,6 +62,39 @@ def stop_group(process: subprocess.Popen[bytes], seconds: float) -> None:
         with suppress(ProcessLookupError):  # the usual case: nothing is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def run_group(command: Sequence[str]) -> int:
+    """Run a command in a group of its own, with the output of this process, and return its exit code.
+
+    Whatever ends the wait, an exception or Ctrl-C, ends the group.
+    """
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        return process.wait()
+    finally:
+        stop_group(process, _STOP_SECONDS)
+
+
+@contextmanager
+def signals_unwind() -> Iterator[None]:
+    """Let SIGTERM, and the end of the terminal, leave the block as an exception does: what it started is stopped.
+
+    The process ends with the exit code that shells give such an end. Only the main thread may call this.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the stopping
+        raise SystemExit(128 + number)
+
+    # Under nohup the end of the terminal is ignored, and stays so.
+    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, leave) for one in heeded}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def end_with_parent() -> None:

@@ -2,10 +2,13 @@
 
 import json
 import math
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("vllm")
@@ -71,3 +74,19 @@ def test_a_demo_with_other_settings_does_not_mix_with_an_old_one(out):
     )
     assert again.returncode == 2
     assert "other settings" in again.stderr
+
+
+def test_a_demo_that_is_told_to_stop_leaves_no_process(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(RECIPE.replace("max_steps: 20", "max_steps: 100000"))
+    words = ["--out", tmp_path / "demo", "--config", tmp_path / "tiny.yaml", "--products", "1000", "--queries", "60"]
+    command = [sys.executable, "-m", "gen_rerank", "demo", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
+        end = time.monotonic() + 120
+        while not (tmp_path / "demo" / "phase1.training").exists() and time.monotonic() < end:
+            time.sleep(0.2)
+        (training,) = psutil.Process(demo.pid).children()
+        assert "train" in training.cmdline()
+        demo.terminate()
+        demo.wait(60)
+    assert demo.returncode == 128 + signal.SIGTERM
+    assert not training.is_running()

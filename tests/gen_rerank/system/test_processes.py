@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gen_rerank.system.processes import start_group, stop_group
+from gen_rerank.system.processes import run_group, start_group, stop_group
 
 _HOLDER = """
 import sys, time
@@ -90,3 +90,35 @@ def test_a_held_child_ends_with_its_parent(tmp_path: Path) -> None:
     while psutil.pid_exists(child) and time.monotonic() < end:
         time.sleep(0.05)
     assert not psutil.pid_exists(child)
+
+
+_RUNNER = """
+import sys
+from gen_rerank.system.processes import run_group, signals_unwind
+with signals_unwind():
+    run_group([sys.executable, "-c", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_what_was_started(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", _RUNNER, _FAMILY]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True) as runner:
+        assert runner.stdout is not None
+        grandchild = int(runner.stdout.readline())
+        (child,) = psutil.Process(runner.pid).children()
+        runner.send_signal(number)
+        runner.wait(60)
+    assert runner.returncode == (-number if number == signal.SIGINT else 128 + number)
+    assert not child.is_running()
+    assert not _runs(grandchild)
+
+
+def test_the_exit_code_of_a_group_is_its_own() -> None:
+    assert run_group([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def _runs(number: int) -> bool:
+    """Return whether a process runs; one that has ended may be waited for by nobody here."""
+    return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
