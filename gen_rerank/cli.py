@@ -18,6 +18,7 @@ import typer
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.reporting.shell import console, show_any_text, stop
+from gen_rerank.system.memory import is_out_of_memory
 
 GROUP = "gen_rerank.commands"
 
@@ -76,6 +77,9 @@ def main() -> None:
     except OSError as error:
         full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
         stop(f"{error.filename or 'input/output'}: {error.strerror or error}{full}", 2)
-    except Exception as error:  # nobody's input: a bug, and whoever reports it needs the place
+    except Exception as error:
+        if is_out_of_memory(error):
+            stop(f"there is not enough memory ({first_line(error)}); take smaller batches, or a larger machine", 2)
+        # Nobody's input: a bug, and whoever reports it needs the place.
         traceback.print_exc()
         stop(f"gen-rerank failed: {type(error).__name__}: {first_line(error)}; this is a bug", 2)

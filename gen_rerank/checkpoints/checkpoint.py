@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, PositiveInt, ValidationError
 from tokenizers import Tokenizer
 
 from gen_rerank.bins import bin_columns
@@ -23,6 +24,21 @@ from gen_rerank.prompting.prompt import Prompt
 
 NEEDED = ("config.json", "tokenizer.json")
 ADAPTER_CONFIG = "adapter_config.json"
+
+
+class _ReadConfig(BaseModel):
+    """What is read of `config.json` here and by the scorers; most of it may be absent, or null."""
+
+    architectures: list[str] | None = None
+    vocab_size: PositiveInt | None = None
+    num_hidden_layers: PositiveInt | None = None
+    num_attention_heads: PositiveInt | None = None
+    num_key_value_heads: PositiveInt | None = None
+    head_dim: PositiveInt | None = None
+    max_position_embeddings: PositiveInt | None = None
+    num_labels: PositiveInt | None = None
+    id2label: dict[Any, Any] | None = None
+    quantization_config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +62,8 @@ class Checkpoint:
 
         Raises:
             BadInput: not a checkpoint: a missing file, a card that does not parse, a bin token that is not a single
-                token, a template that is not the recorded one, a readout outside the vocabulary, a classifier with
-                another number of labels, an adapter. One sentence says which.
+                token, a template that is not the recorded one, a configuration with values of another kind, a readout
+                outside the vocabulary, a classifier with another number of labels, an adapter. One sentence says which.
         """
         folder = resolve_folder(name)
         if (folder / ADAPTER_CONFIG).is_file():
@@ -74,6 +90,7 @@ class Checkpoint:
         try:
             if not recorded and public is not None:
                 card = Card(readout=Readout.yes_no(tokenizer), prompt=public)
+            _check_config(config)
             _check_readout(card.readout, tokenizer, config)
             prompt = Prompt(card.prompt, tokenizer)
         except BadInput as error:
@@ -100,19 +117,32 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
 
+def _check_config(config: dict[str, Any]) -> None:
+    """Refuse values of another kind than they are read as here; the rest of the file is the libraries' to read.
+
+    Raises:
+        BadInput: the sentence names the first one.
+    """
+    try:
+        _ReadConfig.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"config.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
 def _check_readout(readout: Readout, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
     bin_columns(readout.values)
     if readout.kind == "classifier":
         _check_labels(readout, config)
     else:
-        _check_tokens(readout, tokenizer, int(config.get("vocab_size", 0)))
+        _check_tokens(readout, tokenizer, int(config.get("vocab_size") or 0))
 
 
 def _check_labels(readout: Readout, config: dict[str, Any]) -> None:
     if readout.tokens or readout.token_ids:
         raise BadInput("a classifier reads its labels, but the card names readout tokens")
     # Two are transformers' default, which it does not write down.
-    labels = len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
+    labels = len(config["id2label"]) if config.get("id2label") else int(config.get("num_labels") or 2)
     if labels != len(readout.values):
         raise BadInput(f"the model has {labels} labels, the card gives values to {len(readout.values)}")
 

@@ -30,7 +30,10 @@ from gen_rerank.errors import BadInput
 from gen_rerank.scorers.scorer import Advance, TokenScorer, unwatched
 
 # A file cut short, other shapes, an unknown architecture, a field of another type, a scheme that needs a package …
-_UNLOADABLE = (SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, KeyError, ImportError)
+_UNLOADABLE = (
+    SafetensorError, StrictDataclassError, OSError, ValueError, RuntimeError, ImportError,
+    LookupError, AttributeError, TypeError, ArithmeticError,
+)  # fmt: skip
 
 
 @dataclass

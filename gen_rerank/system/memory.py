@@ -40,6 +40,20 @@ def give_back_freed_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory was asked for that is not there.
+
+    On a CPU torch has no error of its own for it, so that it is known by its text; on a GPU by its name, because torch
+    need not be installed.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+        True
+    """
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
+
+
 def children_keep_freed_memory() -> None:
     """Let processes that are started from now on keep freed memory, where the caller has not set it.
 

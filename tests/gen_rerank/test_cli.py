@@ -190,6 +190,16 @@ def test_a_bug_is_no_verdict(run, monkeypatch, tmp_path):
     assert err.splitlines()[-1] == "error: gen-rerank failed: AttributeError: no such thing; this is a bug"
 
 
+def test_too_little_memory_is_said(run, monkeypatch, tmp_path):
+    def large(*_: object) -> None:
+        import torch
+
+        torch.empty(2**50)
+
+    monkeypatch.setattr("gen_rerank.data.sample.write_sample", large)
+    assert "there is not enough memory" in complaint(run("sample", "--out", tmp_path / "shop"))
+
+
 def test_a_full_disk_is_said(run, monkeypatch, tmp_path):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", str(Path("shop")))

@@ -113,6 +113,32 @@ def test_a_wrong_card(folder, changes, reason):
     assert reason in refused(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vocab_size", "many"),
+        ("num_attention_heads", 0),
+        ("num_key_value_heads", [1]),
+        ("head_dim", "x"),
+        ("num_hidden_layers", -1),
+        ("max_position_embeddings", []),
+        ("architectures", [1]),
+        ("id2label", 11),
+        ("num_labels", "x"),
+        ("quantization_config", "int8"),
+    ],
+)
+def test_a_configuration_with_values_of_another_kind(folder, name, value):
+    change(folder / "config.json", **{name: value})
+    assert f"config.json: {name}" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["head_dim", "id2label", "num_labels", "max_position_embeddings", "architectures"])
+def test_a_configuration_may_leave_values_out_by_saying_null(folder, name):
+    change(folder / "config.json", **{name: None})
+    assert Checkpoint.open(folder).config[name] is None
+
+
 def test_a_changed_template(folder):
     change(folder / CARD, prompt={"template": "product_first", "sha256": "f" * 64})
     message = refused(folder)
