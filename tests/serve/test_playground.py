@@ -28,7 +28,7 @@ CHROMIUM = shutil.which("chromium")
 # As root, and without the calls that a browser makes to its maker's hosts.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
-HOSTILE = "<img src=x onerror=\"document.title='hacked'\">"
+HOSTILE = "desk <img src=x onerror=\"document.title='hacked'\">"
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
