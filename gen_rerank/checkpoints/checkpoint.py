@@ -32,7 +32,7 @@ class _ReadConfig(BaseModel):
     architectures: list[str] | None = None
     vocab_size: PositiveInt | None = None
     num_hidden_layers: PositiveInt | None = None
-    num_attention_heads: PositiveInt | None = None
+    num_attention_heads: int | None = None
     num_key_value_heads: PositiveInt | None = None
     head_dim: PositiveInt | None = None
     max_position_embeddings: PositiveInt | None = None

@@ -142,8 +142,15 @@ def computes_on_cpu() -> bool:
 
 
 def token_bytes(checkpoint: Checkpoint, dtype: Dtype | None = None) -> int:
-    """Return the bytes that a token takes in the key-value cache."""
+    """Return the bytes that a token takes in the key-value cache.
+
+    Raises:
+        BadInput: the configuration does not say how many heads and layers there are.
+    """
     config = checkpoint.config
+    for name in ("num_attention_heads", "num_hidden_layers"):
+        if not config.get(name) or config[name] < 1:
+            raise BadInput(f"{checkpoint.folder}: config.json does not say how many there are: {name}")
     heads = int(config["num_attention_heads"])
     head_size = int(config.get("head_dim") or config["hidden_size"] // heads)
     key_value_heads = int(config.get("num_key_value_heads") or heads)

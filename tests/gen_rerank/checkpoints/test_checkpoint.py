@@ -117,7 +117,7 @@ def test_a_wrong_card(folder, changes, reason):
     ("name", "value"),
     [
         ("vocab_size", "many"),
-        ("num_attention_heads", 0),
+        ("num_attention_heads", "four"),
         ("num_key_value_heads", [1]),
         ("head_dim", "x"),
         ("num_hidden_layers", -1),

@@ -34,7 +34,7 @@ def test_half_a_character_is_mended_and_nothing_else(raw: bytes, value: str) -> 
     ("raw", "words"),
     [
         (b"{", "not valid JSON"),
-        (b'"\xff"', "not valid JSON"),
+        (b'"\xff"', "not UTF-8; write it as UTF-8"),
         (rb'"\ud83d', "not valid JSON"),
         (b"9" * 5000, "not valid JSON"),
         (b"[" * 1000 + b"]" * 1000, "not valid JSON"),

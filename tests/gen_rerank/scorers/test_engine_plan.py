@@ -11,7 +11,7 @@ import pytest
 
 from gen_rerank import BadInput
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.scorers.engine_plan import EngineChoices, plan
+from gen_rerank.scorers.engine_plan import EngineChoices, plan, token_bytes
 
 pytest.importorskip("vllm")
 
@@ -122,3 +122,11 @@ def test_more_threads_than_cores_are_refused(
 def test_a_cache_larger_than_the_memory_is_refused(checkpoint: Checkpoint, gib: float) -> None:
     with pytest.raises(BadInput, match="--cache-gib"):
         plan(checkpoint, EngineChoices(cache_gib=gib))
+
+
+@pytest.mark.parametrize("heads", [0, -1, None])
+def test_a_configuration_without_heads_is_one_sentence(heads: int | None, tiny_checkpoint: Path) -> None:
+    checkpoint = Checkpoint.open(tiny_checkpoint)
+    checkpoint.config["num_attention_heads"] = heads
+    with pytest.raises(BadInput, match=r"config\.json does not say how many there are: num_attention_heads"):
+        token_bytes(checkpoint)
