@@ -12,6 +12,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from gen_rerank.bins import Distribution, Floats, best_first
@@ -112,8 +113,10 @@ class Reranker:
         """Return the best `top_k` results (all by default), best first; ties stay in the order given.
 
         Raises:
-            BadInput: as `score`, or `top_k` is negative.
+            BadInput: as `score`, or `top_k` is no number of results.
         """
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int | np.integer)):
+            raise BadInput(f"top_k is {shown(top_k)}; give a whole number, or None for all")
         if top_k is not None and top_k < 0:
             raise BadInput(f"top_k must not be negative, it is {top_k}")
         scored = self.score(query, products, instruction=instruction, rank_fields=rank_fields)
@@ -169,6 +172,8 @@ def as_products(given: Any, rank_fields: Sequence[str] | None = None) -> list[Pr
         raise BadInput(f"products is {shown(given)}; give a list, also of a single product: [product]")
     if type(given).__name__ == "DataFrame":  # iterating over one gives the names of its columns
         raise BadInput('products is a DataFrame; give its rows: frame.to_dict("records")')
+    if rank_fields is not None and (isinstance(rank_fields, str) or not isinstance(rank_fields, Sequence)):
+        raise BadInput(f"rank_fields is {shown(rank_fields)}; give a list of names")
     return [product_of(each, f"products.{index}", index, rank_fields) for index, each in enumerate(given)]
 
 

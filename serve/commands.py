@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gen_rerank.reporting.shell import Model, console, say, stop
+from gen_rerank.reporting.shell import Model, console, say, stop, written
 from serve.options import ServeOptions, named_adapter
 
 app = typer.Typer()
@@ -156,7 +156,7 @@ def serve(
 
 @app.command()
 def doctor(
-    out: Annotated[Path | None, typer.Option("--out", help="Write what was found as JSON.")] = None,
+    out: Annotated[Path | None, written("--out", "Write what was found as JSON.")] = None,
 ) -> None:
     """Say what this machine can train, quantize and serve, and why not; of each scheme vLLM itself is asked.
 
@@ -164,14 +164,16 @@ def doctor(
 
     Example: gen-rerank doctor --out doctor.json
     """
+    from gen_rerank.system.publishing import require_writable_file
     from serve.doctor import examine, tables
 
     if out is not None:
-        out.touch()  # before the work, so that a path that cannot be written is known now
+        require_writable_file(out)
     found = examine(console())
     for table in tables(found):
         console().print(table)
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(found.to_json(), encoding="utf-8")
 
 

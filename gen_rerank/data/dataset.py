@@ -18,6 +18,7 @@ from typing import cast, get_args
 from gen_rerank.data.reading import ENDINGS, RowReader, write_rows
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
 from gen_rerank.errors import BadInput
+from gen_rerank.system.publishing import opened_before_named, require_writable
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Dataset:
         judgments = RowReader(folder, "judgments", Judgment)
         by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
         by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)}
+        # Else the judgments would be blamed for it.
+        for file, rows in ((products.file, (*by_product, *products.bad)), (queries.file, (*by_query, *queries.bad))):
+            if not rows:
+                raise BadInput(f"{file}: no usable rows")
         judged = []
         for line, row in judgments.numbered(lambda row: f"{row.query_id} × {row.product_id}"):
             if row.query_id not in by_query:
@@ -87,7 +92,7 @@ class Dataset:
             BadInput: what was written does not give this data set again, or `folder` holds the rows in another form.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        require_writable(folder)
         rows = {"products": self.products.values(), "queries": self.queries.values(), "judgments": self.judgments}
         for name in rows:
             for ending in ENDINGS[1:]:
@@ -96,7 +101,7 @@ class Dataset:
         with TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as made:
             for name, kept in rows.items():
                 write_rows(Path(made) / f"{name}.jsonl", kept)
-            if Dataset.load(made).fingerprint != self.fingerprint:
+            if opened_before_named(Dataset.load, Path(made), folder).fingerprint != self.fingerprint:
                 raise BadInput(f"{folder}: what was written reads differently, so nothing was saved")
             for name in rows:
                 (Path(made) / f"{name}.jsonl").replace(folder / f"{name}.jsonl")

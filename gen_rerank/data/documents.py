@@ -15,15 +15,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gen_rerank.data.records import Product, row_fault
-from gen_rerank.data.values import BadValue, attributes, joined_text, shown, text
+from gen_rerank.data.values import BadValue, NoValue, attributes, identifier, joined_text, shown
 from gen_rerank.errors import BadInput
 
 PRODUCT_FIELDS = tuple(Product.model_fields)
 TEXT_KEYS = ("text", "page_content", "content")
 # Text fields of a product that can stand in for a title that is missing.
 _TITLES = ("description", "brand", "category")
-# LlamaIndex wraps a document that was found in an object with its score.
-_WRAPPER = "node"
+# LlamaIndex wraps a document that was found in an object with its score, and the text of some in one of its own.
+_WRAPPERS = ("node", "text_resource")
 
 
 class NoText(BadInput):
@@ -72,8 +72,10 @@ def _as_mapping(given: Any, place: str) -> Mapping[str, Any]:
         given = {field.name: getattr(given, field.name) for field in fields(given)}
     if not isinstance(given, Mapping):
         raise BadInput(f"{place} is {shown(given)}; a title or an object with a title or a text is needed")
-    inner = given.get(_WRAPPER)
-    return given if inner is None or "title" in given else _as_mapping(inner, f"{place}.{_WRAPPER}")
+    for wrapper in _WRAPPERS:
+        if "title" not in given and isinstance(given.get(wrapper), Mapping):
+            return _as_mapping(given[wrapper], f"{place}.{wrapper}")
+    return given
 
 
 def _own(document: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _own(document: Mapping[str, Any], place: str) -> dict[str, Any]:
     for key in TEXT_KEYS:
         found = _text_under(document, key, place)
         if found is not None:
-            return {"title": found, "product_id": document.get("product_id")}
+            return {"title": found, "product_id": _id_beside_a_text(document.get("product_id"))}
     read = {key: value for key, value in document.items() if key in PRODUCT_FIELDS}
     if any(key in document for key in TEXT_KEYS):
         return read
@@ -100,6 +102,9 @@ def _named(document: Mapping[str, Any], place: str, rank_fields: Sequence[str]) 
     """Return the fields of a product for the keys that were named, in their order."""
     read: dict[str, Any] = {}
     others: dict[str, str] = {}
+    for key in rank_fields:
+        if not isinstance(key, str):
+            raise BadInput(f"rank_fields has the entry {shown(key)}; give a list of names")
     for key in dict.fromkeys(rank_fields):
         if key in TEXT_KEYS:
             found = _text_under(document, key, place)
@@ -119,7 +124,8 @@ def _named(document: Mapping[str, Any], place: str, rank_fields: Sequence[str]) 
         raise NoText(f"{place} has no text in the fields that rank_fields names")
     if others:
         try:
-            read["attributes"] = attributes(read.get("attributes")) | others
+            own = attributes(read.get("attributes"))
+            read["attributes"] = attributes([*own.items(), *others.items()])
         except BadValue as error:
             raise BadInput(f"{place}.attributes: {error}") from error
     return read
@@ -139,8 +145,10 @@ def _first_text(order: Sequence[str], read: dict[str, Any], others: dict[str, st
 def _text_under(document: Mapping[str, Any], key: str, place: str) -> str | None:
     """Return the text under one of the keys that may hold it, also as parts; None when there is none."""
     content = document.get(key)
-    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
-        content = [_part(part, f"{place}.{key}.{i}") for i, part in enumerate(content)]
+    if isinstance(content, list | tuple):
+        content = [
+            _part(part, f"{place}.{key}.{i}") if isinstance(part, Mapping) else part for i, part in enumerate(content)
+        ]
     return _text(content, f"{place}.{key}", "\n")
 
 
@@ -161,6 +169,16 @@ def _text(value: Any, place: str, separator: str = ", ") -> str | None:
 def _id(read: Mapping[str, Any], number: int) -> Any:
     given = read.get("product_id")
     try:
-        return str(number) if given is None or text(given) is None else given
+        return identifier(given)
+    except NoValue:
+        return str(number)
     except BadValue:
         return given
+
+
+def _id_beside_a_text(given: Any) -> str | None:
+    """Return an id; what is none is not read, as all that stands beside a text."""
+    try:
+        return identifier(given)
+    except BadValue:
+        return None

@@ -40,6 +40,8 @@ def read_json(raw: bytes) -> Any:
     try:
         return from_json(raw)
     except ValueError as error:
+        if not _is_utf_8(raw):
+            raise NotJson("not UTF-8; write it as UTF-8") from error
         mended = _ESCAPE.sub(lambda escape: b"?" if escape[1] else escape[0], raw)
         if mended == raw:
             raise NotJson(f"not valid JSON ({error})") from error
@@ -47,6 +49,14 @@ def read_json(raw: bytes) -> Any:
         return from_json(mended)
     except ValueError as error:
         raise NotJson(f"not valid JSON ({error})") from error
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_utf_16(raw: bytes) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from gen_rerank.data.json_text import BYTE_ORDER_MARK, NotJson, is_utf_16, read_json
+from gen_rerank.data.parquet_values import value_reader
 from gen_rerank.data.records import BadRow, Record, row_fault
 from gen_rerank.errors import BadInput, first_line
 
@@ -45,7 +46,9 @@ def rows_file(folder: Path, name: str) -> Path:
     """
     found = [folder / f"{name}{ending}" for ending in ENDINGS if (folder / f"{name}{ending}").is_file()]
     if not found:
-        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there")
+        others = sorted(path for path in folder.glob(f"{name}.*"))
+        there = f"; {others[0].name} is {'a folder' if others[0].is_dir() else 'of another form'}" if others else ""
+        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there{there}")
     if len(found) > 1:
         raise BadInput(
             f"{folder}: {' and '.join(path.name for path in found)} are both there, and only one can be meant; "
@@ -84,9 +87,9 @@ class RowReader(Generic[Row]):
         seen: dict[str, tuple[int, Row]] = {}
         for line, raw in self._raw():
             try:
-                row = self.record.model_validate(read_json(raw) if isinstance(raw, bytes) else raw)
+                row = self.record.model_validate(read_json(raw.rstrip()) if isinstance(raw, bytes) else raw)
             except NotJson as error:
-                self.refuse(line, str(error))
+                self.refuse(line, str(error).replace("at line 1 column", "at column"))
                 continue
             except ValidationError as error:
                 self.refuse(line, _reason(error))
@@ -152,16 +155,22 @@ def _parquet_rows(path: Path, record: type[Record]) -> Iterator[dict[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
     _check_columns(path, file.schema_arrow.names, record)
+    readers = [(field.name, value_reader(field.type)) for field in file.schema_arrow]
+    changed = [(name, reader) for name, reader in readers if reader is not None]
     try:
         for batch in file.iter_batches():
-            yield from batch.to_pylist()
+            for row in batch.to_pylist():
+                yield {**row, **{name: reader(row[name]) for name, reader in changed}}
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of values that Python cannot hold
         raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
 
 
 def _check_columns(path: Path, names: Iterable[str], record: type[Record]) -> None:
     """Refuse columns that no row may have, once and not for each row."""
+    names = list(names)
     for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"{path}: the column {name!r} is there twice; which one is meant?")
         if name.startswith(_PANDAS_INDEX):
             raise BadInput(f"{path}: the column {name!r} is pandas' index; write the file with to_parquet(index=False)")
         if name not in record.model_fields:
@@ -184,7 +193,7 @@ def _shown(value: Any) -> str:
 
 def _reason(error: ValidationError) -> str:
     found = row_fault(error)
-    if not found.field:
+    if not (found.field or found.unknown):
         return "not a JSON object"
     if not found.unknown:
         return f"column {found.field!r}{found.clause}"

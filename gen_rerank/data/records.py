@@ -56,7 +56,7 @@ class Query(Record):
 
     query_id: Identifier
     text: Text
-    split: Annotated[Split, BeforeValidator(values.required_text)]
+    split: Annotated[Split, BeforeValidator(values.identifier)]
     tags: Tags = ()
 
 

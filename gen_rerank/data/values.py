@@ -21,12 +21,13 @@ from uuid import UUID
 
 import numpy as np
 
-from gen_rerank.data.cleaning import clean, mend, visible
+from gen_rerank.data.cleaning import READ_CHARACTERS, clean, mend, visible
 from gen_rerank.data.json_text import NotJson, read_json
 
 _SHOWN = 40
 _MOST_DIGITS = 400
 _MOST_DEPTH = 8
+_MOST_ATTRIBUTES = 1000
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _YES = frozenset({"true", "t", "yes", "y", "on", "1"})
 _NO = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -87,7 +88,7 @@ def identifier(value: Any) -> str:
         ('1', 'p<b>1')
     """
     raw = _raw_text(value)
-    found = "" if raw is None else visible(mend(raw)).strip()
+    found = "" if raw is None else visible(mend(raw[:READ_CHARACTERS])).strip()
     if not found:
         raise NoValue("has no text")
     return found
@@ -127,15 +128,21 @@ def attributes(value: Any) -> dict[str, str]:
     """
     if type(value) is not dict and _is_absent(value):
         return {}
-    found: dict[str, str] = {}
-    for given, content in value.items() if type(value) is dict else _items(value):
-        name, written = text(given), joined_text(content)
+    found: dict[str, list[str]] = {}
+    for i, (given, content) in enumerate(value.items() if type(value) is dict else _items(value)):
+        if i == _MOST_ATTRIBUTES:
+            raise BadValue(f"more than {_MOST_ATTRIBUTES:,} entries")
+        name = text(given)
+        try:
+            written = joined_text(content)
+        except BadValue as error:
+            raise BadValue(f"{shown(name)}: {error}") from error
         if written is None:
             continue
         if name is None:
             raise BadValue(f"the value {shown(written)} has no name")
-        found[name] = f"{found[name]}, {written}" if name in found else written
-    return found
+        found.setdefault(name, []).append(written)
+    return {name: ", ".join(texts) for name, texts in found.items()}
 
 
 def number(value: Any) -> float | None:
@@ -149,11 +156,13 @@ def number(value: Any) -> float | None:
         (19.99, None, None)
     """
     if type(value) is float and math.isfinite(value):
-        return value
+        return value + 0.0  # of -0.0 the sign goes
     if _is_absent(value):
         return None
-    if isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool):
-        return _float(value)
+    if isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(
+        value, bool | np.timedelta64
+    ):
+        return _float(str(value) if isinstance(value, np.floating) else value)
     written = text(value) if isinstance(value, str | bytes) else None
     if written is None or not _PLAIN_NUMBER.fullmatch(written.strip()):
         raise BadValue(f"a plain number such as 19.99 is needed, not {shown(value)}{_form_of_number(written)}")
@@ -236,10 +245,14 @@ def _raw_text(value: Any) -> str | None:
             return str.__str__(value)
         case bool() | np.bool_():
             return "true" if value else "false"
+        case np.timedelta64():  # to NumPy an integer
+            raise BadValue("one text is needed, not a duration")
         case int() | np.integer():
             return _whole(int(value))
-        case float() | np.floating():
-            return _decimal(Decimal(repr(float(value))))
+        case np.floating():  # the fewest digits that are this number at its own width
+            return _decimal(Decimal(str(value)))
+        case float():
+            return _decimal(Decimal(repr(value)))
         case Decimal():
             return _decimal(value)
         case bytes() | bytearray() | memoryview():
@@ -247,9 +260,11 @@ def _raw_text(value: Any) -> str | None:
         case datetime() | date() | time():
             return value.isoformat()
         case np.datetime64():
-            return str(value)
+            return _moment(value).isoformat()
         case UUID():
             return str(value)
+        case np.ndarray() if not value.ndim:
+            return _raw_text(value[()])
     raise BadValue(f"one text is needed, not {_kind(value)}")
 
 
@@ -268,30 +283,54 @@ def _is_absent(value: Any) -> bool:
             return bool(value != value)  # pandas.NaT is a datetime that is not itself
         case np.datetime64() | np.timedelta64():
             return bool(np.isnat(value))
+        case np.ndarray():
+            return value.ndim == 0 and _is_absent(value[()])
     # Whoever has its missing value has it imported; importing it here would cost every command a second.
     pandas = sys.modules.get("pandas")
     return pandas is not None and value is pandas.NA
 
 
 def _joined(value: Any, separator: str, depth: int) -> str | None:
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
+    value = _without_shell(value)
     if not isinstance(value, list | tuple | Mapping):
         return text(value)
     if not depth:
         raise BadValue(f"lists and objects are nested more than {_MOST_DEPTH} deep")
+    parts, room = [], READ_CHARACTERS
+    for part in _parts(value, depth - 1):
+        parts.append(part)
+        room -= len(part) + len(separator)
+        if room <= 0:
+            break
+    return (", " if isinstance(value, Mapping) else separator).join(parts)[:READ_CHARACTERS] or None
+
+
+def _parts(value: Any, depth: int) -> Iterator[str]:
+    """Yield the texts in a list, or in an object with their names."""
     if isinstance(value, Mapping):
-        pairs = ((text(name), _joined(each, ", ", depth - 1)) for name, each in value.items())
-        parts = [f"{name}: {each}" if name else each for name, each in pairs if each is not None]
-        return ", ".join(parts) or None
-    return separator.join(part for each in value if (part := _joined(each, ", ", depth - 1)) is not None) or None
+        for given, each in value.items():
+            if (part := _joined(each, ", ", depth)) is not None:
+                name = text(given)
+                yield f"{name}: {part}" if name else part
+    else:
+        for each in value:
+            if (part := _joined(each, ", ", depth)) is not None:
+                yield part
+
+
+def _without_shell(value: Any) -> Any:
+    """Return an array as the list of its entries, and one without dimensions as its entry; anything else as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return list(value) if value.ndim else value[()]
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the names and values that attributes are written as."""
+    value = _without_shell(value)
     if isinstance(value, Mapping):
         yield from value.items()
-    elif isinstance(value, list | tuple | np.ndarray):
+    elif isinstance(value, list | tuple):
         for entry in value:
             if not _is_absent(entry):
                 yield _pair(entry)
@@ -308,11 +347,13 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _pair(entry: Any) -> tuple[Any, Any]:
-    if isinstance(entry, Mapping) and len(entry) == 2 and "value" in entry:
+    entry = _without_shell(entry)
+    if isinstance(entry, Mapping) and "value" in entry:
+        given = [key for key, content in entry.items() if key == "value" or not _is_absent(content)]
         for name in _NAMES:
-            if name in entry:
+            if name in given and len(given) == 2:
                 return entry[name], entry["value"]
-    if isinstance(entry, list | tuple | np.ndarray) and len(entry) == 2:
+    if isinstance(entry, list | tuple) and len(entry) == 2:
         return entry[0], entry[1]
     raise BadValue(
         f"{shown(entry)} has no name; an object of names and values is needed, or a list of records with a key and a "
@@ -321,9 +362,10 @@ def _pair(entry: Any) -> tuple[Any, Any]:
 
 
 def _list(value: Any) -> list[Any]:
+    value = _without_shell(value)
     if _is_absent(value):
         return []
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple):
         return list(value)
     raise BadValue(f"a list is needed, not {shown(value)}")
 
@@ -335,15 +377,27 @@ def _float(value: Any) -> float | None:
         found = math.inf
     if math.isinf(found):
         raise BadValue(f"{shown(value)} is too large a number")
-    return found
+    return found + 0.0
 
 
 def _form_of_number(written: str | None) -> str:
     """Say which form of a price a text seems to have."""
     if written is None or not any(character.isdigit() for character in written):
         return ""
-    only_digits = all(character.isdigit() or character in "+-., '\u00a0\u202f" for character in written)
-    return " (a comma or a space among the digits)" if only_digits else " (words or a currency beside the digits)"
+    rest = [character for character in written.strip() if not (character.isdigit() or character in "+-.")]
+    if not rest:
+        return ""
+    separators = all(character in ",'" or character.isspace() for character in rest)
+    return " (a comma or a space among the digits)" if separators else " (words or a currency beside the digits)"
+
+
+def _moment(value: np.datetime64) -> date:
+    """Return a time of NumPy's, to the microsecond, or a date where it is no more."""
+    dated = np.datetime_data(value)[0] in ("Y", "M", "W", "D")
+    found: date = value.astype("datetime64[D]" if dated else "datetime64[us]").item()
+    if not isinstance(found, date):
+        raise BadValue("a time outside of the years 1 to 9999 is no text")
+    return found
 
 
 def _whole(value: int) -> str:

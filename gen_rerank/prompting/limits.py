@@ -9,10 +9,6 @@ from dataclasses import dataclass
 
 from gen_rerank.errors import BadInput
 
-# Of a query or an instruction no more is looked at, however much of that is white space and markup: a budget's worth of
-# words is found long before.
-READ_CHARACTERS = 2**20
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -34,7 +34,7 @@ from gen_rerank.data.cleaning import clean, mend
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.form import Form
-from gen_rerank.prompting.limits import NO_LIMITS, READ_CHARACTERS, Limits
+from gen_rerank.prompting.limits import NO_LIMITS, Limits
 from gen_rerank.prompting.tokens import CHARACTERS_PER_TOKEN, PlainText
 
 FieldName = Literal["title", "brand", "category", "price", "attributes", "description", "query", "instruction"]
@@ -267,8 +267,8 @@ class Prompt:
                 f"the prompt template {self.spec.template!r} has no instruction; leave it out for this model"
             )
         left_out = dict.fromkeys((field for field in FIELDS if not self.spec.budget(field)), "")
-        told = self._start("instruction", self.spec.instruction if instruction is None else instruction)
-        queries = {query: self._start("query", query) for query in dict.fromkeys(pair.query for pair in pairs)}
+        told = _one_line(clean(self.spec.instruction if instruction is None else instruction))
+        queries = {query: _one_line(clean(query)) for query in dict.fromkeys(pair.query for pair in pairs)}
         if not all(queries.values()):
             raise BadInput("the query has no text")
         distinct = {id(pair.product): pair.product for pair in pairs}
@@ -279,14 +279,6 @@ class Prompt:
             {**products[id(pair.product)], "query": queries[pair.query], "instruction": told, **left_out}
             for pair in pairs
         ]
-
-    def _start(self, field: FieldName, text: str) -> str:
-        """Return the start of a text, cleaned, that is more than its budget can hold: the rest may be megabytes."""
-        wanted = max(self.spec.budget(field), 1) * CHARACTERS_PER_TOKEN
-        taken, end = 2 * wanted, min(len(text), READ_CHARACTERS)
-        while len(start := _clean(text[:taken])) <= wanted and taken < end:
-            taken = min(4 * taken, end)
-        return start
 
     def _continue_titles(self, rows: Sequence[Fields]) -> None:
         """Move what of a title is over its budget into the description: many shops send one long string."""
@@ -382,18 +374,18 @@ def product_fields(product: Product) -> Fields:
         'colour: oak'
     """
     return {
-        "title": _clean(product.title),
-        "brand": _clean(product.brand or ""),
-        "category": _clean(product.category or ""),
+        "title": _one_line(product.title),
+        "brand": _one_line(product.brand or ""),
+        "category": _one_line(product.category or ""),
         "price": "" if product.price is None else f"{product.price:.2f}",
-        "attributes": _clean("; ".join(f"{name}: {value}" for name, value in product.attributes.items())),
-        "description": _clean(product.description or ""),
+        "attributes": _one_line("; ".join(f"{name}: {value}" for name, value in product.attributes.items())),
+        "description": _one_line(product.description or ""),
     }
 
 
-def _clean(text: str) -> str:
-    """Collapse the white space of clean text: a new line could imitate the template's own."""
-    return " ".join(clean(text).split())
+def _one_line(text: str) -> str:
+    """Collapse white space (a new line could imitate the template's own), drop the mark, mend broken Unicode."""
+    return " ".join(mend(text).replace(_MARK, " ").split())
 
 
 def _check_markers(template: str, source: str, control: dict[str, int]) -> None:

@@ -39,6 +39,8 @@ MAX_PROMPT_CHARACTERS = 100_000
 # What OpenAI's clients expect for a probability of 0.
 NO_PROBABILITY = -9999.0
 
+# An object begins like this; "{17 inch} rim" is a title.
+_OBJECT = re.compile(r'\{\s*["}]')
 _PARTS = re.compile(
     r"(?:Instruction:(?P<instruction>[^\n]*)\n)?Query:(?P<query>[^\n]*)\n(?:Product|Document):(?P<product>.*)",
     re.DOTALL,
@@ -203,7 +205,7 @@ def _read(prompt: str, number: int) -> tuple[Pair | RenderedPrompt, str | None]:
 
 
 def _document(text: str, place: str) -> Document:
-    if not text.startswith("{"):
+    if not _OBJECT.match(text):
         return text
     try:
         document: dict[str, object] = read_json(mend(text).encode())

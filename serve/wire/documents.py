@@ -1,6 +1,6 @@
 """Queries and documents of a body, checked; `gen_rerank.data.documents` makes a `Product` of a document.
 
-Here is what a body may look like, and what one request may cost. How results look is elsewhere.
+Here is what a body may look like. How results look is elsewhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ from gen_rerank.data.cleaning import clean
 from gen_rerank.data.documents import NoText, product_of
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.errors import BadInput
-from gen_rerank.prompting.limits import READ_CHARACTERS
 from serve.question import Blank, Refusal
-from serve.wire.bodies import check_size
-
-# A bound on the work that one document can cause beside that of its text.
-MAX_ATTRIBUTES = 1000
 
 Document = Annotated[str, Field(json_schema_extra={"pattern": r"\S"})] | dict[str, Any]
 
@@ -114,7 +109,7 @@ def _product_or_blank(
         Refusal: as `product`.
     """
     try:
-        return _product(document, place, number, rank_fields)
+        return product_of(document, place, number, rank_fields)
     except NoText as error:
         if empty_last:
             return Blank()
@@ -140,7 +135,7 @@ def product(document: Document, place: str, number: int = 0, rank_fields: Sequen
         {'colour': 'brown'}
     """
     try:
-        return _product(document, place, number, rank_fields)
+        return product_of(document, place, number, rank_fields)
     except BadInput as error:
         raise Refusal(422, str(error)) from error
 
@@ -152,11 +147,5 @@ def check_query(query: str, place: str = "query") -> None:
         Refusal: 422, it has none.
     """
     # As much of it as the prompt looks at: the rest may be megabytes.
-    if not clean(query[:READ_CHARACTERS]).strip():
+    if not clean(query).strip():
         raise Refusal(422, f"{place} has no text")
-
-
-def _product(document: Document, place: str, number: int, rank_fields: Sequence[str] | None) -> Product:
-    if isinstance(document, dict) and isinstance(document.get("attributes"), dict | list):
-        check_size(f"{place}.attributes", len(document["attributes"]), MAX_ATTRIBUTES, "entries")
-    return product_of(document, place, number, rank_fields)

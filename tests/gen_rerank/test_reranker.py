@@ -54,6 +54,18 @@ def test_negative_top_k_is_refused(reranker):
         reranker.rank("desk", ["1"], top_k=-1)
 
 
+@pytest.mark.parametrize("top_k", [1.5, "2", float("nan"), True])
+def test_a_number_of_results_is_a_whole_number(reranker, top_k):
+    with pytest.raises(BadInput, match=r"^top_k is .*; give a whole number"):
+        reranker.rank("desk", ["1"], top_k=top_k)
+
+
+@pytest.mark.parametrize("rank_fields", ["name", 5, [["name"]]])
+def test_the_fields_to_read_are_a_list_of_names(reranker, rank_fields):
+    with pytest.raises(BadInput, match=r"^rank_fields .*; give a list of names"):
+        reranker.rank("desk", [{"name": "1"}], rank_fields=rank_fields)
+
+
 def test_strings_dictionaries_and_products(reranker):
     given = [
         "1",
@@ -104,13 +116,13 @@ def test_a_query_is_a_text(reranker, query):
 
 @pytest.mark.parametrize("query", ["", " ", "\u200b\u200d\ufeff", "\0", "<br>"])
 def test_a_query_has_text(reranker, query):
-    with pytest.raises(BadInput, match="^the query has no text"):
+    with pytest.raises(BadInput, match=r"^the query has no text"):
         reranker.rank(query, ["1"])
 
 
 @pytest.mark.parametrize("instruction", [5, float("nan"), ["rate"]])
 def test_an_instruction_is_a_text(reranker, instruction):
-    with pytest.raises(BadInput, match="^the instruction is "):
+    with pytest.raises(BadInput, match=r"^the instruction is "):
         reranker.rank("desk", ["1"], instruction=instruction)
 
 

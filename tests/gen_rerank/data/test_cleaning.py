@@ -21,6 +21,13 @@ from gen_rerank.data.cleaning import clean, mend, visible
         ("<script>if (a < b) alert()</script>desk<style>p {}</style>", " desk "),
         ("<![CDATA[<b>Oak</b> desk]]>", "Oak desk"),
         ("Tom &amp; Jerry &#38; &#x26; &lt;5 mm&nbsp;&eacute;", "Tom & Jerry & & <5 mm\u00a0é"),
+        ('<o:p></o:p>Oak<st1:place w:st="on">desk</st1:place>', "Oakdesk"),
+        ("<?xml version='1.0'?>Oak <![if !supportLists]>desk<![endif]>", " Oak  desk "),
+        ("<svg><path d='M0'/></svg>Oak<math><mi>x</mi></math> desk", " Oak  desk"),
+        ("Oak <img alt='5 > 4' src=\"a>b.png\"> desk <b style='a>b'>red</b>", "Oak   desk red"),
+        ("<b don't>Oak</b> desk", "Oak desk"),
+        ("Polo <S>, <M> and <A> to <B>", "Polo <S>, <M> and <A> to <B>"),
+        ("<B>Oak</B> <b>desk", "Oak desk"),
         ("AT&T; &bogus; &copyright; &amp", "AT&T; &bogus; &copyright; &amp"),
         ("don&#146;t &#xD83D; &#1114112;", "don’t \ufffd \ufffd"),
         ("&lt;p&gt;Oak&lt;/p&gt; desk", " Oak  desk"),
@@ -29,6 +36,9 @@ from gen_rerank.data.cleaning import clean, mend, visible
         ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
         ("\u0915\u094d\u200d\u0937", "\u0915\u094d\u200d\u0937"),
         ("\u0645\u200c\u200d\u0645", "\u0645\u200c\u0645"),
+        ("\u0645\u200c \u0939\u0940\u200d", "\u0645 \u0939\u0940"),
+        ("\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d"),
+        ("\ue000Oak\ufffc desk\u2800", " Oak desk "),
         ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
         ("o\u200dak\u200c", "oak"),
         ("oak\0desk\x07\x9f", "oak desk  "),
@@ -57,6 +67,10 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters="<&")))
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert clean(text) is text
+
+
+def test_of_a_text_no_more_is_read_than_a_prompt_could_ever_show() -> None:
+    assert clean("oak " * 2**20) == "oak " * (2**20 // 4)
 
 
 def test_markup_that_is_nested_on_purpose_ends() -> None:

@@ -163,6 +163,21 @@ def test_empty_and_missing_files(tmp_path, name, skip):
         Dataset.load(tmp_path, skip_bad_rows=skip)
 
 
+@pytest.mark.parametrize("name", ["products", "queries"])
+def test_an_empty_file_is_blamed_itself(tmp_path, name):
+    write(tmp_path, **{name: ["", " "]})
+    with pytest.raises(BadInput, match=rf"{name}\.jsonl: no usable rows"):
+        Dataset.load(tmp_path)
+
+
+def test_what_cannot_be_saved_is_said_of_the_folder_that_was_named(tmp_path, tiny_shop):
+    with pytest.raises(BadInput, match=rf"{tmp_path}/new: nothing was written.*{tmp_path}/new/judgments"):
+        Dataset(tiny_shop.products, tiny_shop.queries, ()).save(tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        tiny_shop.save(tmp_path / "file")
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(BadInput, match="no such folder"):
         Dataset.load(tmp_path / "nowhere")
@@ -208,7 +223,7 @@ def test_what_does_not_open_is_not_saved(tmp_path, tiny_shop):
 
 def test_rows_are_not_saved_beside_another_form_of_them(tmp_path, tiny_shop):
     (tmp_path / "queries.parquet").write_bytes(b"")
-    with pytest.raises(BadInput, match="holds queries.parquet; choose another folder"):
+    with pytest.raises(BadInput, match=r"holds queries\.parquet; choose another folder"):
         tiny_shop.save(tmp_path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document as LangChainDocument
 from llama_index.core.schema import Document as LlamaDocument
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import MediaResource, Node, NodeWithScore, TextNode
 
 from gen_rerank.data.documents import NoText, product_of
 from gen_rerank.errors import BadInput
@@ -38,6 +38,7 @@ META = {"title": "Page 7", "price": "$9", "tags": ["a"]}
         LlamaDocument(text="Oak desk", metadata=META),
         NodeWithScore(node=TextNode(text="Oak desk", metadata=META), score=0.3),
         NodeWithScore(node=LlamaDocument(text="Oak desk"), score=None),
+        NodeWithScore(node=Node(text_resource=MediaResource(text="Oak desk")), score=0.3),
         HaystackDocument(id="d1", content="Oak desk", meta=META, score=0.1),
     ],
     ids=lambda document: type(document).__name__,
@@ -63,5 +64,6 @@ def test_an_id_is_kept_and_a_missing_one_is_the_place() -> None:
     assert product_of({"product_id": 7.0, "title": "Desk"}, "documents.1", 1).product_id == "7"
     assert product_of({"product_id": float("nan"), "title": "Desk"}, "documents.1", 1).product_id == "1"
     assert product_of({"product_id": "p7", "text": "Desk"}, "documents.1", 1).product_id == "p7"
+    assert product_of({"product_id": "<br>", "title": "Desk"}, "documents.1", 1).product_id == "<br>"
     with pytest.raises(BadInput, match=r"^documents\.1\.product_id: one text is needed, not a list$"):
         product_of({"product_id": ["p7"], "title": "Desk"}, "documents.1", 1)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +110,53 @@ def test_attributes_as_bigquery_and_spark_export_them(tmp_path: Path) -> None:
     )
     reader = RowReader(tmp_path, "products", Product)
     assert [row.attributes for row in reader.unique(lambda row: row.product_id)] == [{"wood": "oak"}]
+
+
+def test_a_map_is_an_object_wherever_it_stands(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    dims = pa.array([{"dims": [("w", "10"), ("h", None)]}], pa.struct([("dims", kind)]))
+    write_parquet(tmp_path, {"attributes": dims, "brand": pa.array([[("w", "10"), ("w", "11")]], kind)})
+    (row,) = RowReader(tmp_path, "products", Product).unique(lambda row: row.product_id)
+    assert (row.attributes, row.brand) == ({"dims": "w: 10"}, "w, 10, w, 11")
+
+
+@pytest.mark.parametrize("width", [pa.float16(), pa.float32(), pa.float64()])
+def test_a_short_float_has_the_digits_that_it_prints(tmp_path: Path, width: pa.DataType) -> None:
+    half = width == pa.float16()
+    given = np.float16(1.1) if half else 19.99
+    write_parquet(tmp_path, {
+        "price": pa.array([given], width),
+        "brand": pa.array([[given, None]], pa.list_(width)),
+        "attributes": pa.array([{"w": given}], pa.struct([("w", width)])),
+    })  # fmt: skip
+    (row,) = RowReader(tmp_path, "products", Product).unique(lambda row: row.product_id)
+    digits = "1.1" if half else "19.99"
+    assert (str(row.price), row.brand, row.attributes) == (digits, digits, {"w": digits})
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["product_id", "title", "title"])
+    pq.write_table(table, tmp_path / "products.parquet")
+    with pytest.raises(BadInput, match="'title' is there twice"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "words"), [("products.csv", "of another form"), ("products.parquet", "a folder")])
+def test_what_is_there_instead_is_named(tmp_path: Path, name: str, words: str) -> None:
+    if name.endswith("csv"):
+        (tmp_path / name).write_text("product_id,title\n")
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(BadInput, match=f"neither products.jsonl nor products.parquet is there; {name} is {words}"):
+        read(tmp_path)
+
+
+def test_an_empty_name_is_an_unknown_column(tmp_path: Path) -> None:
+    (tmp_path / "products.jsonl").write_text('{"product_id": "a", "title": "x", "": 1}\n{"product_id": \n')
+    reader = RowReader(tmp_path, "products", Product)
+    assert list(reader.unique(lambda row: row.product_id)) == []
+    assert reader.bad[0].reason == "unknown column ''"
+    assert "at column" in reader.bad[1].reason
 
 
 def test_rows_of_a_data_frame_with_missing_values(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ def test_what_libraries_write_for_a_missing_value_is_absent(value: Any) -> None:
     [
         (np.int64(5), "5"),
         (np.float32(2.0), "2"),
+        (np.float32(19.99), "19.99"),
+        (np.float16(1.1), "1.1"),
+        (np.array(5), "5"),
+        (np.datetime64("2026-11-30T09:05", "ns"), "2026-11-30T09:05:00"),
         (np.bool_(False), "false"),
         (np.str_("oak"), "oak"),
         (np.datetime64("2026-11-30"), "2026-11-30"),
@@ -96,6 +100,10 @@ def test_what_is_nested_too_deep_is_refused() -> None:
         (b'{"colour": "red"}', {"colour": "red"}),
         ("{}", {}),
         (np.array([["colour", "red"]]), {"colour": "red"}),
+        (np.array({"colour": "red"}, dtype=object), {"colour": "red"}),
+        ({"prices": np.array([19.99], dtype=np.float32)}, {"prices": "19.99"}),
+        ({"days": np.array(["2026-11-30T09:05"], dtype="datetime64[ns]")}, {"days": "2026-11-30T09:05:00"}),
+        ([{"key": "w", "value": 1, "unit": None}], {"w": "1"}),
     ],
 )
 def test_the_forms_of_attributes(value: Any, attributes: dict[str, str]) -> None:
@@ -113,6 +121,8 @@ def test_the_forms_of_attributes(value: Any, attributes: dict[str, str]) -> None
         ([{"key": "w", "value": 1, "unit": "cm"}], "has no name"),
         ([["a", "b", "c"]], "has no name"),
         ({"": "red"}, "the value 'red' has no name"),
+        ({"size": timedelta(1)}, "'size': one text is needed"),
+        ([["a", "x"]] * 1001, "more than 1,000 entries"),
     ],
 )
 def test_what_is_no_attributes_is_refused(value: Any, words: str) -> None:
@@ -129,6 +139,8 @@ def test_what_is_no_attributes_is_refused(value: Any, words: str) -> None:
         ("12,50", "a comma or a space"),
         ("1 299", "a comma or a space"),
         ("free", r"not 'free'$"),
+        ("10-20", r"not '10-20'$"),
+        (np.timedelta64(5, "ns"), "not"),
         ("nan", r"not 'nan'$"),
         (True, "not True"),
         ("1e999", "too large"),
@@ -139,6 +151,15 @@ def test_what_is_no_attributes_is_refused(value: Any, words: str) -> None:
 def test_what_is_no_number_is_refused_by_its_form(value: Any, words: str) -> None:
     with pytest.raises(BadValue, match=words):
         values.number(value)
+
+
+def test_numbers_are_those_that_print() -> None:
+    assert values.number(np.float32(19.99)) == 19.99
+    assert str(values.number(-0.0)) == "0.0"
+
+
+def test_a_list_costs_no_more_than_the_text_that_is_read() -> None:
+    assert len(values.joined_text(["wood"] * 10**7) or "") == 2**20
 
 
 def test_grades_may_be_yes_or_no() -> None:

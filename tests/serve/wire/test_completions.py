@@ -123,7 +123,7 @@ def test_ties_go_to_the_lower_bin() -> None:
         ({"prompt": "x" * 100_001}, "prompt.0 has 100001 characters"),
         ({"prompt": "Query: \nProduct: a"}, "prompt.0.query has no text"),
         ({"prompt": "Query: a\nProduct:"}, "prompt.0.product has no text"),
-        ({"prompt": "Query: a\nProduct: {"}, "prompt.0.product is not valid JSON"),
+        ({"prompt": 'Query: a\nProduct: {"title"'}, "prompt.0.product is not valid JSON"),
         ({"prompt": 'Query: a\nProduct: {"brand": "B"}'}, "prompt.0.product has no title"),
         ({"prompt": [NAMED, f"Instruction: Rate.\n{NAMED}"]}, "the prompts have different instructions"),
     ],

@@ -32,6 +32,9 @@ def test_a_string_is_a_title() -> None:
         ({"page_content": "Desk", "metadata": {"title": "Page 7"}, "type": "Document"}, {"title": "Desk"}),
         ({"content": "Desk", "meta": {"page": 7}, "score": None}, {"title": "Desk"}),
         ({"content": [{"type": "text", "text": "Oak"}, {"text": "desk"}]}, {"title": "Oak\ndesk"}),
+        ({"content": ["Oak", {"type": "text", "text": "desk"}]}, {"title": "Oak\ndesk"}),
+        ({"text_resource": {"text": "Desk", "path": None}, "id_": "n1"}, {"title": "Desk"}),
+        ({"text": "Desk", "product_id": ["p1"]}, {"title": "Desk"}),
         ({"node": {"text": "Desk", "id_": "n1"}, "score": 0.3}, {"title": "Desk"}),
         ({"title": "", "text": "Desk", "brand": " "}, {"title": "Desk"}),
         (
@@ -51,6 +54,7 @@ ROW = {
     "width": 120.5,
     "new": True,
     "attributes": {"legs": "4"},
+    "legs": "tapered",
     "text": "Solid.",
     "tags": ["a"],
     "gone": None,
@@ -70,6 +74,7 @@ ROW = {
             {"title": "Oak desk", "attributes": {"width": "120.5", "new": "true"}},
         ),
         (["name", "attributes", "colour"], {"title": "Oak desk", "attributes": {"legs": "4", "colour": "brown"}}),
+        (["name", "attributes", "legs"], {"title": "Oak desk", "attributes": {"legs": "4, tapered"}}),
     ],
 )
 def test_rank_fields_choose_what_is_read(rank_fields: list[str], fields: dict[str, Any]) -> None:
@@ -113,7 +118,11 @@ def test_rank_fields_leave_strings_alone() -> None:
         ({"title": "a", "price": 10**4000}, None, "documents.1.price"),
         ({"title": "a", "attributes": {"": "x"}}, None, "documents.1.attributes: the value 'x' has no name"),
         ({"title": "a", "attributes": ["x"]}, None, "documents.1.attributes: 'x' has no name"),
-        ({"title": "a", "attributes": dict.fromkeys(map(str, range(1001)), "x")}, None, "has 1001 entries"),
+        (
+            {"title": "a", "attributes": dict.fromkeys(map(str, range(1001)), "x")},
+            None,
+            "documents.1.attributes: more than 1,000 entries",
+        ),
         (
             {"content": [{"type": "image_url", "image_url": {}}]},
             None,
