@@ -24,8 +24,10 @@ from gen_rerank.checkpoints.folders import read_tokenizer
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fixed")
 
-# A job in the background ignores Ctrl-C, and so would the processes that are told to stop by it here.
+# A job in the background ignores Ctrl-C, and one under nohup the end of its terminal; so would the processes that are
+# told to stop by them here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 COLOURS = ("red", "blue", "green", "black", "white", "oak", "steel", "linen")
 THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "blanket")
