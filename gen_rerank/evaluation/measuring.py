@@ -19,7 +19,7 @@ from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, reliability_table, slices_table
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.scorers.opening import Backend, open_scorer
-from gen_rerank.scorers.scorer import Scorer
+from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.system.publishing import require_writable_file
 
@@ -107,9 +107,11 @@ def evaluate_model(
     return Report(shown, dataset.bad_rows)
 
 
-def _score(scorer: Scorer, dataset: Dataset) -> tuple[Distribution, Scored]:
+def _score(opened: TokenScorer, dataset: Dataset) -> tuple[Distribution, Scored]:
+    """Score all judged pairs; an engine is stopped here and not left to the end of the process."""
     pairs = [dataset.pair(row) for row in dataset.judgments]
-    start = time.perf_counter()
-    with WorkProgress(transient=True) as progress:
+    with opened as scorer, WorkProgress(transient=True) as progress:
+        start = time.perf_counter()
         distribution = score_pairs(scorer, pairs, progress)
-    return distribution, Scored(len(pairs), time.perf_counter() - start, dataset.bad_rows)
+        seconds = time.perf_counter() - start
+    return distribution, Scored(len(pairs), seconds, dataset.bad_rows)

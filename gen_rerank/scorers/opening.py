@@ -12,12 +12,12 @@ from typing import Literal, get_args
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers.scorer import Scorer
+from gen_rerank.scorers.scorer import TokenScorer
 
 Backend = Literal["transformers", "vllm"]
 
 
-def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> Scorer:
+def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> TokenScorer:
     """Open a checkpoint, and an adapter on it, with a backend; its libraries are imported here and not before.
 
     vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the server:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.checkpoint import Checkpoint
@@ -50,3 +51,17 @@ class TokenScorer(ABC):
     @abstractmethod
     def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids, in order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop what the backend started; scoring is over."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()

@@ -119,6 +119,9 @@ class TransformersScorer(TokenScorer):
             tokens[row, : len(ids)] = torch.tensor(ids)
         return self.network.logits(tokens.to(self.device), lengths.to(self.device))
 
+    def close(self) -> None:
+        """Do nothing: the model goes with this object."""
+
 
 def default_torch_dtype() -> torch.dtype:
     """Return what weights are read in unless somebody asks for another: float32 on a CPU, bfloat16 on a GPU."""

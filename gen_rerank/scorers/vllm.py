@@ -18,8 +18,7 @@ that it needs no `if __name__ == "__main__":`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -167,16 +166,6 @@ class VllmScorer(TokenScorer):
     def close(self) -> None:
         """Stop the engine's processes; scoring is over."""
         self._llm.llm_engine.engine_core.shutdown(timeout=_STOP_SECONDS)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the engine."""
-        self.close()
 
 
 class _Bar:

@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_without_being_held(tmp_path: Path) -> None:
         for _ in range(3):
             answer = client.post("/v1/rerank", content=bomb, headers={"Content-Encoding": "gzip"})
             assert answer.status_code == 413
-        assert process.memory_info().rss - before < 6 * limit
+        assert process.memory_info().rss - before < 16 * limit  # of 480 times the limit, decoded
         assert client.post("/v1/rerank", content=b"x" * limit).json()["bytes"] == limit  # nothing is held any more
 
 
