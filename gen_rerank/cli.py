@@ -19,8 +19,12 @@ from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.reporting.shell import console, show_any_text, stop
 from gen_rerank.system.memory import is_out_of_memory
+from gen_rerank.system.own_packages import hidden_package, prefer_own_packages
 
 GROUP = "gen_rerank.commands"
+
+# Where this module is imported, a process is the command line or was started by it.
+prefer_own_packages()
 
 
 def _version(wanted: bool) -> None:
@@ -59,6 +63,26 @@ def mounted() -> typer.Typer:
     return app
 
 
+def _what_to_do(error: Exception) -> str | None:
+    """Return the sentence for what users can cause; None for a bug of ours."""
+    hidden = hidden_package(error)
+    if hidden is not None:
+        return (
+            f"{hidden.file} hides the package {hidden.package!r}, which is needed here; rename it, or work in another "
+            "folder"
+        )
+    if isinstance(error, BadInput):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {error.name!r} is not installed; install the extra that this command needs (see README.md)"
+    if isinstance(error, OSError):
+        full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
+        return f"{error.filename or 'input/output'}: {error.strerror or error}{full}"
+    if is_out_of_memory(error):
+        return f"there is not enough memory ({first_line(error)}); take smaller batches, or a larger machine"
+    return None
+
+
 def main() -> None:
     """Run the command line; turn what users can cause into one sentence and an exit code."""
     show_any_text()
@@ -66,20 +90,11 @@ def main() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         mounted()()
-    except BadInput as error:
-        stop(str(error), 2)
-    except ModuleNotFoundError as error:
-        stop(
-            f"the package {error.name!r} is not installed; install the extra that this command needs (see README.md)", 2
-        )
     except KeyboardInterrupt:
         stop("interrupted", 130)
-    except OSError as error:
-        full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
-        stop(f"{error.filename or 'input/output'}: {error.strerror or error}{full}", 2)
     except Exception as error:
-        if is_out_of_memory(error):
-            stop(f"there is not enough memory ({first_line(error)}); take smaller batches, or a larger machine", 2)
-        # Nobody's input: a bug, and whoever reports it needs the place.
-        traceback.print_exc()
-        stop(f"gen-rerank failed: {type(error).__name__}: {first_line(error)}; this is a bug", 2)
+        sentence = _what_to_do(error)
+        if sentence is None:  # nobody's input: a bug, and whoever reports it needs the place
+            traceback.print_exc()
+            sentence = f"gen-rerank failed: {type(error).__name__}: {first_line(error)}; this is a bug"
+        stop(sentence, 2)

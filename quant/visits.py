@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+from gen_rerank.system.own_packages import own_module
 from gen_rerank.system.processes import start_group, stop_group
 from quant.measured_process import VisitOrder, VisitOutcome
 
@@ -35,7 +35,7 @@ def make_visit(order: VisitOrder, folder: Path) -> VisitOutcome:
     told, answer, log = folder / "order.json", folder / "outcome.json", folder / "visit.log"
     told.write_text(order.model_dump_json(), encoding="utf-8")
     answer.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "quant.measured_process", str(told), str(answer)]
+    command = own_module("quant.measured_process", str(told), str(answer))
     with log.open("wb") as output, start_group(command, output, held=True) as process:
         try:
             code = process.wait(order.budget.timeout)

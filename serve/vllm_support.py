@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.schemes import SCHEMES
 from gen_rerank.scorers.engine_plan import Dtype, default_dtype, prepare_environment
+from gen_rerank.system.own_packages import own_module
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +151,7 @@ def _ask_once(schemes: Sequence[str]) -> tuple[list[Support], str]:
     prepare_environment()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, *schemes], capture_output=True, timeout=_CHILD_SECONDS, check=False
+            own_module(__spec__.name, *schemes), capture_output=True, timeout=_CHILD_SECONDS, check=False
         )
         said, end = done.stdout, _last_words(done.stderr, done.returncode)
     except subprocess.TimeoutExpired as late:
