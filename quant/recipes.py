@@ -36,6 +36,7 @@ def recipe(scheme: Scheme, ignore: Sequence[str], group: int) -> tuple[Modifier,
         group: one of the scheme's `groups`; the first is its preset's, for another one the grid is written out.
 
     Example:
+        >>> from gen_rerank.checkpoints.schemes import scheme_named
         >>> recipe(scheme_named("fp8"), ["lm_head"], 1)[0].arguments["scheme"]
         'FP8_DYNAMIC'
     """

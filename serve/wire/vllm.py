@@ -20,7 +20,7 @@ def text_of_parts(given: Any) -> Any:
 
     Example:
         >>> text_of_parts({"content": [{"type": "text", "text": "oak"}, {"type": "text", "text": "desk"}]})
-        'oak\\ndesk'
+        'oak\ndesk'
     """
     parts = given.get("content") if isinstance(given, dict) else None
     if not isinstance(parts, list) or not all(map(_is_text_part, parts)):
