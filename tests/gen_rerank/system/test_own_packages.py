@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +77,16 @@ def test_what_hides_a_package_is_named(module: str, tmp_path: Path, tiny_checkpo
 
 
 def test_from_the_wheel(crowded: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    built, installed = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("installed")
+    source, built, installed = (tmp_path_factory.mktemp(name) for name in ("source", "built", "installed"))
+    for name in ("gen_rerank", *OWN_PACKAGES):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run(
-        [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(built), str(ROOT)], check=True, timeout=300
+        [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(built), str(source)],
+        check=True,
+        timeout=300,
     )
     (wheel,) = built.glob("*.whl")
     subprocess.run(
