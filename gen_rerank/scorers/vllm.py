@@ -17,8 +17,10 @@ that it needs no `if __name__ == "__main__":`.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -129,6 +131,8 @@ class VllmScorer(TokenScorer):
             raise BadInput(
                 f"{checkpoint.folder}: vLLM cannot open this checkpoint here ({first_line(error)})"
             ) from error
+        _OPEN.add(self)
+        atexit.register(_close_all)  # after vLLM was imported, so that it comes before what vLLM has registered
         self._llm.collective_rpc(GIVE_BACK)
         self._lora = None if adapter is None else self._load_adapter(adapter)
 
@@ -165,7 +169,17 @@ class VllmScorer(TokenScorer):
 
     def close(self) -> None:
         """Stop the engine's processes; scoring is over."""
+        _OPEN.discard(self)
         self._llm.llm_engine.engine_core.shutdown(timeout=_STOP_SECONDS)
+
+
+_OPEN: WeakSet[VllmScorer] = WeakSet()
+
+
+def _close_all() -> None:
+    """Stop the engines while the interpreter is whole: torn down with it, vLLM's threads can end it with an abort."""
+    for scorer in list(_OPEN):
+        scorer.close()
 
 
 class _Bar:
