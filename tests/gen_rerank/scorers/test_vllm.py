@@ -109,9 +109,9 @@ def test_model_that_is_no_decoder_is_refused(tiny_checkpoint: Path, tmp_path: Pa
 
 _SCRIPT = """
 from gen_rerank import Reranker
-print("begun")
+print("begun", flush=True)
 found = Reranker.load({model!r}, backend="vllm").rank("red desk", ["Red desk", "Lamp"])
-print(len(found))
+print(len(found), flush=True)
 """
 
 
