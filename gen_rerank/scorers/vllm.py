@@ -168,16 +168,23 @@ class VllmScorer(TokenScorer):
         return distribution_of(logits, card)
 
     def close(self) -> None:
-        """Stop the engine's processes; scoring is over."""
+        """Stop the engine's processes and the thread that reads from them; scoring is over."""
+        from vllm.v1.engine.core_client import SyncMPClient
+
         _OPEN.discard(self)
-        self._llm.llm_engine.engine_core.shutdown(timeout=_STOP_SECONDS)
+        core = self._llm.llm_engine.engine_core
+        core.shutdown(timeout=_STOP_SECONDS)
+        if isinstance(core, SyncMPClient):
+            # Shutting down only tells it to end. It drops its last tensor then, and torch aborts the process when that
+            # meets the end of the interpreter.
+            core.output_queue_thread.join(_STOP_SECONDS)
 
 
 _OPEN: WeakSet[VllmScorer] = WeakSet()
 
 
 def _close_all() -> None:
-    """Stop the engines while the interpreter is whole: torn down with it, vLLM's threads can end it with an abort."""
+    """Stop the engines that nobody has closed, while the interpreter is whole."""
     for scorer in list(_OPEN):
         scorer.close()
 
