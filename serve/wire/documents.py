@@ -89,33 +89,15 @@ def products(
     """
     if not documents:
         raise Refusal(422, f"{place} is empty; give at least one")
-    return [
-        _product_or_blank(given, f"{place}.{i}", i, rank_fields=rank_fields, empty_last=empty_last)
-        for i, given in enumerate(documents)
-    ]
-
-
-def _product_or_blank(
-    document: Document,
-    place: str,
-    number: int = 0,
-    *,
-    rank_fields: Sequence[str] | None = None,
-    empty_last: bool = False,
-) -> Product | Blank:
-    """Return the product that a document describes; with `empty_last` a `Blank` for one that has no text.
-
-    Raises:
-        Refusal: as `product`.
-    """
-    try:
-        return product_of(document, place, number, rank_fields)
-    except NoText as error:
-        if empty_last:
-            return Blank()
-        raise Refusal(422, str(error)) from error
-    except BadInput as error:
-        raise Refusal(422, str(error)) from error
+    found: list[Product | Blank] = []
+    for i, given in enumerate(documents):
+        try:
+            found.append(product_of(given, f"{place}.{i}", i, rank_fields))
+        except BadInput as error:
+            if not (empty_last and isinstance(error, NoText)):
+                raise Refusal(422, str(error)) from error
+            found.append(Blank())
+    return found
 
 
 def product(document: Document, place: str, number: int = 0, rank_fields: Sequence[str] | None = None) -> Product:
@@ -146,6 +128,5 @@ def check_query(query: str, place: str = "query") -> None:
     Raises:
         Refusal: 422, it has none.
     """
-    # As much of it as the prompt looks at: the rest may be megabytes.
     if not clean(query).strip():
         raise Refusal(422, f"{place} has no text")
