@@ -22,6 +22,8 @@ import psutil
 _POLL_SECONDS = 0.1
 # In which vLLM can notice by itself, and say more.
 _START_GRACE_SECONDS = 5.0
+# For the system to take back what killed processes held.
+_KILL_SECONDS = 5.0
 
 
 @dataclass
@@ -90,13 +92,29 @@ class Lifecycle:
 
 
 def end_now(sentence: str, code: int) -> None:
-    """End this process and all that it started, without waiting for anything."""
-    for child in psutil.Process().children(recursive=True):
+    """End this process and all that it started, without waiting for what they do; the sentence is the last line."""
+    started = _suspended(psutil.Process())
+    for process in started:
         with suppress(psutil.NoSuchProcess):
-            child.kill()
+            process.kill()
+    psutil.wait_procs(started, timeout=_KILL_SECONDS)
     sys.stderr.write(f"error: {sentence}\n")
     sys.stderr.flush()
     os._exit(code)
+
+
+def _suspended(parent: psutil.Process) -> list[psutil.Process]:
+    """Stop what a process has started, children before grandchildren, so that none starts or says anything more.
+
+    Killed one by one, a child that lives a moment longer than its parent would complain about that on the screen.
+    """
+    stopped: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        for child in parent.children():
+            with suppress(psutil.NoSuchProcess):
+                child.suspend()
+                stopped += [child, *_suspended(child)]
+    return stopped
 
 
 def _is_engine(process: psutil.Process) -> bool:
