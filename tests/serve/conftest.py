@@ -1,13 +1,20 @@
-"""What the tests of the server's parts share: an engine that is a formula, so that scores can be counted by hand."""
+"""What the tests of the server share: a browser, and an engine that is a formula, so that scores can be counted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+# As root, and without the calls that a browser makes to its maker's hosts.
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+_FLAGS += ["--disable-background-networking", "--disable-component-update"]
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class Engine:
@@ -39,3 +46,19 @@ class Engine:
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A browser without a window. Where none is installed its tests skip, or fail with `--require-browser`.
+
+    One a module: while it is open no other test of the process can have an event loop.
+    """
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if found is None:
+        missing = "no Chromium is installed (as root: apt-get install chromium)"
+        pytest.fail(missing) if request.config.getoption("--require-browser") else pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=_FLAGS)
+        yield browser
+        browser.close()
