@@ -41,11 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="Fail, and do not skip, where no browser is there.")
 
 
+# What takes half a minute to make, and is made once for all files that use it.
+_SHARED = ("phase1", "open_server")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run a whole file, so that what its tests share is made once; a file may name a larger group."""
+    """Let one process run a whole file, and all files that share what takes long to make."""
+    tests = [item for item in items if isinstance(item, pytest.Function)]
+    groups = {test.location[0]: name for test in tests for name in _SHARED if name in test.fixturenames}
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.location[0], item.location[0])))
 
 
 _not_run: Counter[str] = Counter()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from gen_rerank.system.server import start_server
 
 # As root, and without the calls that a browser makes to its maker's hosts.
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -46,6 +49,19 @@ class Engine:
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
+
+
+@pytest.fixture(scope="session")
+def open_server(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
+    """The URL of a server without keys, for tests that only ask: the model `tiny`, its adapter `shop`."""
+    arguments = ["--adapter", f"shop={tiny_adapter}", "--dtype", "float32"]
+    with start_server(tiny_checkpoint, *arguments, served_name="tiny") as url:
+        yield url
+
+
+@pytest.fixture
+def url(open_server: str) -> str:
+    return open_server
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
 from gen_rerank.reranker import as_product
-from gen_rerank.system.server import start_server
 from serve.playground import router
 
 pytest.importorskip("vllm")
@@ -88,12 +87,6 @@ def test_samples_are_products(samples: list[dict[str, Any]]) -> None:
         assert sample["query"].strip()
         titles = [as_product(product).title for product in sample["products"]]
         assert len(titles) == len(set(titles)) == 8
-
-
-@pytest.fixture(scope="module")
-def url(tiny_checkpoint: Path) -> Iterator[str]:
-    with start_server(tiny_checkpoint, served_name="tiny") as url:
-        yield url
 
 
 @pytest.fixture
