@@ -18,7 +18,8 @@ install: $(VENV)/.installed ## Install the locked packages and the project into 
 
 # --no-deps, because the lock is complete and two packages disagree on one pin (requirements/README.md).
 $(VENV)/.installed: $(LOCK) pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 …"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --no-deps --no-compile -r $(LOCK) || $(BIN)/pip install -q --no-deps --no-compile --extra-index-url $(CPU_WHEELS) -r $(LOCK)
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
