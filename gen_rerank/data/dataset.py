@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from gen_rerank.data.reading import ENDINGS, RowReader, find_rows_file, rows_file, write_rows
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
@@ -66,17 +66,17 @@ class Dataset:
         by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
         by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)} if queries else {}
         # Else the judgments would be blamed for it.
-        for reader, rows in ((products, by_product), (queries, by_query)):
+        files: list[tuple[RowReader[Any] | None, Sized]] = [(products, by_product), (queries, by_query)]
+        for reader, rows in files:
             if reader and not (rows or reader.bad):
                 raise BadInput(f"{reader.file}: no usable rows")
         judged = list(_known(judgments, by_query, by_product)) if judgments else []
-        readers = [reader for reader in (products, queries, judgments) if reader]
-        bad = tuple(row for reader in readers for row in reader.bad)
+        bad = tuple(row for reader in (products, queries, judgments) if reader for row in reader.bad)
         if bad and not skip_bad_rows:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
-        for reader, kept in ((products, by_product), (queries, by_query), (judgments, judged)):
-            if reader and not kept:
+        for reader, rows in [*files, (judgments, judged)]:
+            if reader and not rows:
                 raise BadInput(f"{reader.file}: no usable rows")
         return cls(by_product, by_query, tuple(judged), bad)
 
@@ -158,7 +158,9 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
         raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
     dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
     if not dataset.judgments:
-        raise BadInput(f"{data}: has no judgments.jsonl, and judged queries are needed here; gen-rerank import adds them")
+        raise BadInput(
+            f"{data}: has no judgments.jsonl, and judged queries are needed here; gen-rerank import adds them"
+        )
     part = dataset.of(cast(Split, split))
     if not part.judgments:
         raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
