@@ -112,14 +112,17 @@ def _opened(
     head = list(islice(rows, _HEAD_ROWS))
     names = list(dict.fromkeys(name for row in head if isinstance(row, FeedRow) for name in row.cells))
     if not names:
-        raise BadInput(f"{source.path}: none of its first rows can be read{_first(head)}")
+        raise BadInput(
+            f"{source.path}: {'none of its first rows can be read' if head else 'has no rows'}{_first(head)}"
+        )
     whole: FeedRows = chain(head, rows)
-    shopify = shopify_names(names)
+    shopify, overrides = shopify_names(names), dict(options.columns)
     if shopify:
+        overrides = {FeedField.PRODUCT_ID: shopify.handle, **overrides}
         report.found["form"] += ", Shopify's export of products"
         whole = merged_products(whole, shopify)
         names = shopify_columns(shopify, names)
-    columns = FeedColumns(source.path, names, options.columns, keep_rest=options.keep_rest)
+    columns = FeedColumns(source.path, names, overrides, keep_rest=options.keep_rest)
     report.found["columns"] = columns.said
     sign, said = _decimal_sign(columns, head)
     if locale_sign:

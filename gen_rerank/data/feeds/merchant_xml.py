@@ -32,8 +32,8 @@ def merchant_rows(source: FeedSource) -> FeedRows:
     from defusedxml.common import DefusedXmlException
     from defusedxml.sax import make_parser
 
-    found, items = False, _Items()
-    parser = make_parser()
+    found, parser = False, make_parser()
+    items = _Items(parser)  # it knows the line that it reads
     parser.setContentHandler(items)
     with source.text() as file:
         try:
@@ -82,16 +82,12 @@ class _Element:
 class _Items(ContentHandler):
     """Collects items while the parser goes on; whoever feeds it takes them out."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Locator) -> None:
         super().__init__()
+        self.place = place
         self.rows: deque[FeedRow] = deque()
         self._open: list[_Element] = []
         self._line = 0
-        self._place: Locator | None = None
-
-    def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802 (the name is SAX's)
-        """Take what says in which line the parser is."""
-        self._place = locator
 
     def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 (the name is SAX's)
         """Open an element."""
@@ -99,8 +95,7 @@ class _Items(ContentHandler):
             self._open.append(_Element(name, attrs))
         elif _local(name) in _ITEMS:
             self._open.append(_Element(name, attrs))
-            assert self._place is not None, "expat says it"
-            self._line = self._place.getLineNumber() or 0
+            self._line = self.place.getLineNumber() or 0
 
     def characters(self, content: str) -> None:
         """Take text, which is none between the elements of an item."""
@@ -119,7 +114,7 @@ class _Items(ContentHandler):
         if len(self._open) > 1 and not closed.qualified and not outer.qualified:
             outer.text += [" ", *closed.text, " "]  # markup in a text
         elif _local(name) == _DETAIL:
-            outer.take("attributes", _detail(closed.inner))
+            outer.inner.setdefault("attributes", []).append(_detail(closed.inner))
         else:
             outer.take(closed.name, closed.value())
 

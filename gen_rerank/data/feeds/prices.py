@@ -146,6 +146,7 @@ class PriceReader:
 
     def _read_text(self, value: str) -> PriceRead:
         from price_parser import Price
+        from price_parser.parser import parse_number
 
         text = values.text(value)
         if text is None:
@@ -169,7 +170,7 @@ class PriceReader:
                 return PriceRead(None, currency, (AMBIGUOUS,))
             if self.locale_sign:
                 kinds.append(BY_LOCALE)
-        amount = Price.fromstring(text, decimal_separator=sign).amount
+        amount = parse_number(digits, sign)
         if amount is None:
             return PriceRead(None, currency, (NO_NUMBER,))
         kinds += _forms(text, digits, sign, currency)

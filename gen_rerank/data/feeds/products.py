@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -83,7 +84,7 @@ class ProductReader:
         made["product_id"] = _identifier(*cells.fields.get(FeedField.PRODUCT_ID, ("", None)), notes)
         made["available"] = _available(cells, notes)
         made["price"], priced = self._prices(cells, notes)
-        made["attributes"] = _attributes(cells, notes) | priced
+        made["attributes"] = [*_attributes(cells, notes), *priced.items()]
         try:
             product = Product.model_validate(made)
         except ValidationError as error:
@@ -148,44 +149,56 @@ def _available(cells: _Cells, notes: list[FeedNote]) -> bool | None:
     """Return what the words for it say, or else the number in stock."""
     for name in (FeedField.AVAILABLE, FeedField.QUANTITY):
         column, value = cells.fields.get(name, ("", None))
-        try:
-            found = values.boolean(value)
-        except values.BadValue:
-            try:
-                found = availability(value)
-            except values.BadValue:
-                notes.append(FeedNote(NOT_STOCK, column, value, ""))
-                continue
-            notes.append(FeedNote(STOCK, column, value, values.text(found) or ""))
+        found, kind = _stock_of_text(value) if type(value) is str else _stock(value)
+        if kind:
+            notes.append(FeedNote(kind, column, value, values.text(found) or ""))
         if found is not None:
             return found
     return None
 
 
-def _attributes(cells: _Cells, notes: list[FeedNote]) -> dict[str, str]:
-    """Return the attributes of the column for them, and those that are columns of their own.
+def _stock(value: Any) -> tuple[bool | None, str]:
+    """Return what a value says of what is in stock, and the kind of change where it is no plain true or false."""
+    try:
+        return values.boolean(value), ""
+    except values.BadValue:
+        pass
+    try:
+        return availability(value), STOCK
+    except values.BadValue:
+        return None, NOT_STOCK
+
+
+_stock_of_text = lru_cache(maxsize=1024)(_stock)  # a feed has a few words for it, and a million times
+
+
+def _attributes(cells: _Cells, notes: list[FeedNote]) -> list[tuple[str, str]]:
+    """Return the attributes of the column for them, and those that are columns of their own, by name.
 
     Raises:
         RefusedProduct: the column for them holds none.
     """
-    column, given = cells.fields.get(FeedField.ATTRIBUTES, ("", None))
-    opened = _from_json(given)
-    try:
-        pairs: list[tuple[str, Any]] = [*values.attributes(opened).items()]
-        if opened is not None:
-            notes += _attribute_notes(column, opened, dict(pairs))
-        for name, column, value in cells.attributes:
-            try:
-                written = values.joined_text(value)
-            except values.BadValue:
-                notes.append(FeedNote(LEFT_OUT, column, value, ""))
-                continue
+    pairs: list[tuple[str, str]] = []
+    if FeedField.ATTRIBUTES in cells.fields:
+        column, given = cells.fields[FeedField.ATTRIBUTES]
+        opened = _from_json(given)
+        try:
+            made = values.attributes(opened)
+        except values.BadValue as error:
+            raise RefusedProduct("attributes that cannot be read", f"column {column!r}: {error}") from error
+        pairs += made.items()
+        notes += _attribute_notes(column, opened, made)
+    for name, column, value in cells.attributes:
+        try:
+            written = values.joined_text(value)
+        except values.BadValue:
+            notes.append(FeedNote(LEFT_OUT, column, value, ""))
+            continue
+        if written is not None:
             pairs.append((name, written))
-            if written != value:
-                notes += (FeedNote(kind, column, value, written or "") for kind in _kinds(value))
-        return values.attributes(pairs)
-    except values.BadValue as error:
-        raise RefusedProduct("attributes that cannot be read", f"column {column!r}: {error}") from error
+        if written != value:
+            notes += (FeedNote(kind, column, value, written or "") for kind in _kinds(value))
+    return pairs
 
 
 def _from_json(given: Any) -> Any:

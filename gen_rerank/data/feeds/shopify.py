@@ -15,7 +15,6 @@ from typing import Any
 from gen_rerank.data import values
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
 
-_HANDLES = ("Handle", "URL handle")
 _OPTIONS = 3
 _NO_OPTION = ("Title", "Default Title")  # how Shopify writes that there are no variants
 
@@ -92,7 +91,7 @@ def _group(row: FeedRow | UnreadRow, names: ShopifyNames) -> tuple[bool, Any]:
 def _merged(group: Iterator[Any], names: ShopifyNames) -> FeedRow:
     first: FeedRow = next(group)
     cells, notes, variants = dict(first.cells), list(first.notes), _Variants()
-    named = [_said(cells.get(names.option_name.format(n + 1))) for n in range(_OPTIONS)]
+    named = [values.text(cells.get(names.option_name.format(n + 1))) or "" for n in range(_OPTIONS)]
     _take(variants, first, names, named)
     for row in group:
         notes += row.notes

@@ -108,7 +108,8 @@ class FeedSource:
         if head.startswith((b"\xd0\xcf\x11\xe0", b"%PDF")):
             kind = "a PDF" if head.startswith(b"%PDF") else "an old Excel file (.xls)"
             raise BadInput(f"{path}: is {kind}; save it as CSV or XLSX")
-        name, said = _named_encoding(path, encoding) if encoding else plain._encoding(head)
+        named = _named_encoding(path, encoding) if encoding else None
+        name, said = (named, f"{named}, as it was named") if named else plain._encoding(head)
         return cls(path, compressed, _form_of(_decoded_head(head, name)), name, said)
 
     @contextmanager
@@ -165,7 +166,8 @@ class FeedSource:
             return "utf-8", f"UTF-8, with {broken:,} bytes that are none"
         declared = _DECLARED.search(head)
         if declared:
-            return _named_encoding(self.path, declared[1].decode())
+            name = _named_encoding(self.path, declared[1].decode())
+            return name, f"{name}, as the file declares"
         name = _legacy_encoding(sample)
         return name, f"{name}, as charset-normalizer found; --encoding names another"
 
@@ -200,14 +202,14 @@ def _in_words(path: Path) -> Iterator[None]:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _named_encoding(path: Path, name: str) -> tuple[str, str]:
-    """Return an encoding that somebody named."""
+def _named_encoding(path: Path, name: str) -> str:
+    """Return Python's name of an encoding that somebody named; in UTF-8 a byte order mark is skipped."""
     try:
         "".encode(name)  # of codecs that make no text it says so
         found = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise BadInput(f"{path}: there is no encoding {name!r}; utf-8, cp1252 and shift_jis are some") from error
-    return ("utf-8-sig" if found == "utf-8" else found), f"{found}, as it was named"
+    return "utf-8-sig" if found == "utf-8" else found
 
 
 def _legacy_encoding(sample: bytes) -> str:

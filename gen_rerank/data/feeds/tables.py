@@ -1,7 +1,8 @@
 """CSV, TSV and their kin become rows: the delimiter is found, the header names the columns.
 
-Python's `csv` reads the quoting. A row with more cells than the header is refused, as nobody knows which cell is which;
-one with fewer is read, for spreadsheets leave out what is empty at the end, and counted.
+Python's `csv` reads the quoting, strictly: a quote that never closes would take the rest of the file with it. A row
+with more cells than the header is refused, as nobody knows which cell is which; one with fewer is read, for
+spreadsheets leave out what is empty at the end, and counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from gen_rerank.data import values
 from gen_rerank.data.cleaning import READ_CHARACTERS
 from gen_rerank.data.feeds.rows import FeedNote, FeedRow, FeedRows, UnreadRow
 from gen_rerank.data.feeds.source import FeedSource
-from gen_rerank.errors import BadInput
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _HEAD_CHARACTERS = 65536
@@ -43,17 +43,18 @@ def table_rows(source: FeedSource, delimiter: str) -> FeedRows:
     """Yield the rows of a table; a line is where a row begins, as an editor counts.
 
     Raises:
-        BadInput: there is no header, or a cell is never closed.
+        BadInput: as `FeedSource.text`.
     """
     csv.field_size_limit(READ_CHARACTERS * 2)
     with source.text() as file:
-        numbered = _numbered(source, csv.reader(file, delimiter=delimiter))
-        header = next(((line, cells) for line, cells in numbered if not _names_delimiter(cells, line)), None)
-        if header is None:
-            raise BadInput(f"{source.path}: has no header and no rows")
-        names = column_names(header[1])
-        for line, cells in numbered:
-            yield _row(line, cells, names)
+        names: list[str] = []
+        for line, cells in _numbered(csv.reader(file, delimiter=delimiter, strict=True)):
+            if isinstance(cells, UnreadRow):
+                yield cells
+            elif names:
+                yield _row(line, cells, names)
+            elif not _names_delimiter(cells, line):
+                names = column_names(cells)
 
 
 def column_names(header: Sequence[object]) -> list[str]:
@@ -77,9 +78,6 @@ def _row(line: int, cells: Sequence[str], names: Sequence[str]) -> FeedRow | Unr
     counts = f"{len(cells)} cells where the header has {len(names)}"
     if len(cells) > len(names):
         return UnreadRow(line, "too many cells", f"{counts}; is a delimiter not quoted?")
-    lines = cells[-1].count("\n")
-    if lines:  # it took what followed
-        return UnreadRow(line, "too few cells", f"{counts}, the last of {lines + 1:,} lines; is a quote never closed?")
     note = FeedNote("cells missing at the end of a row", "", f"{len(cells)} cells", f"{len(names)} cells")
     return FeedRow(line, dict(zip(names, cells, strict=False)), (note,))
 
@@ -95,16 +93,20 @@ def _agreement(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
     return round(sum(len(row) == len(rows[0]) for row in rows) / len(rows), 1), len(rows[0])
 
 
-def _numbered(source: FeedSource, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows that are not blank, with the line in which each begins."""
-    begin = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield begin, cells
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise BadInput(f"{source.path}:{begin}: not a readable table ({error}); is a quote never closed?") from error
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str] | UnreadRow]]:
+    """Yield rows that are not blank with the line in which each begins; one with a fault ends with its line."""
+    begin, more = 1, True
+    while more:
+        try:
+            cells = next(reader, None)
+            more = cells is not None
+        except csv.Error as error:
+            lines = f"lines {begin:,} to {reader.line_num:,}" if reader.line_num > begin else "the line"
+            reason = f"the quotes of {lines} are not those of CSV ({error})"
+            cells = UnreadRow(begin, "quotes that do not close", reason)
+        if cells:
+            yield begin, cells
+        begin = reader.line_num + 1
 
 
 def _names_delimiter(cells: list[str], line: int) -> bool:
