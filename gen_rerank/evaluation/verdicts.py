@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.reporting.numbers import figure
 
 # With fewer queries an interval is narrow by luck: with one it has no width at all.
 LEAST_QUERIES = 5
@@ -53,4 +54,5 @@ def signed_interval(interval: Interval) -> str:
         >>> signed_interval(Interval(0.0012, -0.0021, 0.0049))
         '+0.0012 [-0.0021, +0.0049]'
     """
-    return f"{interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+    mean, low, high = (figure(value, "+.4f") for value in interval.to_json())
+    return f"{mean} [{low}, {high}]"
