@@ -64,7 +64,8 @@ class NumberScale:
         return f"{float(self.worst):g}-{float(self.best):g}"
 
     def _grade(self, relevance: float) -> Fraction:
-        return self.worst + Fraction(relevance) * (self.best - self.worst)
+        # As it is printed: 0.835 is 83.5 hundredths, and not a little less.
+        return self.worst + Fraction(repr(relevance)) * (self.best - self.worst)
 
     def _is(self, written: str, relevance: float) -> bool:
         number = Fraction(written)

@@ -24,6 +24,8 @@ _USUAL_NAMES: Mapping[str, Split] = {
     "valid": "validation",
     "testing": "test",
 }
+# Of very few queries the first of these have some.
+_BY_NEED: tuple[Split, ...] = ("train", "test", "validation")
 _ROUNDING = 1e-6
 
 
@@ -93,9 +95,9 @@ class SplitPlan:
         rests = sorted(range(len(SPLITS)), key=lambda i: numbers[i] - wanted[i])
         for i in rests[: queries - sum(numbers)]:
             numbers[i] += 1
-        for i, share in enumerate(self.shares):
+        for i in map(SPLITS.index, _BY_NEED):
             largest = max(range(len(SPLITS)), key=lambda j: numbers[j])
-            if share and not numbers[i] and numbers[largest] > 1:
+            if self.shares[i] and not numbers[i] and numbers[largest] > 1:
                 numbers[largest] -= 1
                 numbers[i] += 1
         return numbers
