@@ -8,25 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from gen_rerank.data.importing.grading import NumberScale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.public_sets.set_files import graded, set_file, set_rows
-from gen_rerank.data.values import BadValue, identifier
 
 SCALE = NumberScale(Fraction(1), Fraction(4))
 
-_COLUMNS = ("id", "query", "product_title", "median_relevance")
+_COLUMNS = ("query", "product_title", "median_relevance")
 
 
 def open_crowdflower(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
     """Open CrowdFlower's set: `train`, or the folder that holds it.
 
-    Products with the same title and description are one; its id is that of the first pair with it. `test` has no grades
-    and is not read; the set has no splits.
+    Products with the same title and description are one, with an id that is made of them. `test` has no grades and is
+    not read; the set has no splits.
 
     Raises:
         BadInput: the file is missing or cannot be read, or a column is missing.
@@ -36,26 +34,13 @@ def open_crowdflower(source: Path, options: JudgmentOptions, report: ImportRepor
 
 
 def _votes(file: Path, report: ImportReport) -> Iterator[Vote]:
-    ids: dict[tuple[str, str], str] = {}
     for row in set_rows(file, "judgments", _COLUMNS, report):
         cells = row.cells
-        title, description = cells.get("product_title"), cells.get("product_description")
         yield Vote(
             file=file.name,
             line=row.line,
-            product_id=_product_id(ids, (str(title), str(description)), cells.get("id")),
+            product_id=None,
             query=cells.get("query"),
             grade=graded(cells.get("median_relevance")),
-            product={"title": title, "description": description},
+            product={"title": cells.get("product_title"), "description": cells.get("product_description")},
         )
-    report.found["products"] = f"{len(ids):,} with a text of their own; the set has no ids of products"
-
-
-def _product_id(ids: dict[tuple[str, str], str], text: tuple[str, str], pair_id: Any) -> Any:
-    """Return the id of the product with a text; the pair's, where it is the first with that text."""
-    if text not in ids:
-        try:
-            ids[text] = identifier(pair_id)
-        except BadValue:
-            return pair_id  # which is refused
-    return ids[text]
