@@ -58,7 +58,12 @@ def import_command(
     out: Target,
     format_name: Annotated[
         str,
-        typer.Option("--format", help="feed, judgments, trec, quepid, opensearch or pairs.", show_default=False),
+        typer.Option(
+            "--format",
+            help="feed; judgments, trec, quepid, opensearch, pairs; amazebay-relevance, amazebay-catalog, eress, esci, "
+            "wands, homedepot, crowdflower, chorus.",
+            show_default=False,
+        ),
     ],
     scale: Annotated[
         str | None, typer.Option("--scale", help="The worst and the best grade: 0-3; or words: no=0,yes=1.")
@@ -76,7 +81,9 @@ def import_command(
         str | None, typer.Option("--map", help="Columns with other names: title=Name,brand=Vendor.")
     ] = None,
     keep_rest: Annotated[bool, typer.Option("--keep-rest", help="Unknown columns become attributes.")] = False,
-    locale: Annotated[str | None, typer.Option("--locale", help="What 1.299 means in prices: en, de, fr_CH.")] = None,
+    locale: Annotated[
+        str | None, typer.Option("--locale", help="What 1.299 means in prices: en, de, fr_CH; of esci the country.")
+    ] = None,
     encoding: Annotated[str | None, typer.Option("--encoding", help="Of the file, where it is not found.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put judgments in the place of those in OUT.")] = False,
     repository: Annotated[

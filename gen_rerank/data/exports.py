@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
 from gen_rerank.data.dataset import Dataset
@@ -101,9 +102,6 @@ def _judged(data: Path, split: str | None, skip_bad_rows: bool) -> Dataset:
 def _write_file(writer: FileWriter, dataset: Dataset, out: Path, scale: NumberScale, report: ImportReport) -> None:
     require_writable_file(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        writer(dataset, partial, scale, report)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with TemporaryDirectory(prefix=".", suffix=".partial", dir=out.parent) as made:
+        writer(dataset, Path(made) / out.name, scale, report)
+        (Path(made) / out.name).replace(out)

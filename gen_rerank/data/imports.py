@@ -20,6 +20,7 @@ from gen_rerank.data.importing.grading import read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, Needs, Opener, import_judgments
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.splitting import SplitPlan
+from gen_rerank.data.public_sets.importing import PUBLIC_SETS, import_public_set
 from gen_rerank.errors import BadInput
 
 FEED = "feed"
@@ -30,10 +31,10 @@ JUDGMENTS: Mapping[str, Opener] = {
     "opensearch": open_opensearch,
     "pairs": open_pairs,
 }
-FORMATS = (FEED, *JUDGMENTS)
+FORMATS = (FEED, *JUDGMENTS, *PUBLIC_SETS)
 
-_FEED_OPTIONS = ("--map", "--keep-rest", "--locale", "--encoding")
 _JUDGMENT_OPTIONS = ("--scale", "--split", "--seed", "--needs", "--map", "--keep-rest", "--replace")
+_SET_OPTIONS = ("--scale", "--split", "--seed", "--keep-rest", "--replace")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def import_source(source: Path, out: Path, name: str, options: ImportOptions, re
     """
     if name not in FORMATS:
         raise BadInput(f"there is no format {name!r}; choose one of {', '.join(FORMATS)}")
-    allowed = _FEED_OPTIONS if name == FEED else _JUDGMENT_OPTIONS
+    allowed = _allowed(name)
     for option in options.given:
         if option not in allowed:
             raise BadInput(f"{option} says nothing about the format {name}; it has {', '.join(allowed)}")
@@ -95,7 +96,21 @@ def import_source(source: Path, out: Path, name: str, options: ImportOptions, re
         keep_rest=options.keep_rest,
         replace=options.replace,
     )
+    if name in PUBLIC_SETS:
+        return import_public_set(name, source, out, judged, locale=options.locale or "us")
     return import_judgments(source, out, name, JUDGMENTS[name], judged)
+
+
+def _allowed(name: str) -> tuple[str, ...]:
+    """Return the options that a format has."""
+    match name:
+        case "feed":
+            return ("--map", "--keep-rest", "--locale", "--encoding")
+        case "amazebay-catalog":
+            return ("--keep-rest",)
+        case "esci":
+            return (*_SET_OPTIONS, "--locale")
+    return _SET_OPTIONS if name in PUBLIC_SETS else _JUDGMENT_OPTIONS
 
 
 def read_columns(written: str | None) -> dict[str, str]:

@@ -12,12 +12,10 @@ from pathlib import Path
 from gen_rerank.data.feeds.rows import FeedRow
 from gen_rerank.data.formats.judgment_table import judgment_columns, row_votes
 from gen_rerank.data.formats.sources import named_rows
-from gen_rerank.data.importing.grading import read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.public_sets.esci import GAINS
 from gen_rerank.errors import BadInput
-
-ESCI_GAINS = "E=1,S=0.1,C=0.01,I=0"
 
 
 def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
@@ -34,7 +32,7 @@ def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> 
     report.found["fields"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
     letters = str(first.cells.get(columns.get("grade", ""))) in ("E", "S", "C", "I")
     votes = row_votes(source, _with_bullets(chain([first], rows)), columns, options)
-    return VoteSource(votes, read_scale(ESCI_GAINS) if letters else None)
+    return VoteSource(votes, GAINS if letters else None)
 
 
 def _with_bullets(rows: Iterable[FeedRow]) -> Iterator[FeedRow]:

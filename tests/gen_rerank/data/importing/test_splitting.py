@@ -12,7 +12,7 @@ from gen_rerank.data.importing.splitting import SPLITS, SplitPlan, folded, read_
 from gen_rerank.data.values import BadValue
 from gen_rerank.errors import BadInput
 
-texts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=30)
+texts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=5), max_size=12)
 
 
 def test_shares_are_kept_to_the_query():
