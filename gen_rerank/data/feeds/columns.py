@@ -165,7 +165,7 @@ class FeedColumns:
     def attributes_said(self) -> str:
         """Which columns became attributes, and under which name where it is another."""
         named = [(name, role.attribute) for name, role in self.roles.items() if role.attribute]
-        return ", ".join(name if plain_name(name) == kept else f"{kept} ← {name}" for name, kept in named)
+        return ", ".join(name if name == kept else f"{kept} ← {name}" for name, kept in named)
 
     def _override(self, file: Path, names: list[str], given: str, column: str) -> None:
         fields = list(FeedField)

@@ -55,7 +55,7 @@ _NEGATIVE = re.compile(r"^[^\d.,]*[-−–]\s*[^\d\s]{0,4}\s*[.,]?\d|^\s*\(.*\d.
 _TWO_MEANINGS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 # One sign or none; groups of three with another sign behind them; India's groups of two; the euro as the decimal sign.
 _ONE_NUMBER = re.compile(
-    r"\d*[.,]?\d+|\d{1,3}(?:([., ])\d{3})+(?:(?!\1)[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[\d.,]*\d€\d+"
+    r"\d*[.,]?\d+|\d{1,3}([., ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[\d.,]*\d€\d+"
 )
 _FREE_WORDS = ("free", "gratis", "kostenlos", "umsonst", "gratuit", "gratuito")
 
