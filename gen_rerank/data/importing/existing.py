@@ -13,7 +13,7 @@ from gen_rerank.errors import BadInput
 NAMES = ("products", "queries", "judgments")
 
 
-class Need(Record):
+class InformationNeed(Record):
     """What somebody with a query wants, in a sentence: a row of `needs.jsonl`."""
 
     query_id: Identifier
@@ -32,7 +32,7 @@ class DataThere:
 
     product_ids: frozenset[str] | None = None
     queries: tuple[Query, ...] = ()
-    needs: tuple[Need, ...] = ()
+    needs: tuple[InformationNeed, ...] = ()
 
     @classmethod
     def look(cls, out: Path, *, replace: bool = False) -> DataThere:
@@ -50,7 +50,7 @@ class DataThere:
             return cls()
         products = _rows(out, "products", Product, lambda row: row.product_id)
         queries = _rows(out, "queries", Query, lambda row: row.query_id)
-        needs = _rows(out, "needs", Need, lambda row: (row.query_id, row.need))
+        needs = _rows(out, "needs", InformationNeed, lambda row: (row.query_id, row.need))
         return cls(frozenset(row.product_id for row in products) or None, tuple(queries), tuple(needs))
 
 

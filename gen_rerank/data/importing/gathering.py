@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gen_rerank.data import values
-from gen_rerank.data.importing.existing import DataThere, Need
+from gen_rerank.data.importing.existing import DataThere, InformationNeed
 from gen_rerank.data.importing.grading import Scale
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.splitting import SPLITS, SplitPlan, folded, read_split
@@ -118,6 +118,7 @@ class Gathering:
         product = self._product(product_id, vote)
         query_id, query = self._query(vote)
         split = _checked("split", read_split, vote.split)
+        need = (_checked("information need", values.text, vote.need) or "").strip()
         if split and query.split and split != query.split and not query.is_there:
             raise Unusable(
                 "split", f"the query {query_id!r} was given the split {query.split!r} before, here {split!r}"
@@ -130,8 +131,8 @@ class Gathering:
         self._ids.setdefault(collapsed(query.text), query_id)
         query.split = query.split or split
         query.tags.update(dict.fromkeys(vote.tags))
-        if need := _checked("information need", values.text, vote.need):
-            query.needs[need.strip()] = None
+        if need:
+            query.needs[need] = None
         if product is not None:
             self.products[product_id] = product
 
@@ -200,9 +201,11 @@ class Gathering:
         self._report_splits(rows, named, plan)
         return rows
 
-    def needs(self) -> list[Need]:
+    def needs(self) -> list[InformationNeed]:
         """Return the written information needs: those of the folder first, each once."""
-        found = [Need(query_id=key, need=need) for key, query in self.queries.items() for need in query.needs]
+        found = [
+            InformationNeed(query_id=key, need=need) for key, query in self.queries.items() for need in query.needs
+        ]
         return list(dict.fromkeys([*self.there.needs, *found]))
 
     def _report_splits(self, rows: list[Query], named: dict[str, set[Split]], plan: SplitPlan) -> None:
@@ -244,7 +247,7 @@ def query_id_of(text: str) -> str:
 
     Example:
         >>> query_id_of("oak desk")
-        'q64c0ee1ac9f7ec9d'
+        'q14c3a4195e4267a6'
     """
     return "q" + blake2b(collapsed(text).encode(), digest_size=8).hexdigest()
 

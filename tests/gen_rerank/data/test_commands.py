@@ -59,9 +59,7 @@ def test_commands_that_need_judgments_say_that_there_are_none(run, tiny_shop, tm
     for words in (
         ("evaluate", tmp_path / "model", tmp_path / "shop"),
         ("score", tmp_path / "model", tmp_path / "shop", "--out", tmp_path / "out"),
-        ("train", "distributional", "--data", tmp_path / "shop", "--out", tmp_path / "out"),
         ("export", tmp_path / "shop", tmp_path / "out", "--format", "trec"),
     ):
-        said = complaint(run(*words))
-        assert "has no judgments.jsonl" in said or "no query has a judgment" in said
+        assert "has no judgments.jsonl" in complaint(run(*words))
     assert not (tmp_path / "out").exists()
