@@ -197,7 +197,7 @@ def _check(plan: EvaluationPlan) -> None:
         raise BadInput("--scores goes with one model; gen-rerank score writes those of another")
     if len(plan.models) > 1 and plan.adapter is not None:
         raise BadInput(
-            "--adapter goes with one model; evaluate the other with --out evaluation.json, and pass that file as --baseline"
+            "--adapter goes with one model; evaluate one with --out evaluation.json, and pass that file as --baseline"
         )
 
 

@@ -86,13 +86,11 @@ def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> Table:
         rows: by the name of the measure, and within it by that of the comparison ("B - A").
     """
     count = max((len(found) for found in rows.values()), default=0)
-    together = (
-        f"Holm's correction over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
-    )
+    family = f"by Holm over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
+    test = f"two-sided paired bootstrap, {RESAMPLES:,} resamples"
     table = Table(
         title="Paired differences",
-        caption=f"difference [95% paired bootstrap interval over queries]; p: two-sided paired bootstrap, {RESAMPLES:,} "
-        f"resamples; corrected: {together}; * below 0.05",
+        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05",
     )
     table.add_column("Measure", no_wrap=True)
     table.add_column("Comparison", overflow="fold")
