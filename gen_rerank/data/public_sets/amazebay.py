@@ -55,7 +55,9 @@ def open_amazebay_relevance(source: Path, options: JudgmentOptions, report: Impo
     drawn = options.plan.draw(clusters.values())
     if clustered := {key for key in clusters.values() if key.startswith(_CLUSTER)}:
         members = sum(key in clustered for key in clusters.values())
-        report.found["clusters"] = f"{len(clustered):,}, of {members:,} queries, each whole in one split"
+        shares = ", ".join(f"{share:g}" for share in options.plan.shares)
+        how = f"each whole in a split, drawn by {shares}, seed {options.plan.seed}"
+        report.found["clusters"] = f"{len(clustered):,}, of {members:,} queries, {how}"
     splits = {query: drawn[folded(key)] for query, key in clusters.items()}
     return VoteSource(_votes(parts, splits, report), UNIT_SCALE)
 
@@ -146,7 +148,8 @@ def _products(parts: list[Path], index: CatalogIndex, report: ImportReport, *, k
                 report.refuse("product given twice", part.name, row.line, reason)
                 continue
             for kind in price.kinds:
-                report.change(kind, f"{part.name}:{row.line} price", row.cells["price"], price.amount)
+                after = "" if price.amount is None else price.amount
+                report.change(kind, f"{part.name}:{row.line} price", row.cells["price"], after)
             report.keep("products")
             yield product
 

@@ -52,7 +52,7 @@ def test_the_queries_of_a_cluster_are_in_one_split(tmp_path: Path):
     splits = {i: {row.split for row in dataset.queries.values() if int(row.text.split()[1]) % 7 == i} for i in range(7)}
     assert all(len(found) == 1 for found in splits.values())
     assert sorted(found for (found,) in splits.values()) == ["test"] * 2 + ["train"] * 3 + ["validation"] * 2
-    assert report.found["clusters"] == "7, of 70 queries, each whole in one split"
+    assert report.found["clusters"] == "7, of 70 queries, each whole in a split, drawn by 0.4, 0.3, 0.3, seed 1"
     assert report.read == {"judgments": 70}
 
 
@@ -67,7 +67,7 @@ def test_a_query_without_a_cluster_is_its_own(tmp_path: Path):
     dataset, report = imported("amazebay-relevance", source, tmp_path / "out", plan=SplitPlan((0.5, 0.0, 0.5)))
     split = {row.text: row.split for row in dataset.queries.values()}
     assert split["desk"] == split["Desk"] == split["lamp"] != split["sofa"]
-    assert report.found["clusters"] == "1, of 2 queries, each whole in one split"
+    assert report.found["clusters"] == "1, of 2 queries, each whole in a split, drawn by 0.5, 0, 0.5, seed 0"
 
 
 def test_bad_pairs_are_refused_with_their_rows(tmp_path: Path):
