@@ -35,6 +35,7 @@ from gen_rerank.data.feeds.importing import import_feed
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.errors import BadInput
 from harness.command import new_app, run_app
+from harness.own_process import in_own_process
 from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
 
@@ -60,7 +61,7 @@ class MessyForm(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlantedFault:
     """One fault.
 
     Attributes:
@@ -112,12 +113,14 @@ def _attribute(value: Any) -> Callable[[Row], object]:
     return lambda row: row["attributes"].update({"size": value})
 
 
-def _price(written: str, change: str, right: float | None) -> Fault:
-    return Fault(f"price {written!r}", _set("price", written), change, field="price", right=right)
+def _price(written: str, change: str, right: float | None) -> PlantedFault:
+    return PlantedFault(f"price {written!r}", _set("price", written), change, field="price", right=right)
 
 
-def _stock(written: str, change: str, right: bool | None) -> Fault:
-    return Fault(f"availability {written!r}", _set("availability", written), change, field="available", right=right)
+def _stock(written: str, change: str, right: bool | None) -> PlantedFault:
+    return PlantedFault(
+        f"availability {written!r}", _set("availability", written), change, field="available", right=right
+    )
 
 
 def _records(row: Row) -> None:
@@ -125,21 +128,21 @@ def _records(row: Row) -> None:
 
 
 FAULTS = (
-    Fault("brand is NaN", _set("brand", float("nan")), products.MISSING, field="brand"),
-    Fault("title is NaN", _set("title", float("nan")), refused=_WRONG_TITLE),
-    Fault("attribute is NaN", _attribute(float("nan")), products.MISSING),
-    Fault("attributes as records of key and value", _records, products.RECORDS),
-    Fault("attributes as tags of two letters", _set("attributes", ["XL", "EU"]), refused=_WRONG_ATTRIBUTES),
-    Fault("attributes as a number", _set("attributes", 5), refused=_WRONG_ATTRIBUTES),
-    Fault("attributes as JSON text", lambda row: row.update(attributes=json.dumps(row["attributes"]))),
-    Fault("soft hyphen", _set("title", "Lap\u00adtop"), products.INVISIBLE, field="title", right="Laptop"),
-    Fault("zero-width space", _set("brand", "Nord\u200blys"), products.INVISIBLE, field="brand", right="Nordlys"),
-    Fault("title of nothing visible", _set("title", "\u200b\u200d\ufeff"), refused=_WRONG_TITLE),
-    Fault("title is NUL", _set("title", "\0"), refused=_WRONG_TITLE),
-    Fault("attribute is null", _attribute(None)),
-    Fault("attribute is empty", _attribute("")),
-    Fault("attribute is true", _attribute(True), products.BOOLEAN),
-    Fault("attribute is a list", _attribute(["S", "M"]), products.ONE_TEXT),
+    PlantedFault("brand is NaN", _set("brand", float("nan")), products.MISSING, field="brand"),
+    PlantedFault("title is NaN", _set("title", float("nan")), refused=_WRONG_TITLE),
+    PlantedFault("attribute is NaN", _attribute(float("nan")), products.MISSING),
+    PlantedFault("attributes as records of key and value", _records, products.RECORDS),
+    PlantedFault("attributes as tags of two letters", _set("attributes", ["XL", "EU"]), refused=_WRONG_ATTRIBUTES),
+    PlantedFault("attributes as a number", _set("attributes", 5), refused=_WRONG_ATTRIBUTES),
+    PlantedFault("attributes as JSON text", lambda row: row.update(attributes=json.dumps(row["attributes"]))),
+    PlantedFault("soft hyphen", _set("title", "Lap\u00adtop"), products.INVISIBLE, field="title", right="Laptop"),
+    PlantedFault("zero-width space", _set("brand", "Nord\u200blys"), products.INVISIBLE, field="brand", right="Nordlys"),
+    PlantedFault("title of nothing visible", _set("title", "\u200b\u200d\ufeff"), refused=_WRONG_TITLE),
+    PlantedFault("title is NUL", _set("title", "\0"), refused=_WRONG_TITLE),
+    PlantedFault("attribute is null", _attribute(None)),
+    PlantedFault("attribute is empty", _attribute("")),
+    PlantedFault("attribute is true", _attribute(True), products.BOOLEAN),
+    PlantedFault("attribute is a list", _attribute(["S", "M"]), products.ONE_TEXT),
     _price("19.99 USD", prices.CURRENCY, 19.99),
     _price("1,299.00", prices.GROUPS, 1299.0),
     _price("19,99", prices.COMMA_READ, 19.99),
@@ -148,17 +151,17 @@ FAULTS = (
     _price("free", prices.FREE, 0.0),
     _price("call us", prices.NO_NUMBER, None),
     _price("2 for 19.99", prices.SEVERAL, None),
-    Fault("price is empty", _set("price", ""), field="price"),
+    PlantedFault("price is empty", _set("price", ""), field="price"),
     _stock("in stock", products.STOCK, True),
     _stock("sold out", products.STOCK, False),
     _stock("on the moon", products.NOT_STOCK, None),
-    Fault("id as a fraction", lambda row: row.update(id=float(row["id"])), products.WHOLE_ID),
-    Fault("repeated id", lambda row: row.update(id=row["id"] % _APART + 1), refused=_REPEATED),
-    Fault("HTML in a title", _set("title", "<b>Lap</b>top &amp; bag"), products.MARKUP, field="title",
+    PlantedFault("id as a fraction", lambda row: row.update(id=float(row["id"])), products.WHOLE_ID),
+    PlantedFault("repeated id", lambda row: row.update(id=row["id"] % _APART + 1), refused=_REPEATED),
+    PlantedFault("HTML in a title", _set("title", "<b>Lap</b>top &amp; bag"), products.MARKUP, field="title",
           right="Laptop & bag"),
-    Fault("HTML in a description", _set("description", "Oak<br>desk"), products.MARKUP, field="description",
+    PlantedFault("HTML in a description", _set("description", "Oak<br>desk"), products.MARKUP, field="description",
           right="Oak desk"),
-    Fault("broken character", _set("title", "Caf\udce9"), products.MENDED, field="title", right="Caf?"),
+    PlantedFault("broken character", _set("title", "Caf\udce9"), products.MENDED, field="title", right="Caf?"),
 )  # fmt: skip
 
 
@@ -297,7 +300,7 @@ def check(rows: Rows = 10_000, form: Form = MessyForm.CSV, seed: Seed = 0) -> No
 @app.command()
 def stream(rows: Rows = 1_000_000, seed: Seed = 0) -> None:
     """Import a large table and print how long that took, and the most memory that the process held."""
-    this_run = ThisRun.now(PACKAGES)
+    this_run = in_own_process(ThisRun.now, PACKAGES)  # it opens torch, whose memory is not the import's
     with TemporaryDirectory() as made:
         feed = Path(made) / "large.csv"
         with feed.open("w", encoding="utf-8", newline="") as file:

@@ -123,11 +123,11 @@ class PriceReader:
             it, is still left out: nobody writes tenths of a cent.
 
     Example:
-        >>> PriceReader(file_sign=".").read("1,299 USD")
-        PriceRead(amount=1299.0, currency='USD', kinds=('currency taken out of the price', 'groups of digits in the price'))
-        >>> PriceReader().read("1.299").kinds, PriceReader(locale_sign=",").read("1.299").amount
-        (('price left out: two meanings, --locale decides',), 1299.0)
-    """  # noqa: E501
+        >>> PriceReader(file_sign=".").read("1,299 USD").amount, PriceReader(locale_sign=",").read("1.299").amount
+        (1299.0, 1299.0)
+        >>> PriceReader().read("1.299").kinds
+        ('price left out: two meanings, --locale decides',)
+    """
 
     def __init__(self, *, locale_sign: str | None = None, file_sign: str | None = None) -> None:
         self.locale_sign = locale_sign
