@@ -136,7 +136,7 @@ FAULTS = (
     PlantedFault("attributes as a number", _set("attributes", 5), refused=_WRONG_ATTRIBUTES),
     PlantedFault("attributes as JSON text", lambda row: row.update(attributes=json.dumps(row["attributes"]))),
     PlantedFault("soft hyphen", _set("title", "Lap\u00adtop"), products.INVISIBLE, field="title", right="Laptop"),
-    PlantedFault("zero-width space", _set("brand", "Nord\u200blys"), products.INVISIBLE, field="brand", right="Nordlys"),
+    PlantedFault("zero-width space", _set("brand", "An\u200bcora"), products.INVISIBLE, field="brand", right="Ancora"),
     PlantedFault("title of nothing visible", _set("title", "\u200b\u200d\ufeff"), refused=_WRONG_TITLE),
     PlantedFault("title is NUL", _set("title", "\0"), refused=_WRONG_TITLE),
     PlantedFault("attribute is null", _attribute(None)),

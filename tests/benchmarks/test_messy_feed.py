@@ -30,7 +30,7 @@ def test_the_report_counts_what_was_planted(tmp_path: Path, form: MessyForm) -> 
         assert len(change.examples) == 3
         assert {int(example.place.split(":")[1].split()[0]) for example in change.examples} <= lines
     assert report.found["encoding"] == "UTF-8, with a byte order mark"
-    assert report.found["pandas' index"].startswith("dropped: column")
+    assert report.found["pandas' index"].startswith("dropped: ")
     reader = RowReader(tmp_path / "shop", "products", Product)
     products = {row.product_id: row for row in reader.unique(lambda row: row.product_id)}
     assert reader.bad == []

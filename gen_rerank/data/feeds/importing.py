@@ -127,7 +127,7 @@ def _opened(
     sign, said = _decimal_sign(columns, head)
     if locale_sign:
         said = f"{SIGN_NAMES[locale_sign]}, by --locale {options.locale}"
-    report.found["decimal sign"] = said
+    report.found["decimal sign"] = said if locale_sign else f"{said} (of the first {_HEAD_ROWS:,} rows)"
     return whole, ProductReader(columns, PriceReader(locale_sign=locale_sign, file_sign=sign))
 
 
@@ -195,8 +195,8 @@ def _say_columns(columns: FeedColumns, report: ImportReport) -> None:
     if columns.attributes_said:
         report.found["columns kept as attributes"] = columns.attributes_said
     if columns.index:
-        dropped = ", ".join(repr(name) for name in columns.index)
-        report.found["pandas' index"] = f"dropped: column {dropped}"
+        dropped = ", ".join(name or "the first column, which has no name" for name in columns.index)
+        report.found["pandas' index"] = f"dropped: {dropped}"
     if columns.rest:
         listed = [f"{name} (in {times:,} rows)" for name, times in columns.rest.most_common(_NAMED_COLUMNS)]
         more = f" and {len(columns.rest) - len(listed):,} more" if len(columns.rest) > len(listed) else ""

@@ -163,7 +163,7 @@ class FeedSource:
         if not broken:
             return "utf-8", "UTF-8" if whole else "ASCII"
         if broken <= _BROKEN_AT_MOST * whole:
-            return "utf-8", f"UTF-8, with {broken:,} bytes that are none"
+            return "utf-8", f"UTF-8, but for {broken:,} {'bytes' if broken > 1 else 'byte'}"
         declared = _DECLARED.search(head)
         if declared:
             name = _named_encoding(self.path, declared[1].decode())

@@ -97,7 +97,7 @@ def test_every_form_gives_the_same_products(tmp_path: Path, form: str, pack: Any
     assert report.read == {"rows": 5}
     assert report.kept == {"products": 5}
     assert report.refused == {}
-    assert report.found["decimal sign"] == "a decimal comma, in 5 of 5 prices that show one"
+    assert report.found["decimal sign"] == "a decimal comma, in 5 of 5 prices that show one (of the first 1,000 rows)"
     assert report.found["columns"] == (
         f"product_id ← {'g:' if 'xml' in form else ''}id, title ← title, "
         + ("brand ← g:brand, price ← g:price, available ← g:availability" if "xml" in form
@@ -162,7 +162,7 @@ def test_people_say_columns_locale_and_encoding(tmp_path: Path) -> None:
 def test_columns_that_are_not_kept_are_counted_and_named(tmp_path: Path) -> None:
     report, _ = imported(tmp_path, b",id,title,note,stamp\n0,1,Desk,x,\n1,2,Lamp,,\n")
     assert report.found["columns not kept"] == "note (in 1 rows); --keep-rest makes attributes of them"
-    assert report.found["pandas' index"] == "dropped: column ''"
+    assert report.found["pandas' index"] == "dropped: the first column, which has no name"
 
 
 def test_a_second_import_says_what_changed_and_leaves_the_rest_of_the_folder(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_characters_beyond_ascii_may_come_late(tmp_path: Path) -> None:
 
 def test_a_few_broken_bytes_do_not_make_another_encoding(tmp_path: Path) -> None:
     source = recognised(tmp_path, GERMAN.encode() * 10 + b"4;caf\xe9\n")
-    assert source.encoding_said == "UTF-8, with 1 bytes that are none"
+    assert source.encoding_said == "UTF-8, but for 1 byte"
     assert read(source).endswith("caf\udce9\n")
 
 
