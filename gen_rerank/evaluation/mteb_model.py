@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.data.documents import NoText, product_of
 from gen_rerank.data.records import Pair
 from gen_rerank.data.values import text
 from gen_rerank.reporting.progress import WorkProgress, progress_console
-from gen_rerank.scorers.opening import Backend, open_scorer
+from gen_rerank.scorers.opening import Backend, DtypeChoice, prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
 
 if TYPE_CHECKING:
@@ -58,7 +57,14 @@ class MtebReranker:
         self.revision = revision
 
     @classmethod
-    def load(cls, model: str | Path, backend: Backend = "transformers", *, adapter: str | Path | None = None) -> Self:
+    def load(
+        cls,
+        model: str | Path,
+        backend: Backend = "transformers",
+        *,
+        adapter: str | Path | None = None,
+        dtype: DtypeChoice | None = None,
+    ) -> Self:
         """Open a checkpoint folder or hub name.
 
         mteb knows a folder as `gen_rerank/<its name>`, with the adapter's behind a plus sign.
@@ -67,14 +73,16 @@ class MtebReranker:
             model: the folder or the hub name.
             backend: what computes.
             adapter: the folder or hub name of a LoRA adapter that was trained on this checkpoint.
+            dtype: of weights and activations; None leaves it to the backend, `auto` takes bfloat16 where this machine
+                has it.
 
         Raises:
-            BadInput: the checkpoint or the adapter is refused, or there is no such backend.
+            BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
         """
-        scorer = open_scorer(model, backend, adapter)
-        states = [scorer.checkpoint.fingerprint, scorer.checkpoint.card.calibration.model_dump_json()]
-        if adapter is not None:
-            states.append(Adapter.open(adapter, scorer.checkpoint).fingerprint)
+        prepared = prepare_scorer(model, backend, adapter, dtype)
+        scorer = prepared.open()
+        states = [prepared.checkpoint.fingerprint, scorer.checkpoint.card.calibration.model_dump_json()]
+        states += [prepared.adapter.fingerprint if prepared.adapter else "", prepared.dtype or ""]
         names = "+".join(Path(each).resolve().name for each in (model, adapter) if each is not None)
         name = str(model) if adapter is None and not Path(model).is_dir() else f"gen_rerank/{names}"
         return cls(scorer, name, hashlib.sha256("\n".join(states).encode()).hexdigest()[:16])
