@@ -90,7 +90,7 @@ class QueryAnswer:
         table.add_column("Rank", justify="right")
         table.add_column("Product", overflow="fold")
         table.add_column("Title", overflow="fold", ratio=1)
-        for name in ("Score", "Spread", *(["Tier"] if self.tiers else []), "0        1"):
+        for name in ("Score", "Spread", *(["Tier"] if self.tiers else []), "0         1"):
             table.add_column(name, justify="right" if name in ("Score", "Spread") else "left", no_wrap=True)
         for one in self.ranked:
             table.add_row(
