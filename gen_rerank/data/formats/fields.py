@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from gen_rerank.data.feeds.columns import DESCRIBING, KNOWN, plain_name
@@ -77,7 +78,7 @@ def product_fields(found: Mapping[str, Any], *, keep_rest: bool) -> dict[str, An
         >>> product_fields({"name": "A51", "title": "Galaxy A51", "Brand": "Samsung", "Colour": "red"}, keep_rest=True)
         {'title': 'Galaxy A51', 'brand': 'Samsung', 'attributes': [('color', 'red'), ('name', 'A51')]}
     """
-    columns = _found(found, {**_PRODUCT_NAMES, **{f" {name}": usual for name, usual in DESCRIBING.items()}})
+    columns = _product_columns(tuple(found))
     fields = {name: found[column] for name, column in columns.items() if name in _PRODUCT_NAMES}
     described = [(name.strip(), found[column]) for name, column in columns.items() if name not in _PRODUCT_NAMES]
     rest = [(plain_name(key), value) for key, value in found.items() if key not in columns.values()]
@@ -85,6 +86,12 @@ def product_fields(found: Mapping[str, Any], *, keep_rest: bool) -> dict[str, An
         own = fields.get("attributes")
         fields["attributes"] = [*(own.items() if isinstance(own, Mapping) else own or []), *more]
     return fields
+
+
+@lru_cache(maxsize=256)  # rows have few different sets of fields
+def _product_columns(there: tuple[str, ...]) -> dict[str, str]:
+    """Return which field says what of a product; attributes have a space before their name."""
+    return _found(there, {**_PRODUCT_NAMES, **{f" {name}": usual for name, usual in DESCRIBING.items()}})
 
 
 def _found(columns: Iterable[str], names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

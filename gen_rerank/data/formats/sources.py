@@ -5,9 +5,9 @@ What stands in them is the formats' own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gen_rerank.data.feeds.json_rows import json_rows
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows
@@ -17,7 +17,11 @@ from gen_rerank.data.feeds.tables import delimiter_of, table_rows
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.progress import WorkProgress
 
+Entry = TypeVar("Entry")
+
+_A_STEP = 1000
 _NO_TEXT = (FeedForm.PARQUET, FeedForm.XLSX)
 
 
@@ -29,12 +33,22 @@ def named_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
     """
     source = FeedSource.recognise(path)
     report.found["form"] = source.form.value
-    for row in _rows(source, report):
+    for row in _watched(_rows(source, report), "rows read"):
         report.count("rows")
         if isinstance(row, FeedRow):
             yield row
         else:
             report.refuse(row.kind, path.name, row.line, row.reason)
+
+
+def _watched(entries: Iterable[Entry], what: str) -> Iterator[Entry]:
+    """Yield entries, with the progress shown."""
+    with WorkProgress(transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        for number, entry in enumerate(entries, start=1):
+            if number % _A_STEP == 0:
+                progress.advance(task, _A_STEP)
+            yield entry
 
 
 def _rows(source: FeedSource, report: ImportReport) -> FeedRows:
@@ -61,7 +75,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     if source.form in _NO_TEXT:
         raise BadInput(f"{path}: is {source.form.value}; a text file is needed")
     with source.text() as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_watched(file, "lines read"), start=1):
             if line.strip():
                 yield number, line.rstrip("\r\n").removeprefix("\ufeff")
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,7 @@ from gen_rerank.errors import BadInput
 
 _NUMBER = r"([+-]?\d{1,9}(?:\.\d{1,9})?)"
 _RANGE = re.compile(rf"{_NUMBER}(?:-|–|\.\.){_NUMBER}", re.ASCII)
+_REMEMBERED = 2**14
 _HELP = "write the worst and the best grade, as in 0-3, or words with their worth, as in no=0,partly=0.5,yes=1"
 
 
@@ -41,36 +43,28 @@ class NumberScale:
         Raises:
             BadValue: it is no number, or lies outside of the scale.
         """
-        number = _exact(grade)
-        if not min(self.worst, self.best) <= number <= max(self.worst, self.best):
-            raise BadValue(f"the grade {shown(grade)} is outside of the scale {self}")
-        return float((number - self.worst) / (self.best - self.worst))
+        return _worth(self, grade if isinstance(grade, str | int | float) else values.grade(grade))
 
     def written(self, relevance: float) -> str:
         """Return the grade with the fewest digits of which `relevance` makes this relevance again, to the last bit."""
-        exact = self._grade(relevance)
-        for digits in count():
-            written = _decimal(round(exact * 10**digits), digits)
-            if self._is(written, relevance):
-                return written
-        raise AssertionError("a decimal number with enough digits is the float")
+        return _written(self, relevance)
 
     def whole(self, relevance: float) -> int:
         """Return the nearest whole grade."""
-        return round(self._grade(relevance))
+        return round(self.grade(relevance))
 
     def __str__(self) -> str:
         """Return it as people write it."""
         return f"{float(self.worst):g}-{float(self.best):g}"
 
-    def _grade(self, relevance: float) -> Fraction:
+    def grade(self, relevance: float) -> Fraction:
+        """Return the grade that is worth so much, exactly."""
         # As it is printed: 0.835 is 83.5 hundredths, and not a little less.
         return self.worst + Fraction(repr(relevance)) * (self.best - self.worst)
 
-    def _is(self, written: str, relevance: float) -> bool:
-        number = Fraction(written)
-        inside = min(self.worst, self.best) <= number <= max(self.worst, self.best)
-        return inside and self.relevance(written) == relevance
+    def holds(self, number: Fraction) -> bool:
+        """Return whether a number is a grade."""
+        return min(self.worst, self.best) <= number <= max(self.worst, self.best)
 
 
 @dataclass(frozen=True)
@@ -150,14 +144,29 @@ def _worths(text: str) -> dict[str, float]:
     return worths
 
 
-def _exact(grade: Any) -> Fraction:
-    """Return the decimal number that stands there.
+# Judges have few grades and give them often.
+@lru_cache(maxsize=_REMEMBERED)
+def _worth(scale: NumberScale, grade: str | float) -> float:
+    """Return what a grade is worth, read as the decimal number that stands there.
 
     Raises:
-        BadValue: there is none.
+        BadValue: it is no number, or lies outside of the scale.
     """
     number = values.grade(grade)
-    return Fraction((values.text(grade) or "").strip() if isinstance(grade, str) else repr(number))
+    exact = Fraction((values.text(grade) or "").strip() if isinstance(grade, str) else repr(number))
+    if not scale.holds(exact):
+        raise BadValue(f"the grade {shown(grade)} is outside of the scale {scale}")
+    return float((exact - scale.worst) / (scale.best - scale.worst))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _written(scale: NumberScale, relevance: float) -> str:
+    exact = scale.grade(relevance)
+    for digits in count():
+        written = _decimal(round(exact * 10**digits), digits)
+        if scale.holds(Fraction(written)) and scale.relevance(written) == relevance:
+            return written
+    raise AssertionError("a decimal number with enough digits is the float")
 
 
 def _decimal(number: int, digits: int) -> str:
