@@ -94,6 +94,8 @@ class FeedSource:
             raise BadInput(f"{path}: is a folder; name the file of the feed")
         if not path.exists():
             raise BadInput(f"{path}: no such file")
+        if not path.is_file():
+            raise BadInput(f"{path}: is a pipe or a device, and a feed is read more than once; write it to a file")
         with _in_words(path), path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         plain = cls(path, compressed, FeedForm.TABLE)

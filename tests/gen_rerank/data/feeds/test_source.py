@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,10 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, raw: bytes, words: str) -> 
         read(recognised(tmp_path, raw))
 
 
-def test_a_folder_and_nothing_are_no_feeds(tmp_path: Path) -> None:
+def test_a_folder_a_pipe_and_nothing_are_no_feeds(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is a pipe or a device"):
+        FeedSource.recognise(tmp_path / "pipe")
     with pytest.raises(BadInput, match="is a folder; name the file"):
         FeedSource.recognise(tmp_path)
     with pytest.raises(BadInput, match="no such file"):
