@@ -31,6 +31,7 @@ FILES: Mapping[str, tuple[FileWriter, str]] = {
 }
 FOLDERS: Mapping[str, tuple[FolderWriter, str]] = {"trec": (write_trec, "0-100"), "ranx": (write_ranx, "0-100")}
 FORMATS = (*FILES, *FOLDERS)
+_LABELLED = ("judgments", "quepid")
 
 
 def export_data(
@@ -74,6 +75,9 @@ def export_data(
     report = ImportReport(str(data), name)
     report.found["scale"] = str(chosen)
     report.count("judgments", len(dataset.judgments))
+    labelled = sum(bool(row.labels) for row in dataset.judgments)
+    if labelled and name not in _LABELLED:
+        report.found["labels"] = f"of {labelled:,} judgments; {name} cannot carry them"
     if name in FILES:
         _write_file(FILES[name][0], dataset, out, chosen, report)
     else:

@@ -137,6 +137,7 @@ def test_ranx_has_objects_of_objects(tmp_path, shop, scores):
     assert json.loads((tmp_path / "out" / "qrels.json").read_text()) == {"q1": {"p1": 100, "p2": 84}, "q2": {"p2": 25}}
     assert json.loads((tmp_path / "out" / "run.json").read_text()) == {"q1": {"p1": 1.0, "p2": 0.0}, "q2": {"p2": 0.5}}
     assert report.kept == {"judgments": 3, "scores": 3}
+    assert report.found["labels"] == "of 2 judgments; ranx cannot carry them"
     assert {kind: change.count for kind, change in report.changes.items()} == {"grades rounded": 1}
 
 
