@@ -126,10 +126,8 @@ class Evaluation:
         Raises:
             BadInput: a field is missing or has another shape, or these are several evaluations.
         """
-        if "evaluations" in row:
-            raise BadInput(
-                "holds several evaluations; save that of one model: gen-rerank evaluate MODEL DATA --out FILE"
-            )
+        if isinstance(row, Mapping) and "evaluations" in row:
+            raise BadInput("holds several evaluations; save one model's: gen-rerank evaluate MODEL DATA --out FILE")
         try:
             slices = {
                 tag: Slice(int(values["queries"]), _read_intervals({k: v for k, v in values.items() if k != "queries"}))
