@@ -4,11 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/cpu.lock
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
+# Two at a time, a file of tests to one process: most of their time is the start of engines, on one core each.
+JOBS   ?= 2
+TESTS  := --numprocesses $(JOBS) --dist loadgroup --durations 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := true
 
 .DEFAULT_GOAL := help
-.PHONY: install demo test lint typecheck bench bench-serving bench-quantization reliability clean help
+.PHONY: install demo test test-all browser lint typecheck bench bench-serving bench-quantization reliability clean help
 
 install: $(VENV)/.installed ## Install the locked packages and the project into .venv
 	@true
@@ -26,8 +29,16 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo
 	$(BIN)/gen-rerank demo --out runs/demo
 
-test: install ## All tests
-	$(BIN)/python -m pytest
+test: install browser ## All tests but the slowest real ones (12 minutes on two cores)
+	$(BIN)/python -m pytest $(TESTS) -m "not slow"
+
+test-all: install browser ## All tests, as CI runs them
+	$(BIN)/python -m pytest $(TESTS) $(PYTEST)
+
+# The tests of the pages want Chromium. Without root or apt-get they skip, and the last line says so.
+browser:
+	@command -v chromium > /dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } > /dev/null 2>&1 || true
 
 lint: install ## Style, docstrings, annotations, and which room may know which
 	$(BIN)/ruff check .

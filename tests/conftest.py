@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,37 @@ THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "bla
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: a lamp of steel 0123456789"] * 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-browser", action="store_true", help="Fail, and do not skip, where no browser is there.")
+
+
+# What takes half a minute to make, and is made once for all files that use it.
+_SHARED = ("phase1", "open_server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run a whole file, and all files that share what takes long to make."""
+    tests = [item for item in items if isinstance(item, pytest.Function)]
+    groups = {test.location[0]: name for test in tests for name in _SHARED if name in test.fixturenames}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.location[0], item.location[0])))
+
+
+_not_run: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple) and "wasxfail" not in vars(report):
+        _not_run[report.longrepr[2].removeprefix("Skipped: ")] += 1
+
+
+def pytest_unconfigure() -> None:
+    """Say at the very end which tests did not run, and why: among a few thousand dots nobody would see it."""
+    if _not_run and "PYTEST_XDIST_WORKER" not in os.environ:
+        reasons = "; ".join(f"{count}: {why}" for why, count in _not_run.items())
+        print(f"{_not_run.total()} tests did not run: {reasons}")  # noqa: T201
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -98,6 +98,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extras", ROOMS)
 def test_an_extra_has_what_its_rooms_import(extras: str, tmp_path: Path) -> None:
     link(closure(extras), tmp_path)

@@ -56,6 +56,7 @@ def test_the_cross_encoder_reads_our_tokens(nano, tmp_path):
     assert read == nano.prompt.encode(pairs)
 
 
+@pytest.mark.slow
 def test_generation_gives_our_scores(checkpoint, pairs, expected):
     pytest.importorskip("vllm")
     prepare_environment()

@@ -16,6 +16,7 @@ from experiments.scored import SAME, ScoredTraffic
 from experiments.server import NO_CACHE, Server, serving
 
 pytest.importorskip("vllm")
+pytestmark = pytest.mark.slow
 
 SIZES = Sizes(documents=64, requests=24, clients=48, body_seconds=1.0, slow=5, vanishing=60)
 

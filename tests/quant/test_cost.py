@@ -178,6 +178,7 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_vllm_is_visited(tiny_checkpoint: Path, split: Dataset, workload: VisitWorkload) -> None:
     pytest.importorskip("vllm")
     pairs = [split.pair(row) for row in split.judgments]

@@ -9,7 +9,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.reranker import as_product
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.system.server import start_server
 
 pytest.importorskip("vllm")
 cohere = pytest.importorskip("cohere")
@@ -36,16 +34,9 @@ Ranking = list[tuple[int, float]]
 
 
 @pytest.fixture(scope="module")
-def url(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
-    arguments = ["--adapter", f"shop={tiny_adapter}", "--dtype", "float32", "--no-compile"]
-    with start_server(tiny_checkpoint, *arguments, served_name="tiny") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def ranking(url: str) -> Ranking:
+def ranking(open_server: str) -> Ranking:
     """What `/v1/rerank` answers: (index, score), best first."""
-    answer = httpx.post(f"{url}/v1/rerank", json={"query": QUERY, "documents": TEXTS}, timeout=120)
+    answer = httpx.post(f"{open_server}/v1/rerank", json={"query": QUERY, "documents": TEXTS}, timeout=120)
     return [(result["index"], result["relevance_score"]) for result in answer.json()["results"]]
 
 
@@ -63,11 +54,11 @@ def test_the_reference(ranking: Ranking, tiny_checkpoint: Path) -> None:
 
 
 class TestCohere:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def v1(self, url: str) -> Any:
         return cohere.Client(api_key="none", base_url=url)
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def v2(self, url: str) -> Any:
         return cohere.ClientV2(api_key="none", base_url=url)
 
@@ -138,7 +129,7 @@ class TestCohere:
 
 
 class TestOpenAI:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def client(self, url: str) -> Any:
         return openai.OpenAI(api_key="none", base_url=f"{url}/v1", max_retries=0)
 

@@ -1,8 +1,7 @@
-"""Web pages from other origins: the real server with keys, asked as a browser asks, and by one where there is one."""
+"""Web pages from other origins: the real server with keys, asked as a browser asks, and by a browser."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,14 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from gen_rerank.system.server import start_server
 from serve.access import add_key
 
 pytest.importorskip("vllm")
 
-CHROMIUM = shutil.which("chromium")
 SHOP, OTHER = "https://shop.example", "https://other.example"
 BODY = {"query": "red desk", "documents": ["Red desk"]}
 ALLOWED = "access-control-allow-origin"
@@ -115,18 +113,15 @@ ASK = """async ([url, key, encoding]) => {
 }"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-def test_a_browser_lets_the_named_page_read_and_no_other(server: Asked, elsewhere: int) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+def test_a_browser_lets_the_named_page_read_and_no_other(server: Asked, elsewhere: int, browser: Browser) -> None:
+    def asked(host: str, key: str, encoding: str = "") -> Any:
+        page = browser.new_page()
+        page.goto(f"http://{host}:{elsewhere}/")
+        answer = page.evaluate(ASK, [f"{server.url}/v1/rerank", key, encoding])
+        page.close()
+        return answer
 
-        def asked(host: str, key: str, encoding: str = "") -> Any:
-            page = browser.new_page()
-            page.goto(f"http://{host}:{elsewhere}/")
-            return page.evaluate(ASK, [f"{server.url}/v1/rerank", key, encoding])
-
-        assert asked("127.0.0.1", server.key) == [200, 5, True]
-        assert asked("127.0.0.1", "none") == [401, 2, True]
-        assert asked("127.0.0.1", server.key, "br") == [415, 2, True]
-        assert asked("localhost", server.key) == "TypeError: Failed to fetch"
-        browser.close()
+    assert asked("127.0.0.1", server.key) == [200, 5, True]
+    assert asked("127.0.0.1", "none") == [401, 2, True]
+    assert asked("127.0.0.1", server.key, "br") == [415, 2, True]
+    assert asked("localhost", server.key) == "TypeError: Failed to fetch"

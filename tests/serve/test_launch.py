@@ -29,8 +29,15 @@ from serve.launch import serve_model
 pytest.importorskip("vllm")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        pytest.param(signal.SIGINT, os.kill, marks=pytest.mark.slow),
+        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.kill),
+        pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
+    ],
+)
 def test_a_server_that_is_starting_can_be_stopped(
     tiny_checkpoint: Path, tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
 ) -> None:
@@ -93,6 +100,7 @@ def test_there_must_be_something_to_dequantize(tiny_checkpoint: Path) -> None:
         serve_model(str(tiny_checkpoint), port=free_port(), choices=EngineChoices(dequantize=True))
 
 
+@pytest.mark.slow
 def test_packed_weights_are_unpacked_and_the_folder_goes_with_the_server(
     mxfp4: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

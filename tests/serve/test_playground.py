@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -16,21 +15,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gen_rerank.reranker import as_product
-from gen_rerank.system.server import start_server
 from serve.playground import router
 
 pytest.importorskip("vllm")
 
-CHROMIUM = shutil.which("chromium")
-# As root, and without the calls that a browser makes to its maker's hosts.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update"]
 HOSTILE = "desk <img src=x onerror=\"document.title='hacked'\">"
-
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +89,6 @@ def test_samples_are_products(samples: list[dict[str, Any]]) -> None:
         assert len(titles) == len(set(titles)) == 8
 
 
-@pytest.fixture(scope="module")
-def url(tiny_checkpoint: Path) -> Iterator[str]:
-    with start_server(tiny_checkpoint, served_name="tiny") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1100, "height": 900})
@@ -145,7 +123,6 @@ def rows(page: Page, column: int = 0) -> list[dict[str, Any]]:
     return shown
 
 
-@in_browser
 def test_what_is_shown_is_what_the_api_answers(page: Page, url: str, samples: list[dict[str, Any]]) -> None:
     page.click(f"#samples button:has-text('{samples[1]['name']}')")
     assert page.input_value("#query") == samples[1]["query"]
@@ -172,7 +149,6 @@ def test_what_is_shown_is_what_the_api_answers(page: Page, url: str, samples: li
     assert re.fullmatch(rf"\d+ ms · {answer['usage']['total_tokens']:,} tokens", page.text_content(".head .note"))
 
 
-@in_browser
 def test_two_models_stand_side_by_side(page: Page, url: str) -> None:
     names = [model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]]
     page.select_option("#other", names[-1])
@@ -189,7 +165,6 @@ def test_two_models_stand_side_by_side(page: Page, url: str) -> None:
     assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
 
 
-@in_browser
 def test_a_move_is_counted_from_the_other_ranking(page: Page) -> None:
     """The real drawing on an answer made by hand: 0 and 1 change places, 2 was not in the other's top."""
     moves = page.evaluate(
@@ -210,7 +185,6 @@ def test_a_move_is_counted_from_the_other_ranking(page: Page) -> None:
     ]
 
 
-@in_browser
 def test_a_hostile_title_is_text(page: Page) -> None:
     product = {"title": HOSTILE, "brand": HOSTILE, "attributes": {HOSTILE: HOSTILE}}
     page.fill("#products", json.dumps(product))
@@ -241,7 +215,6 @@ PASTED = [
 ]
 
 
-@in_browser
 def test_what_is_pasted_is_read_or_refused_with_its_line(page: Page) -> None:
     for products, note in PASTED:
         page.fill("#products", products)
@@ -251,7 +224,6 @@ def test_what_is_pasted_is_read_or_refused_with_its_line(page: Page) -> None:
     assert page.locator(".ranking").count() == 0
 
 
-@in_browser
 def test_the_servers_sentence_is_shown(page: Page, url: str) -> None:
     for query, documents in (("   ", ["desk"]), ("desk", [{"brand": "B"}]), ("desk", [])):
         page.fill("#query", query)
@@ -263,7 +235,6 @@ def test_the_servers_sentence_is_shown(page: Page, url: str) -> None:
         expect(page.locator(".ranking .trouble")).to_have_text(refused.json()["detail"])
 
 
-@in_browser
 def test_the_key_is_sent_and_kept_in_the_tab_only(page: Page, browser: Browser, url: str) -> None:
     sent = []
     page.on("request", lambda request: sent.append(request.headers.get("authorization")))
@@ -281,7 +252,6 @@ def test_the_key_is_sent_and_kept_in_the_tab_only(page: Page, browser: Browser, 
     other.close()
 
 
-@in_browser
 def test_the_curl_command_is_the_request(page: Page, url: str) -> None:
     page.fill("#query", "dad's desk")
     page.fill("#products", "oak desk\nsteel 'lamp'")
@@ -296,7 +266,6 @@ def test_the_curl_command_is_the_request(page: Page, url: str) -> None:
     assert httpx.post(command[2], json=body, timeout=60).is_success
 
 
-@in_browser
 def test_it_fits_the_screen(page: Page, tmp_path: Path) -> None:
     page.select_option("#other", index=1)
     ranked(page)
@@ -309,7 +278,6 @@ def test_it_fits_the_screen(page: Page, tmp_path: Path) -> None:
         assert (sum(map(int, re.findall(r"\d+", colour))) > 600) == (scheme == "light")
 
 
-@in_browser
 def test_every_control_has_a_name(page: Page) -> None:
     unnamed = """() => Array.from(document.querySelectorAll("input, select, textarea, button"))
         .filter(control => !(control.labels?.length || control.textContent.trim() || control.ariaLabel)).length"""

@@ -28,6 +28,7 @@ from gen_rerank.system.server import start_server
 from train.nano import NanoShape, new_base
 
 pytest.importorskip("vllm")
+pytestmark = pytest.mark.slow
 
 QUERY = "red desk please"
 DOCUMENTS = ["red desk", "blue sofa for every day", "steel kettle " * 3, "lamp"]

@@ -14,26 +14,18 @@ from gen_rerank.evaluation.metrics import Interval
 from gen_rerank.scorers.transformers import TransformersScorer
 from train import adapter as module
 from train.adapter import is_gain, train_adapter
-from train.distributional import train_distributional
 from train.recipe import Recipe
 
-BASE = Recipe.model_validate(
-    {
-        "shape": {"vocabulary": 512, "hidden": 64, "layers": 2, "heads": 2, "mlp": 128},
-        "prompt": {"max_length": 96, "instruction": "Rate."},
-        "distributional": {
-            "muon_learning_rate": 0.01, "learning_rate": 2e-3, "row_tokens": 128, "batch_tokens": 512,
-            "max_steps": 120, "eval_strategy": "no", "save_strategy": "no", "bf16": False, "disable_tqdm": True,
-        },
-    }
-)  # fmt: skip
+from . import tiny
+
 SECTION = {"num_train_epochs": 8, "row_tokens": 128, "batch_tokens": 512, "bf16": False, "disable_tqdm": True}
 RECIPE = Recipe.model_validate({"lora": {"r": 8, "alpha": 16}, "adapter": SECTION})
 
 
-@pytest.fixture(scope="module")
-def base(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return train_distributional(BASE, tiny_data, tmp_path_factory.mktemp("runs") / "base")
+@pytest.fixture(scope="session")
+def base(phase1: Checkpoint) -> Checkpoint:
+    """A model that exists. Do not write into it."""
+    return phase1
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +122,7 @@ def test_what_is_missing_is_said(base, tiny_shop, tiny_data, tiny_checkpoint, tm
     with pytest.raises(BadInput, match="no validation query has a judgment"):
         train_adapter(RECIPE, base.folder, tmp_path / "data", tmp_path / "out")
     with pytest.raises(BadInput, match="an adapter uses its base's prompt"):
-        train_adapter(BASE, base.folder, tiny_data, tmp_path / "out")
+        train_adapter(tiny.RECIPE, base.folder, tiny_data, tmp_path / "out")
     misspelt = Recipe.model_validate({"adapter": {"patiense": 1}})
     with pytest.raises(BadInput, match="did you mean 'patience'"):
         train_adapter(misspelt, base.folder, tiny_data, tmp_path / "out")

@@ -115,6 +115,7 @@ def killed_when(started: list[str], reached: Path) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(recipe, tiny_data, tmp_path):
     out, run = tmp_path / "killed", tmp_path / "killed.training"
     # The first kill falls into the writing of a state, the second one some steps after a whole one.

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 pytest.importorskip("vllm")
+pytestmark = pytest.mark.slow
 
 RECIPE = """
 base: nano
@@ -28,7 +29,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     (folder / "tiny.yaml").write_text(RECIPE)
     words = ["--out", folder / "demo", "--config", folder / "tiny.yaml", "--products", "1200", "--queries", "300"]
-    subprocess.run([sys.executable, "-m", "gen_rerank", "demo", *map(str, words)], check=True, timeout=900)
+    subprocess.run([sys.executable, "-m", "gen_rerank", "demo", *map(str, words)], check=True, timeout=1800)
     return folder / "demo"
 
 
