@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # What takes half a minute to make, and is made once for all files that use it.
-_SHARED = ("phase1", "open_server")
+_SHARED = ("phase1", "tiny_server")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

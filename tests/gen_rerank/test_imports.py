@@ -8,15 +8,17 @@ import sys
 
 HEAVY = ("torch", "vllm", "trl", "ray", "transformers", "scipy", "pandas", "bm25s", "pyarrow")
 
-# Processor time: other work on the machine does not count.
+# Modules are counted and not seconds: a machine that is busy, or slow, loads as many. When this was written `import
+# gen_rerank` loaded 74 and the help 383.
+_MOST_OF_IMPORT, _MOST_OF_HELP = 150, 500
+
 _SCRIPT = """
-import json, sys, time
-start = time.process_time()
+import json, sys
 import gen_rerank
-spent = time.process_time() - start
+loaded = len(sys.modules)
 for name in gen_rerank.__all__:
     getattr(gen_rerank, name)
-print(json.dumps({"spent": spent, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+print(json.dumps({"loaded": loaded, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 
 
@@ -25,10 +27,10 @@ def fresh_import() -> dict:
     return json.loads(done.stdout)
 
 
-def test_importing_is_light_and_fast():
-    runs = [fresh_import() for _ in range(5)]
-    assert not set(HEAVY) & set(runs[0]["modules"])
-    assert min(run["spent"] for run in runs) < 0.5
+def test_importing_is_light():
+    run = fresh_import()
+    assert not set(HEAVY) & set(run["modules"])
+    assert run["loaded"] < _MOST_OF_IMPORT
 
 
 def test_a_script_with_data_and_measures_can_start_an_engine():
@@ -48,13 +50,13 @@ def test_a_script_with_data_and_measures_can_start_an_engine():
 
 
 _HELP = """
-import sys, time
+import sys
 sys.argv = ["gen-rerank", "--help"]
 from gen_rerank.cli import main
 try:
     main()
 finally:
-    print(time.process_time(), *{name.split(".")[0] for name in sys.modules}, file=sys.stderr)
+    print(len(sys.modules), *{name.split(".")[0] for name in sys.modules}, file=sys.stderr)
 """
 
 
@@ -63,8 +65,8 @@ def help_run() -> list[str]:
     return done.stderr.splitlines()[-1].split()
 
 
-def test_the_help_is_light_and_fast():
+def test_the_help_is_light():
     """Mounting the commands of all rooms opens none of what they work with."""
-    runs = [help_run() for _ in range(3)]
-    assert not set(HEAVY) & set(runs[0])
-    assert min(float(spent) for spent, *_ in runs) < 0.6
+    loaded, *names = help_run()
+    assert not set(HEAVY) & set(names)
+    assert int(loaded) < _MOST_OF_HELP

@@ -52,7 +52,7 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def open_server(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
+def tiny_server(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
     """The URL of a server without keys, for tests that only ask: the model `tiny`, its adapter `shop`."""
     arguments = ["--adapter", f"shop={tiny_adapter}", "--dtype", "float32"]
     with start_server(tiny_checkpoint, *arguments, served_name="tiny") as url:
@@ -60,8 +60,8 @@ def open_server(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def url(open_server: str) -> str:
-    return open_server
+def url(tiny_server: str) -> str:
+    return tiny_server
 
 
 @pytest.fixture(scope="module")

@@ -34,9 +34,9 @@ Ranking = list[tuple[int, float]]
 
 
 @pytest.fixture(scope="module")
-def ranking(open_server: str) -> Ranking:
+def ranking(tiny_server: str) -> Ranking:
     """What `/v1/rerank` answers: (index, score), best first."""
-    answer = httpx.post(f"{open_server}/v1/rerank", json={"query": QUERY, "documents": TEXTS}, timeout=120)
+    answer = httpx.post(f"{tiny_server}/v1/rerank", json={"query": QUERY, "documents": TEXTS}, timeout=120)
     return [(result["index"], result["relevance_score"]) for result in answer.json()["results"]]
 
 
