@@ -84,7 +84,7 @@ def number_types(pairs: int) -> None:
     batches = list(length_batches([len(prompt) for prompt in prompts], 2048))
     speed, scores = {}, {}
     for dtype in (torch.float32, torch.bfloat16):
-        network = DecoderNetwork(model.to(dtype), rows.to(dtype))
+        network = DecoderNetwork(model.to(dtype).get_decoder(), rows.to(dtype))
         logits = torch.zeros(pairs, 11)
 
         @torch.inference_mode()
