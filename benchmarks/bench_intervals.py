@@ -30,9 +30,9 @@ from gen_rerank.evaluation.metrics import (
     Interval,
     bootstrap,
     calibration_error,
-    holm,
     paired,
 )
+from gen_rerank.evaluation.significance import holm
 from harness.command import run
 from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun

@@ -21,7 +21,7 @@ from gen_rerank.data.documents import product_of
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.values import shown
 from gen_rerank.errors import BadInput
-from gen_rerank.scorers.opening import Backend, open_scorer
+from gen_rerank.scorers.opening import Backend, DtypeChoice, open_scorer
 from gen_rerank.scorers.scorer import Scorer
 
 # A title, a mapping, or a document of a library's: a dataclass or a pydantic model that becomes a mapping.
@@ -63,7 +63,12 @@ class Reranker:
 
     @classmethod
     def load(
-        cls, path: str | Path, backend: Backend = "transformers", *, adapter: str | Path | None = None
+        cls,
+        path: str | Path,
+        backend: Backend = "transformers",
+        *,
+        adapter: str | Path | None = None,
+        dtype: DtypeChoice | None = None,
     ) -> Reranker:
         """Open a checkpoint folder or hub name.
 
@@ -71,11 +76,13 @@ class Reranker:
             path: the folder or the hub name.
             backend: what computes.
             adapter: the folder or hub name of a LoRA adapter that was trained on this checkpoint.
+            dtype: of weights and activations; None leaves it to the backend, `auto` takes bfloat16 where this machine
+                has it.
 
         Raises:
-            BadInput: the checkpoint or the adapter is refused, or there is no such backend.
+            BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
         """
-        return cls(open_scorer(path, backend, adapter))
+        return cls(open_scorer(path, backend, adapter, dtype))
 
     def score(
         self,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.verdicts import Verdict
 from gen_rerank.system.publishing import write_text_whole
 
 Engine = Literal["vllm", "transformers"]
@@ -180,24 +181,6 @@ class Cost(FrozenModel):
         """Return the median of a field of the visits, of which there must be some."""
         assert self.visits, self.unmeasured
         return float(median(getattr(visit, field) for visit in self.visits))
-
-
-class Verdict(FrozenModel):
-    """What a gate says of a candidate.
-
-    Attributes:
-        gate: its name, as in the file of gates.
-        passed: None where the figure could not be measured; such a gate does not pass.
-        measured: the figure, as people read it.
-        limit: what was asked, as people read it.
-        meaning: one sentence: what the gate guards against, or, where it failed, what is wrong and where.
-    """
-
-    gate: str
-    passed: bool | None
-    measured: str
-    limit: str
-    meaning: str
 
 
 class System(FrozenModel):

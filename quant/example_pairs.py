@@ -102,10 +102,8 @@ def draw_pairs(dataset: Dataset, limit: int, seed: int = 0) -> list[Pair]:
     draws = np.random.default_rng(seed)
     judgments = list(chain.from_iterable(_spread(dataset.of(split), draws) for split in _SPLITS))
     if not judgments:
-        raise BadInput(
-            "the example data has judgments of test queries only, and those are never used; "
-            "give it queries of the split train or validation"
-        )
+        there = "judgments of test queries only, and those are never used" if dataset.judgments else "no judgments"
+        raise BadInput(f"the example data has {there}; give it judged queries of the split train or validation")
     return [dataset.pair(judgment) for judgment in judgments[:limit]]
 
 

@@ -18,15 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.verdicts import Verdict, signed_interval, too_few_queries
 from gen_rerank.system.settings import read_settings
-from quant.comparison import Candidate, Drift, System, Verdict
+from quant.comparison import Candidate, Drift, System
 
 On = bool | None
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
-
-# With fewer queries the paired interval is narrow by luck: with one it has no width at all.
-_LEAST_QUERIES = 5
 
 # Schemes whose 4-bit activations vLLM's Marlin kernel, the one before Blackwell, leaves in 16 bits; and what to do.
 _UNROUNDED = {
@@ -182,7 +180,7 @@ class Gates(_Limits):
                 yield _verdict(
                     gate,
                     None if change is None else change.low >= least,
-                    "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
+                    "" if change is None else signed_interval(change),
                     f"lower end at least {least:+.4f}",
                     _too_few(candidate, measure)
                     or f"the ranking is as good as the reference's: paired difference of {measure} with its 95% "
@@ -196,7 +194,7 @@ class Gates(_Limits):
             yield _verdict(
                 "rps",
                 None if change is None else change.high <= self.rps,
-                "" if change is None else f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]",
+                "" if change is None else signed_interval(change),
                 f"upper end at most {self.rps:+.4f}",
                 _too_few(candidate, RPS)
                 or "the distributions are as good: paired difference of the ranked probability score with its 95% "
@@ -293,11 +291,9 @@ def _difference(candidate: Candidate, measure: str) -> Interval | None:
 
 def _too_few(candidate: Candidate, measure: str) -> str:
     """Return why the difference of a measure decides nothing; empty where it does, or where nothing was scored."""
-    count = candidate.queries.get(measure, 0)
-    if candidate.drift is None or count >= _LEAST_QUERIES:
+    if candidate.drift is None:
         return ""
-    queries = "1 query" if count == 1 else f"{count} queries"
-    return f"too few queries to judge by: {measure} is defined for {queries}, and at least {_LEAST_QUERIES} are needed"
+    return too_few_queries(measure, candidate.queries.get(measure, 0))
 
 
 def _unrounded(scheme: str) -> str:

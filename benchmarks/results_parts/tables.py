@@ -10,17 +10,17 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Split
 from gen_rerank.evaluation.evaluation import ECE, Evaluation
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.significance import RESAMPLES, SIGNIFICANT, Difference, differences
 from gen_rerank.reporting.markdown import table
 from gen_rerank.reporting.numbers import ABSENT
 from gen_rerank.system.steps import Steps
 from harness.this_run import ThisRun
-from results_parts.compared import COMPARED, RESAMPLES, Difference, differences
+from results_parts.compared import COMPARED, COMPARISONS
 from results_parts.measured import ADAPTED, Benchmark, ShopResult, Untouched
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "sentence-transformers", "bm25s")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NAMES = (*COMPARED, ECE)
-SIGNIFICANT = 0.05
 
 QUICK_LOOK = "**A quick look: every training was cut to {} steps. These figures say nothing.**"
 READ_AS = (
@@ -71,11 +71,8 @@ def to_json(result: ShopResult, out: Path) -> dict[str, Any]:
         "systems": {name: figures(system) for name, system in result.systems.items()},
         "refused": result.refused,
         "differences": {
-            f"{first} - {second}": {
-                measure: {"interval": row.interval.to_json(), "p": row.p, "holm": row.holm}
-                for measure, row in rows.items()
-            }
-            for (first, second), rows in differences(result.systems).items()
+            f"{first} - {second}": {measure: row.to_json() for measure, row in rows.items()}
+            for (first, second), rows in differences(result.systems, COMPARISONS, COMPARED).items()
         },
         "steps": finished_steps(result, out),
     }
@@ -114,7 +111,7 @@ def _shop_parts(result: ShopResult) -> list[str]:
     ]
     if result.refused:
         rows.append([ADAPTED, "refused: no gain on validation", *[""] * (len(NAMES) - 1)])
-    family = differences(result.systems)
+    family = differences(result.systems, COMPARISONS, COMPARED)
     compared = [
         [f"{first} − {second}", *(_signed(found.get(measure)) for measure in COMPARED)]
         for (first, second), found in family.items()
@@ -165,5 +162,5 @@ def _cell(interval: Interval | None) -> str:
 def _signed(row: Difference | None) -> str:
     if row is None:
         return ABSENT
-    mark = " \\*" if row.holm < SIGNIFICANT else ""
+    mark = " \\*" if row.significant else ""
     return f"{row.interval.mean:+.3f} [{row.interval.low:+.3f}, {row.interval.high:+.3f}]{mark}"

@@ -1,14 +1,36 @@
-"""`gen-rerank sample`."""
+"""`gen-rerank sample`, `gen-rerank import` and `gen-rerank export`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gen_rerank.reporting.shell import Out, Products, Queries, console
+from gen_rerank.reporting.shell import (
+    Data,
+    Out,
+    Products,
+    Queries,
+    SkipBadRows,
+    console,
+    say,
+    written,
+)
+
+if TYPE_CHECKING:
+    from gen_rerank.data.importing.report import ImportReport
 
 app = typer.Typer()
+
+_SHOWN_REFUSALS = 10
+
+Target = Annotated[str, typer.Argument(help="Where the result goes.", show_default=False, metavar="OUT")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")]
+ReportFile = Annotated[
+    Path | None, written("--report", "Write the report as JSON, with the first 1,000 rows that were refused.")
+]
 
 
 @app.command()
@@ -28,3 +50,115 @@ def sample(
     console().print(
         f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments"
     )
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="A file or a folder.", show_default=False, metavar="SRC")],
+    out: Target,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="feed; judgments, trec, quepid, opensearch, pairs; amazebay-relevance, amazebay-catalog, eress, esci, "
+            "wands, homedepot, crowdflower, chorus.",
+            show_default=False,
+        ),
+    ],
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="The worst and the best grade: 0-3; or words: no=0,yes=1.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Shares of train, validation and test, for queries without a split: 0.8,0.1,0.1."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the split; 0 by default.")] = None,
+    needs: Annotated[
+        str | None,
+        typer.Option("--needs", help="Written information needs: beside (in needs.jsonl, the default) or tags."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--map", help="Columns with other names: title=Name,brand=Vendor.")
+    ] = None,
+    keep_rest: Annotated[bool, typer.Option("--keep-rest", help="Unknown columns become attributes.")] = False,
+    locale: Annotated[
+        str | None, typer.Option("--locale", help="What 1.299 means in prices: en, de, fr_CH; of esci the country.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Of the file, where it is not found.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put judgments in the place of those in OUT.")] = False,
+    repository: Annotated[
+        str | None, typer.Option("--download", help="Fetch this data set from the hub into SRC first.")
+    ] = None,
+    report_file: ReportFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a data folder of what a shop, its judges or a public data set has, and say what was changed.
+
+    Example: gen-rerank import feed.csv.gz shop --format feed && gen-rerank import book.json shop --format quepid
+    --scale 0-3
+    """
+    from gen_rerank.data.imports import ImportOptions, import_source
+
+    options = ImportOptions(scale, split, seed, needs, columns, keep_rest, locale, encoding, replace)
+    place = _target(out, report_file)
+    _show(import_source(source, place, format_name, options, repository), report_file, as_json=as_json)
+
+
+@app.command()
+def export(
+    data: Data,
+    out: Target,
+    format_name: Annotated[
+        str,
+        typer.Option("--format", help="judgments, quepid or opensearch (a file), trec or ranx (a folder)."),
+    ],
+    split: Annotated[str | None, typer.Option("--split", help="train, validation or test; all by default.")] = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="Of the grades that are written: 0-3; the format's own by default.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", help="A scores file of gen-rerank score, for a run of trec or ranx.")
+    ] = None,
+    skip_bad_rows: SkipBadRows = False,
+    report_file: ReportFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the judgments of a data folder in the format of another tool.
+
+    Example: gen-rerank export shop shop-trec --format trec --split test --scores scores.jsonl
+    """
+    from gen_rerank.data.exports import export_data
+
+    place = _target(out, report_file)
+    report = export_data(data, place, format_name, split=split, scale=scale, scores=scores, skip_bad_rows=skip_bad_rows)
+    _show(report, report_file, as_json=as_json)
+
+
+def _target(out: str, report_file: Path | None) -> Path:
+    """Return where the result goes; the report's place is tried before any work."""
+    from gen_rerank.errors import BadInput
+    from gen_rerank.system.publishing import require_writable_file
+
+    if not out.strip():
+        raise BadInput("OUT is empty; name the file or folder to write")
+    if report_file is not None:
+        require_writable_file(report_file)
+    return Path(out)
+
+
+def _show(report: ImportReport, file: Path | None, *, as_json: bool) -> None:
+    from gen_rerank.data.cleaning import mend
+    from gen_rerank.data.importing.report import visible_codes
+
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        report.save(file)
+    if as_json:
+        say(mend(json.dumps(report.to_json(), indent=1, ensure_ascii=False)))
+        return
+    console().print(report.table())
+    for row in report.first_refused[:_SHOWN_REFUSALS]:
+        say(f"refused {visible_codes(str(row))}")
+    more = sum(report.refused.values()) - _SHOWN_REFUSALS
+    if more > 0:
+        say(f"and {more:,} more; --report FILE lists the first 1,000")

@@ -1,21 +1,22 @@
 """A data set: a folder of products, queries and judgments, read, checked against each other, split, written.
 
-The folder holds `products.jsonl`, `queries.jsonl` and `judgments.jsonl` (or `.jsonl.gz`, or `.parquet` with the same
-columns). A bad row is reported with its file, its line and the reason. This module knows nothing of models, prompts or
-metrics.
+The folder holds `products.jsonl`, and where there are any `queries.jsonl` and `judgments.jsonl` (or `.jsonl.gz`, or
+`.parquet` with the same columns): a catalog alone is a data set too. A bad row is reported with its file, its line and
+the reason. This module knows nothing of models, prompts or metrics.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
-from gen_rerank.data.reading import ENDINGS, RowReader, write_rows
+from gen_rerank.data.reading import ENDINGS, RowReader, find_rows_file, rows_file, write_rows
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.system.publishing import opened_before_named, require_writable
@@ -23,12 +24,12 @@ from gen_rerank.system.publishing import opened_before_named, require_writable
 
 @dataclass(frozen=True)
 class Dataset:
-    """A validated folder of products, queries and judgments.
+    """A validated folder of products, with its queries and judgments.
 
     Attributes:
         products: by product id, in file order.
-        queries: by query id, in file order.
-        judgments: in file order; every id in them exists, and no pair is judged twice.
+        queries: by query id, in file order; empty where the folder has none.
+        judgments: in file order, empty where the folder has none; every id in them exists, and no pair is judged twice.
         bad_rows: what `skip_bad_rows` left out; empty otherwise.
     """
 
@@ -42,11 +43,13 @@ class Dataset:
         """Read and validate a data set folder.
 
         Args:
-            folder: holds `products`, `queries` and `judgments` as `.jsonl`, `.jsonl.gz` or `.parquet`.
+            folder: holds `products`, and `queries` and `judgments` where there are any, as `.jsonl`, `.jsonl.gz` or
+                `.parquet`.
             skip_bad_rows: leave bad rows out and list them in `bad_rows` instead of raising.
 
         Raises:
-            BadInput: a file is missing or empty, or a row is bad (the message names file, line and reason).
+            BadInput: there are no products, judgments without queries, a file without rows, or a bad row (the message
+                names file, line and reason).
 
         Example:
             >>> Dataset.load("shop").of("test")  # doctest: +SKIP
@@ -54,39 +57,33 @@ class Dataset:
         folder = Path(folder)
         if not folder.is_dir():
             raise BadInput(
-                f"{folder}: no such folder; a data set is a folder with products.jsonl, queries.jsonl and "
-                "judgments.jsonl"
+                f"{folder}: no such folder; a data set is a folder with products.jsonl and, where there are any, "
+                "queries.jsonl and judgments.jsonl"
             )
         products = RowReader(folder, "products", Product)
-        queries = RowReader(folder, "queries", Query)
-        judgments = RowReader(folder, "judgments", Judgment)
+        judgments = RowReader(folder, "judgments", Judgment) if find_rows_file(folder, "judgments") else None
+        queries = RowReader(folder, "queries", Query) if judgments or find_rows_file(folder, "queries") else None
         by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
-        by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)}
+        by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)} if queries else {}
         # Else the judgments would be blamed for it.
-        for file, rows in ((products.file, (*by_product, *products.bad)), (queries.file, (*by_query, *queries.bad))):
-            if not rows:
-                raise BadInput(f"{file}: no usable rows")
-        judged = []
-        for line, row in judgments.numbered(lambda row: f"{row.query_id} × {row.product_id}"):
-            if row.query_id not in by_query:
-                judgments.refuse(line, f"query_id {row.query_id!r} is not in {queries.file.name}")
-            elif row.product_id not in by_product:
-                judgments.refuse(line, f"product_id {row.product_id!r} is not in {products.file.name}")
-            else:
-                judged.append(row)
-        bad = (*products.bad, *queries.bad, *judgments.bad)
+        files: list[tuple[RowReader[Any] | None, Sized]] = [(products, by_product), (queries, by_query)]
+        for reader, rows in files:
+            if reader and not (rows or reader.bad):
+                raise BadInput(f"{reader.file}: no usable rows")
+        judged = list(_known(judgments, by_query, by_product)) if judgments else []
+        bad = tuple(row for reader in (products, queries, judgments) if reader for row in reader.bad)
         if bad and not skip_bad_rows:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
-        for reader, kept in ((products, by_product), (queries, by_query), (judgments, judged)):
-            if not kept:
+        for reader, rows in [*files, (judgments, judged)]:
+            if reader and not rows:
                 raise BadInput(f"{reader.file}: no usable rows")
         return cls(by_product, by_query, tuple(judged), bad)
 
     def save(self, folder: str | Path) -> None:
-        """Write the three JSON Lines files into `folder`, which is created; each takes the place of an older one.
+        """Write the JSON Lines files into `folder`, which is created; each takes the place of an older one.
 
-        They are read again before they get their names.
+        They are read again before they get their names. A file without rows is not written, and an older one goes.
 
         Raises:
             BadInput: what was written does not give this data set again, or `folder` holds the rows in another form.
@@ -100,11 +97,15 @@ class Dataset:
                     raise BadInput(f"{folder}: holds {name}{ending}; choose another folder, or remove the file")
         with TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as made:
             for name, kept in rows.items():
-                write_rows(Path(made) / f"{name}.jsonl", kept)
+                if kept:
+                    write_rows(Path(made) / f"{name}.jsonl", kept)
             if opened_before_named(Dataset.load, Path(made), folder).fingerprint != self.fingerprint:
                 raise BadInput(f"{folder}: what was written reads differently, so nothing was saved")
-            for name in rows:
-                (Path(made) / f"{name}.jsonl").replace(folder / f"{name}.jsonl")
+            for name, kept in rows.items():
+                if kept:
+                    (Path(made) / f"{name}.jsonl").replace(folder / f"{name}.jsonl")
+                else:
+                    (folder / f"{name}.jsonl").unlink(missing_ok=True)
 
     def of(self, split: Split) -> Dataset:
         """Return the same products with only the queries and judgments of one split."""
@@ -132,6 +133,21 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
+def _known(
+    reader: RowReader[Judgment], queries: Mapping[str, Query], products: Mapping[str, Product]
+) -> Iterator[Judgment]:
+    """Yield the judgments whose query and product are there; the others are refused."""
+    for line, row in reader.numbered(lambda row: f"{row.query_id} × {row.product_id}"):
+        if row.query_id not in queries:
+            reader.refuse(line, f"query_id {row.query_id!r} is not in {rows_file(reader.file.parent, 'queries').name}")
+        elif row.product_id not in products:
+            reader.refuse(
+                line, f"product_id {row.product_id!r} is not in {rows_file(reader.file.parent, 'products').name}"
+            )
+        else:
+            yield row
+
+
 def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:
     """Return one split of a data set folder.
 
@@ -141,6 +157,10 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
     dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+    if not dataset.judgments:
+        raise BadInput(
+            f"{data}: has no judgments.jsonl, and judged queries are needed here; gen-rerank import adds them"
+        )
     part = dataset.of(cast(Split, split))
     if not part.judgments:
         raise BadInput(f"{data}: no query of the split {split!r} has a judgment")

@@ -44,17 +44,36 @@ def rows_file(folder: Path, name: str) -> Path:
         >>> rows_file(Path("shop"), "products")  # doctest: +SKIP
         PosixPath('shop/products.jsonl')
     """
+    found = find_rows_file(folder, name)
+    if found is None:
+        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there")
+    return found
+
+
+def find_rows_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a data set folder that holds the rows of this name; None where the folder has no such rows.
+
+    Raises:
+        BadInput: they are there in another form, which is not read, or there are several files, of which nobody knows
+            which is meant.
+
+    Example:
+        >>> find_rows_file(Path("shop"), "judgments") is None  # doctest: +SKIP
+        True
+    """
     found = [folder / f"{name}{ending}" for ending in ENDINGS if (folder / f"{name}{ending}").is_file()]
-    if not found:
-        others = sorted(path for path in folder.glob(f"{name}.*"))
-        there = f"; {others[0].name} is {'a folder' if others[0].is_dir() else 'of another form'}" if others else ""
-        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there{there}")
     if len(found) > 1:
         raise BadInput(
             f"{folder}: {' and '.join(path.name for path in found)} are both there, and only one can be meant; "
             "move the other one away"
         )
-    return found[0]
+    if found:
+        return found[0]
+    others = sorted(folder.glob(f"{name}.*"))
+    if others:
+        form = "a folder" if others[0].is_dir() else "of another form"
+        raise BadInput(f"{folder}: neither {name}.jsonl nor {name}.parquet is there; {others[0].name} is {form}")
+    return None
 
 
 class RowReader(Generic[Row]):

@@ -1,4 +1,4 @@
-"""`gen-rerank score` and `gen-rerank evaluate`."""
+"""`gen-rerank score`, `gen-rerank evaluate` and `gen-rerank rank`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ import typer
 
 from gen_rerank.reporting.shell import (
     AdapterName,
+    AsJson,
     BackendName,
     Data,
+    DtypeName,
     Model,
     Out,
     SkipBadRows,
     Split,
     console,
+    error_console,
     list_left_out,
     say,
+    say_json,
     written,
 )
 
 app = typer.Typer()
+
+_EVALUATE_EXAMPLES = """Example: gen-rerank evaluate runs/model shop --out evaluation.json
+
+gen-rerank evaluate runs/small runs/small-int8 shop --gate "ndcg@5 of B - A >= -0.005" && ./ship.sh
+
+gen-rerank evaluate runs/new shop --baseline evaluation.json --gate "ndcg@5 of A - baseline >= 0" --json
+"""
 
 
 @app.command()
@@ -31,6 +42,7 @@ def score(
     out: Out,
     split: Split = "test",
     backend: BackendName = "transformers",
+    dtype: DtypeName = "auto",
     adapter: AdapterName = None,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
@@ -40,32 +52,109 @@ def score(
     """
     from gen_rerank.evaluation.measuring import score_split
 
-    done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter)
+    done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)
     list_left_out(console(), done.bad_rows)
-    console().print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({backend})")
+    console().print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
 
 
-@app.command()
+@app.command(epilog=_EVALUATE_EXAMPLES)
 def evaluate(
-    model: Model,
-    data: Data,
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL", help="Checkpoint folders or hub names, one or several.", show_default=False),
+    ],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A folder with products, queries and judgments.", show_default=False),
+    ],
     split: Split = "test",
     backend: BackendName = "transformers",
+    dtype: DtypeName = "auto",
     adapter: AdapterName = None,
-    out: Annotated[Path | None, written("--out", "Write the evaluation as JSON.")] = None,
-    scores: Annotated[Path | None, written("--scores", "Write the distributions as JSON Lines.")] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option("--gate", help='A condition such as "ndcg@5 of B - A >= -0.005"; exit code 1 where one fails.'),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="An evaluation of one model that --out wrote earlier.")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option("--measure", help="eress: also the two nDCG@5 that are told of ERESS.")
+    ] = None,
+    out: Annotated[Path | None, written("--out", "Write all figures as JSON.")] = None,
+    scores: Annotated[Path | None, written("--scores", "Write the only model's distributions as JSON Lines.")] = None,
+    as_json: AsJson = False,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Measure ranking and calibration beside the floors random and BM25, with 95% intervals, per slice.
 
-    Example: gen-rerank evaluate runs/model shop --out evaluation.json
+    Several models are also compared with each other. In gates they are called by their folders, or A, B, C in the order
+    given; a gate is judged on the worse end of the 95% interval.
     """
-    from gen_rerank.evaluation.measuring import evaluate_model
+    from gen_rerank.evaluation.measuring import EvaluationPlan, evaluate_models
 
-    report = evaluate_model(model, data, split, backend, skip_bad_rows, out, scores, adapter=adapter)
-    list_left_out(console(), report.bad_rows)
-    for part in report.shown:
-        if isinstance(part, str):
-            say(part)
-        else:
-            console().print(part)
+    plan = EvaluationPlan(
+        models=tuple(models),
+        data=data,
+        split=split,
+        backend=backend,
+        dtype=dtype,
+        adapter=adapter,
+        gates=tuple(gate or ()),
+        baseline=baseline,
+        measure=measure,
+        out=out,
+        scores=scores,
+        skip_bad_rows=skip_bad_rows,
+    )
+    report = evaluate_models(plan)
+    list_left_out(error_console() if as_json else console(), report.bad_rows)
+    if as_json:
+        say_json(report.to_json())
+    else:
+        for part in report.shown():
+            if isinstance(part, str):
+                say(part)
+            else:
+                console().print(part)
+    if not report.found.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rank(
+    model: Model,
+    query: Annotated[str, typer.Argument(help="What a shopper types.", show_default=False)],
+    products: Annotated[
+        Path,
+        typer.Option("--products", help="Products: .jsonl, .jsonl.gz, .parquet or a data folder.", show_default=False),
+    ],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many products are shown.")] = 10,
+    backend: BackendName = "transformers",
+    dtype: DtypeName = "auto",
+    adapter: AdapterName = None,
+    as_json: AsJson = False,
+    skip_bad_rows: SkipBadRows = False,
+) -> None:
+    """Rank the products of a file for one query, each with its distribution.
+
+    Example: gen-rerank rank runs/model "oak desk" --products shop --top 5
+    """
+    from gen_rerank.evaluation.one_query import rank_products
+
+    answer = rank_products(
+        model,
+        query,
+        products,
+        top=top,
+        backend=backend,
+        dtype=dtype,
+        adapter=adapter,
+        skip_bad_rows=skip_bad_rows,
+    )
+    list_left_out(error_console() if as_json else console(), answer.bad_rows)
+    if as_json:
+        say_json(answer.to_json())
+    else:
+        say(f"scored with {answer.scored_with}")
+        console().print(answer.table())

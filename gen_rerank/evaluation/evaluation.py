@@ -22,12 +22,17 @@ from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
 from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
+from gen_rerank.system.publishing import write_text_whole
 
 RPS = "RPS"
 MSE = "MSE"
 # The measure by which one figure says it all: the shop's first screen.
 HEADLINE = "nDCG@5"
 ECE = f"ECE({metrics.RELIABILITY_BINS} bins)"
+RANKING_MEASURES = tuple(measure.name for measure in metrics.MEASURES)
+DISTRIBUTION_MEASURES = (RPS, MSE, ECE)
+# Those with one value a query, of which there are paired differences.
+QUERY_MEASURES = (*RANKING_MEASURES, RPS, MSE)
 
 _MEANINGS = {
     **{measure.name: measure.meaning for measure in metrics.MEASURES},
@@ -68,6 +73,8 @@ class Evaluation:
         query_ids: the judged queries, in the order of `per_query`.
         per_query: by measure, `[queries]` float64; NaN where the measure is undefined.
         unranked: the queries in which no order is better than another; empty in reports from before it was said.
+        scored_with: backend and number type, as people read them; empty for floors, and in reports from before it was
+            said.
     """
 
     name: str
@@ -81,18 +88,26 @@ class Evaluation:
     query_ids: tuple[str, ...]
     per_query: dict[str, Doubles]
     unranked: Unranked = NONE_UNRANKED
+    scored_with: str = ""
+
+    @property
+    def calibrated(self) -> dict[str, Interval]:
+        """The calibration measures; empty for scores without distributions."""
+        return self.calibration or {}
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `save` writes; every figure comes with its definition."""
-        per_query = {
-            name: [None if np.isnan(x) else round(x, 6) for x in row.tolist()] for name, row in self.per_query.items()
-        }
-        used = [*self.ranking, *(self.calibration or {})]
+        """Return what `save` writes; every figure comes with its definition.
+
+        Values of queries are not rounded, so that a system does not differ from itself when it was read again.
+        """
+        per_query = {name: [None if np.isnan(x) else x for x in row.tolist()] for name, row in self.per_query.items()}
+        used = [*self.ranking, *self.calibrated]
         return {
             "name": self.name,
             "data": self.data,
             "queries": self.queries,
             "pairs": self.pairs,
+            "scored_with": self.scored_with,
             "ranking": _intervals(self.ranking),
             "calibration": None if self.calibration is None else _intervals(self.calibration),
             "slices": {tag: {"queries": row.queries, **_intervals(row.measures)} for tag, row in self.slices.items()},
@@ -109,13 +124,18 @@ class Evaluation:
         """Return the evaluation of what `to_json` gave.
 
         Raises:
-            BadInput: a field is missing or has another shape.
+            BadInput: a field is missing or has another shape, or these are several evaluations.
         """
+        if isinstance(row, Mapping) and "evaluations" in row:
+            raise BadInput("holds several evaluations; save one model's: gen-rerank evaluate MODEL DATA --out FILE")
         try:
             slices = {
                 tag: Slice(int(values["queries"]), _read_intervals({k: v for k, v in values.items() if k != "queries"}))
                 for tag, values in row["slices"].items()
             }
+            per_query = {name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()}
+            if any(len(values) != len(row["query_ids"]) for values in per_query.values()):
+                raise ValueError("per_query has not one value a query")
             return cls(
                 name=str(row["name"]),
                 data=str(row["data"]),
@@ -126,15 +146,16 @@ class Evaluation:
                 slices=slices,
                 reliability=tuple(ReliabilityBin(**values) for values in row["reliability"]),
                 query_ids=tuple(row["query_ids"]),
-                per_query={name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()},
+                per_query=per_query,
                 unranked=Unranked.from_json(row["unranked"]) if "unranked" in row else NONE_UNRANKED,
+                scored_with=str(row.get("scored_with", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"not an evaluation: {type(error).__name__}: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        save_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
@@ -201,6 +222,19 @@ def evaluate(name: str, dataset: Dataset, scores: Distribution | npt.ArrayLike, 
         per_query=per_query,
         unranked=unranked(dataset),
     )
+
+
+def save_json(path: str | Path, value: Any) -> None:
+    """Write figures as JSON, so that a reader meets the old file or the new one; into a device or a pipe as they come.
+
+    Example:
+        >>> save_json("/dev/null", {"nDCG@5": 0.9})
+    """
+    text, place = json.dumps(value, indent=1, allow_nan=False) + "\n", Path(path).resolve()
+    if place.exists() and not place.is_file():
+        place.write_text(text, encoding="utf-8")
+    else:
+        write_text_whole(place, text)
 
 
 def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Interval]:

@@ -9,10 +9,12 @@ from gen_rerank.data.records import product_text
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.metrics import Doubles
 
+_RANDOM, _BM25 = FLOORS = ("random", "bm25")
+
 
 def evaluate_floors(dataset: Dataset) -> list[Evaluation]:
     """Return the evaluations of random order and of BM25."""
-    return [evaluate("random", dataset, random_scores(dataset)), evaluate("bm25", dataset, bm25_scores(dataset))]
+    return [evaluate(_RANDOM, dataset, random_scores(dataset)), evaluate(_BM25, dataset, bm25_scores(dataset))]
 
 
 def random_scores(dataset: Dataset, seed: int = 0) -> Doubles:

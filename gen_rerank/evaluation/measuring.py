@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from rich.table import Table
 
@@ -13,24 +15,37 @@ from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.data.records import BadRow
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import HEADLINE, difference, evaluate
-from gen_rerank.evaluation.floors import evaluate_floors
+from gen_rerank.evaluation.eress_measures import EressReport, eress_report
+from gen_rerank.evaluation.evaluation import Evaluation, evaluate, save_json
+from gen_rerank.evaluation.floors import FLOORS, bm25_scores, evaluate_floors
+from gen_rerank.evaluation.gates import Gate
 from gen_rerank.evaluation.scores import write_scores
-from gen_rerank.evaluation.tables import difference_table, ranking_table, reliability_table, slices_table
+from gen_rerank.evaluation.side_by_side import SideBySide
+from gen_rerank.evaluation.systems import BASELINE, SystemNames
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.scorers.opening import Backend, open_scorer
-from gen_rerank.scorers.scorer import TokenScorer
+from gen_rerank.scorers.opening import PreparedScorer, prepare_scorer
 from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.system.publishing import require_writable_file
+
+# What `--measure` may ask for beside the house's own measures.
+ERESS = "eress"
 
 
 @dataclass(frozen=True)
 class Scored:
-    """How much was scored and how fast, in pairs and seconds; opening the model is not counted."""
+    """How much was scored, how fast and with what; opening the model is not counted.
+
+    Attributes:
+        pairs: how many.
+        seconds: how long.
+        bad_rows: the rows of the data that were left out.
+        scored_with: backend and number type.
+    """
 
     pairs: int
     seconds: float
     bad_rows: tuple[BadRow, ...]
+    scored_with: str
 
     @property
     def pairs_per_second(self) -> float:
@@ -39,15 +54,76 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What an evaluation shows: tables, and a line on queries that cannot be ranked; the rows that were left out."""
+class EvaluationPlan:
+    """What one run of `evaluate` measures.
 
-    shown: tuple[Table | str, ...]
+    Attributes:
+        models: folders or hub names.
+        data: a data set folder.
+        split: of it.
+        backend: that computes.
+        dtype: `auto`, `float32` or `bfloat16`.
+        adapter: on the only model.
+        gates: as they were written.
+        baseline: an evaluation of one model that was saved earlier.
+        measure: `eress` for its two figures beside the house's measures.
+        out: a file for all figures as JSON.
+        scores: a file for the distributions of the only model.
+        skip_bad_rows: leave bad rows of the data out.
+    """
+
+    models: tuple[str, ...]
+    data: Path
+    split: str = "test"
+    backend: str = "transformers"
+    dtype: str = "auto"
+    adapter: str | None = None
+    gates: tuple[str, ...] = ()
+    baseline: Path | None = None
+    measure: str | None = None
+    out: Path | None = None
+    scores: Path | None = None
+    skip_bad_rows: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found.
+
+    Attributes:
+        found: the systems beside each other.
+        legend: one line a model: with what it was scored, and where there are several, its place and folder.
+        eress: its two figures, where they were asked for.
+        bad_rows: the rows of the data that were left out.
+    """
+
+    found: SideBySide
+    legend: tuple[str, ...]
+    eress: EressReport | None
     bad_rows: tuple[BadRow, ...]
+
+    def shown(self) -> Iterator[Table | str]:
+        """Yield what people see."""
+        yield from self.legend
+        yield from self.found.shown()
+        if self.eress is not None:
+            yield self.eress.table()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures."""
+        return self.found.to_json() | ({} if self.eress is None else {ERESS: self.eress.to_json()})
 
 
 def score_split(
-    model: str, data: Path, split: str, backend: str, skip_bad_rows: bool, out: Path, *, adapter: str | None = None
+    model: str,
+    data: Path,
+    split: str,
+    backend: str,
+    skip_bad_rows: bool,
+    out: Path,
+    *,
+    adapter: str | None = None,
+    dtype: str = "auto",
 ) -> Scored:
     """Score the judged pairs of a split and write them.
 
@@ -56,62 +132,107 @@ def score_split(
     """
     require_writable_file(out)
     dataset = judged_split(data, split, skip_bad_rows)
-    distribution, scored = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
+    distribution, scored = _score(prepare_scorer(model, backend, adapter, dtype), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_scores(out, dataset, distribution)
     return scored
 
 
-def evaluate_model(
-    model: str,
-    data: Path,
-    split: str,
-    backend: str,
-    skip_bad_rows: bool,
-    out: Path | None,
-    scores: Path | None,
-    *,
-    adapter: str | None = None,
-) -> Report:
-    """Measure a model beside its floors; return tables, and write JSON where paths are given.
+def evaluate_models(plan: EvaluationPlan) -> Report:
+    """Measure models beside their floors and each other, and write JSON where a path is given.
+
+    All that can be refused is refused before anything is scored: files, gates, data, checkpoints.
 
     Raises:
-        BadInput: as `score_split`, or the two files are one.
+        BadInput: a file that cannot be written, a gate or a baseline that does not fit, bad data, an empty split, a
+            refused checkpoint or adapter.
+
+    Example:
+        >>> evaluate_models(EvaluationPlan(("runs/model",), Path("shop"))).found.passed  # doctest: +SKIP
+        True
     """
-    for path in (out, scores):
-        if path is not None:
-            require_writable_file(path)
-    if out is not None and scores is not None and out.resolve() == scores.resolve():
-        raise BadInput(f"{out}: --out and --scores are one file; name two")
-    dataset = judged_split(data, split, skip_bad_rows)
-    distribution, _ = _score(open_scorer(model, cast(Backend, backend), adapter), dataset)
-    name = " + ".join(Path(part).name for part in (model, adapter) if part)
-    report = evaluate(name, dataset, distribution)
-    floors = evaluate_floors(dataset)
-    for path in (out, scores):
+    _check(plan)
+    saved = None if plan.baseline is None else Evaluation.load(plan.baseline)
+    names = SystemNames.of(plan.models, plan.adapter, baseline=saved is not None)
+    gates = [Gate.parse(text, names, saved) for text in plan.gates]
+    dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
+    baseline = None if saved is None else _as_baseline(saved, plan, dataset)
+    prepared = [prepare_scorer(model, plan.backend, plan.adapter, plan.dtype) for model in plan.models]
+    scored = {
+        name: _score(one, dataset, "scoring" if len(prepared) == 1 else f"scoring {name}")[0]
+        for name, one in zip(names.models, prepared, strict=True)
+    }
+    models = [
+        replace(evaluate(name, dataset, scored[name]), scored_with=str(one))
+        for name, one in zip(names.models, prepared, strict=True)
+    ]
+    found = SideBySide(tuple(evaluate_floors(dataset)), baseline, tuple(models))
+    found = replace(found, verdicts=tuple(gate.judge(found.systems) for gate in gates))
+    eress = eress_report(dataset, {FLOORS[1]: bm25_scores(dataset), **scored}) if plan.measure == ERESS else None
+    report = Report(found, tuple(_legend(plan, names, found)), eress, dataset.bad_rows)
+    for path in (plan.out, plan.scores):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-    if out is not None:
-        report.save(out)
-    if scores is not None:
-        write_scores(scores, dataset, distribution)
-    systems = [*floors, report]
-    remark = report.unranked.sentence(report.queries)
-    shown: tuple[Table | str, ...] = (
-        ranking_table(systems),
-        *([remark] if remark else []),
-        difference_table({f"{name} - {floor.name}": difference(report, floor) for floor in floors}),
-        slices_table(systems, HEADLINE),
-        reliability_table(report),
-    )
-    return Report(shown, dataset.bad_rows)
+    if plan.out is not None:
+        save_json(plan.out, report.to_json())
+    if plan.scores is not None:
+        write_scores(plan.scores, dataset, scored[names.models[0]])
+    return report
 
 
-def _score(opened: TokenScorer, dataset: Dataset) -> tuple[Distribution, Scored]:
-    """Score all judged pairs; an engine is stopped here and not left to the end of the process."""
+def _check(plan: EvaluationPlan) -> None:
+    """Refuse options that do not go together, and files that cannot be written.
+
+    Raises:
+        BadInput: one of them.
+    """
+    for path in (plan.out, plan.scores):
+        if path is not None:
+            require_writable_file(path)
+    if plan.out is not None and plan.scores is not None and plan.out.resolve() == plan.scores.resolve():
+        raise BadInput(f"{plan.out}: --out and --scores are one file; name two")
+    if plan.measure not in (None, ERESS):
+        raise BadInput(f"--measure {plan.measure}: there is only {ERESS}; the house's own measures are always there")
+    if len(plan.models) > 1 and plan.scores is not None:
+        raise BadInput("--scores goes with one model; gen-rerank score writes those of another")
+    if len(plan.models) > 1 and plan.adapter is not None:
+        raise BadInput(
+            "--adapter goes with one model; evaluate one with --out evaluation.json, and pass that file as --baseline"
+        )
+
+
+def _as_baseline(saved: Evaluation, plan: EvaluationPlan, dataset: Dataset) -> Evaluation:
+    """Return a saved evaluation under the name of the baseline.
+
+    Raises:
+        BadInput: it was made on other data.
+    """
+    judged = tuple(dict.fromkeys(row.query_id for row in dataset.judgments))
+    if saved.data != dataset.fingerprint or saved.query_ids != judged:
+        raise BadInput(
+            f"{plan.baseline}: is of other data (fingerprint {saved.data}) than the split {plan.split!r} of "
+            f"{plan.data} ({dataset.fingerprint}); evaluate the baseline's model again on this data"
+        )
+    return replace(saved, name=BASELINE)
+
+
+def _legend(plan: EvaluationPlan, names: SystemNames, found: SideBySide) -> Iterator[str]:
+    if found.baseline is not None:
+        with_what = f", scored with {found.baseline.scored_with}" if found.baseline.scored_with else ""
+        yield f"baseline: {plan.baseline}{with_what}"
+    for place, given, name, model in zip(names.places, plan.models, names.models, found.models, strict=True):
+        called = "" if name == place else f" ({name})"
+        where = f"{place}{called}: {given}, " if len(names.models) > 1 else ""
+        yield f"{where}scored with {model.scored_with}"
+
+
+def _score(prepared: PreparedScorer, dataset: Dataset, task: str = "scoring") -> tuple[Distribution, Scored]:
+    """Score all judged pairs; an engine is stopped here, and a model's memory given back before the next one's."""
     pairs = [dataset.pair(row) for row in dataset.judgments]
-    with opened as scorer, WorkProgress(transient=True) as progress:
+    with prepared.open() as scorer, WorkProgress(transient=True) as progress:
         start = time.perf_counter()
-        distribution = score_pairs(scorer, pairs, progress)
+        distribution = score_pairs(scorer, pairs, progress, task)
         seconds = time.perf_counter() - start
-    return distribution, Scored(len(pairs), seconds, dataset.bad_rows)
+    del scorer
+    gc.collect()
+    return distribution, Scored(len(pairs), seconds, dataset.bad_rows, str(prepared))

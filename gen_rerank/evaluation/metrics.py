@@ -290,7 +290,7 @@ def calibration_error(
     sizes = np.bincount(group, minlength=len(number))
     rng, n = np.random.default_rng(seed), len(number)
     drawn = []
-    for rows in _chunks(RESAMPLES, n):
+    for rows in draws(RESAMPLES, n):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(np.float64)
         drawn.append(np.abs(weights @ gaps).sum(axis=1) / (weights @ sizes))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
@@ -318,7 +318,7 @@ def bootstrap(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 
         raise BadInput("a bootstrap interval needs a list of finite values, one a query, and at least one of them")
     rng = np.random.default_rng(seed)
     n = len(known)
-    means = [known[rng.integers(n, size=(rows, n))].mean(axis=1) for rows in _chunks(resamples, n)]
+    means = [known[rng.integers(n, size=(rows, n))].mean(axis=1) for rows in draws(resamples, n)]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return Interval(float(known.mean()), float(low), float(high))
 
@@ -336,24 +336,6 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, resamples: int = RESAMPLES, se
     if first.shape != second.shape:
         raise BadInput(f"a paired difference needs the same queries on both sides, not {len(first)} and {len(second)}")
     return bootstrap(first - second, resamples=resamples, seed=seed)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, in the given order.
-
-    By Holm's step-down method ("A simple sequentially rejective multiple test procedure", Scandinavian Journal of
-    Statistics, 1979): the smallest of n is multiplied by n, the next by n − 1, and so on, each at least what came
-    before and at most 1. Below α after that, all are significant together at level α.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
 
 
 def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
@@ -379,6 +361,17 @@ def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
         return Agreement(1.0, 0.0)
     tau = float(kendalltau(first, second).statistic)
     return Agreement(0.0 if np.isnan(tau) else tau, float(np.abs(first - second).max()))
+
+
+def draws(resamples: int, width: int) -> Iterable[int]:
+    """Return how many resamples of so many values to draw at a time, so that they fit into a core's cache.
+
+    Example:
+        >>> list(draws(2000, 40))
+        [1250, 750]
+    """
+    step = max(1, BOOTSTRAP_CELLS // width)
+    return (min(step, resamples - start) for start in range(0, resamples, step))
 
 
 def _coin(seed: int, query_id: str, product_id: str) -> int:
@@ -411,9 +404,3 @@ def _binned(
     scores = _relevance(predicted, len(gold))
     place = np.minimum(np.floor(np.round(scores * bins, 6)).astype(np.int64), bins - 1)
     return place, scores, gold
-
-
-def _chunks(resamples: int, width: int) -> Iterable[int]:
-    """Return how many resamples to draw at a time."""
-    step = max(1, BOOTSTRAP_CELLS // width)
-    return (min(step, resamples - start) for start in range(0, resamples, step))

@@ -9,8 +9,12 @@ from rich.table import Table
 
 from gen_rerank.evaluation.evaluation import Evaluation
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.significance import RESAMPLES, Difference
+from gen_rerank.evaluation.verdicts import Verdict, signed_interval
+from gen_rerank.reporting.numbers import ABSENT, figure
 
-_ABSENT = "–"
+# With more systems in one table, intervals of slices would be folded into several lines.
+_INTERVALS_OF = 4
 
 
 def ranking_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -25,31 +29,34 @@ def ranking_table(evaluations: Sequence[Evaluation]) -> Table:
         caption="mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better",
     )
     table.add_column("System", no_wrap=True)
-    measures = list(dict.fromkeys(name for one in evaluations for name in (*one.ranking, *(one.calibration or {}))))
+    measures = list(dict.fromkeys(name for one in evaluations for name in (*one.ranking, *one.calibrated)))
     for name in measures:
         table.add_column(name, justify="right")
     for one in evaluations:
-        found = {**one.ranking, **(one.calibration or {})}
+        found = {**one.ranking, **one.calibrated}
         table.add_row(escape(one.name), *(_cell(found, name) for name in measures))
     return table
 
 
 def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") -> Table:
-    """Return one row a tag, with its number of queries, and one column a system.
+    """Return one row a tag, with its number of queries, and one column a system; of more than four the means alone.
 
     Args:
         evaluations: of the same split.
         measure: the measure shown, a ranking measure, `RPS` or `MSE`.
     """
-    table = Table(title=f"{measure} by slice", caption="mean [95% bootstrap interval over queries]")
+    wide = len(evaluations) > _INTERVALS_OF
+    caption = "mean; --out writes the intervals" if wide else "mean [95% bootstrap interval over queries]"
+    table = Table(title=f"{measure} by slice", caption=caption)
     table.add_column("Slice", no_wrap=True)
     table.add_column("Queries", justify="right")
     for one in evaluations:
         table.add_column(escape(one.name), justify="right")
     counts = {tag: row.queries for one in evaluations for tag, row in one.slices.items()}
     for tag in sorted(counts):
-        cells = [_cell(one.slices[tag].measures if tag in one.slices else {}, measure) for one in evaluations]
-        table.add_row(escape(tag), f"{counts[tag]:,}", *cells)
+        found = [one.slices[tag].measures if tag in one.slices else {} for one in evaluations]
+        means = [figure(row[measure].mean) if measure in row else ABSENT for row in found]
+        table.add_row(escape(tag), f"{counts[tag]:,}", *(means if wide else [_cell(row, measure) for row in found]))
     return table
 
 
@@ -72,6 +79,43 @@ def difference_table(rows: Mapping[str, Mapping[str, Interval]], title: str = "P
     return table
 
 
+def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> Table:
+    """Return one row a measure and comparison, with p-values before and after the correction.
+
+    Args:
+        rows: by the name of the measure, and within it by that of the comparison ("B - A").
+    """
+    count = max((len(found) for found in rows.values()), default=0)
+    family = f"by Holm over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
+    test = f"two-sided paired bootstrap, {RESAMPLES:,} resamples"
+    table = Table(
+        title="Paired differences",
+        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05",
+    )
+    table.add_column("Measure", no_wrap=True)
+    table.add_column("Comparison", overflow="fold")
+    for name in ("Difference", "p", "corrected"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for measure, found in rows.items():
+        for place, (comparison, row) in enumerate(found.items()):
+            cells = (signed_interval(row.interval), figure(row.p, ".4f"), figure(row.holm, ".4f"))
+            mark = " *" if row.significant else "  "
+            table.add_row("" if place else measure, escape(comparison), *cells[:2], cells[2] + mark)
+        table.add_section()
+    return table
+
+
+def gate_table(verdicts: Sequence[Verdict]) -> Table:
+    """Return one row a gate: what was asked, what was measured, and whether it holds."""
+    table = Table(title="Gates")
+    for heading in ("Gate", "Verdict", "Measured", "Asked", "By"):
+        table.add_column(heading, overflow="fold")
+    for one in verdicts:
+        word = "not judged" if one.passed is None else "holds" if one.passed else "FAILS"
+        table.add_row(*(escape(cell) for cell in (one.gate, word, one.measured, one.limit, one.meaning)))
+    return table
+
+
 def reliability_table(evaluation: Evaluation) -> Table:
     """Return the reliability diagram of one system as numbers: one row a bin of the score that has pairs."""
     table = Table(
@@ -86,12 +130,31 @@ def reliability_table(evaluation: Evaluation) -> Table:
     return table
 
 
+def reliabilities_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Return the reliability diagrams of several systems: one row a bin of the score, one column a system."""
+    table = Table(
+        title="Reliability: mean score - mean relevance (pairs)",
+        caption="0 is calibrated; a system that scores too high has positive figures",
+    )
+    table.add_column("Score", no_wrap=True)
+    for one in evaluations:
+        table.add_column(escape(one.name), justify="right")
+    cells: dict[tuple[float, float], dict[str, str]] = {}
+    for one in evaluations:
+        for row in one.reliability:
+            gap = figure(row.predicted - row.observed, "+.3f")
+            cells.setdefault((row.low, row.high), {})[one.name] = f"{gap} ({row.pairs:,})"
+    for (low, high), found in sorted(cells.items()):
+        table.add_row(f"{low:.1f} – {high:.1f}", *(found.get(one.name, ABSENT) for one in evaluations))
+    return table
+
+
 def _cell(found: Mapping[str, Interval], name: str) -> str:
-    return str(found[name]) if name in found else _ABSENT
+    return str(found[name]) if name in found else ABSENT
 
 
 def _signed(interval: Interval | None) -> str:
     if interval is None:
-        return _ABSENT
+        return ABSENT
     mark = "" if interval.low <= 0 <= interval.high else " *"
     return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{mark}"

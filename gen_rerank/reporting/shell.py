@@ -6,6 +6,7 @@ A room's `commands.py` parses, calls one function of its room and prints what ca
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -56,6 +57,10 @@ Config = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+DtypeName = Annotated[
+    str, typer.Option("--dtype", help="auto, float32 or bfloat16; auto is bfloat16 where this machine multiplies it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output, and nothing else there.")]
 AdapterName = Annotated[
     str | None, typer.Option("--adapter", help="A LoRA adapter of the model: a folder or a hub name.")
 ]
@@ -80,9 +85,19 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
+def error_console() -> Console:
+    """Return the console for what must not stand in a result."""
+    return Console(stderr=True, soft_wrap=True)
+
+
 def say(line: str, where: Console | None = None) -> None:
     """Print one line as it is: no markup, no colours, not folded; on the standard output unless a console is given."""
-    (where or console()).print(line, markup=False, highlight=False, soft_wrap=True)
+    (where or console()).print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a result for programs on the standard output; in ASCII, which every console has."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
@@ -93,12 +108,12 @@ def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
         bad_rows: each is written as `file:line: reason`.
     """
     for row in bad_rows:
-        where.print(f"left out {row}", markup=False, highlight=False, soft_wrap=True)
+        say(f"left out {row}", where)
     if bad_rows:
         where.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
 
 
 def stop(sentence: str, code: int) -> NoReturn:
     """Print one sentence on the standard error and end the process with an exit code."""
-    Console(stderr=True, soft_wrap=True).print(f"error: {sentence}", markup=False, highlight=False)
+    say(f"error: {sentence}", error_console())
     sys.exit(code)

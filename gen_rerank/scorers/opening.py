@@ -1,4 +1,4 @@
-"""A checkpoint is opened with a backend of one's choice.
+"""A checkpoint is opened with a backend and a number type of one's choice.
 
 `transformers` is the reference that runs everywhere, `vllm` the fast one. Both read the same rows at the same position
 of the same token ids, so their scores differ by rounding only. Their libraries are imported when they are opened.
@@ -6,34 +6,126 @@ of the same token ids, so their scores differ by rounding only. Their libraries 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
+from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype
 from gen_rerank.scorers.scorer import TokenScorer
+from gen_rerank.system.machine import Machine
 
 Backend = Literal["transformers", "vllm"]
+DtypeChoice = Literal["auto", "float32", "bfloat16"]
+
+# What multiplies bfloat16 in hardware: these instructions of a CPU, and GPUs from Ampere on. Elsewhere it is emulated,
+# several times slower than float32.
+_BFLOAT16_INSTRUCTIONS = ("AVX512-BF16", "AMX-BF16")
+_BFLOAT16_CAPABILITY = 8.0
 
 
-def open_scorer(model: str | Path, backend: Backend = "transformers", adapter: str | Path | None = None) -> TokenScorer:
-    """Open a checkpoint, and an adapter on it, with a backend; its libraries are imported here and not before.
+@dataclass(frozen=True)
+class PreparedScorer:
+    """A checkpoint that was found fit, and with what it will be computed; no weights are loaded yet.
 
-    vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the server:
-    a large model is compiled.
+    Attributes:
+        checkpoint: the model.
+        adapter: a LoRA adapter of it.
+        backend: what computes.
+        dtype: of weights and activations; None leaves it to the backend.
+    """
+
+    checkpoint: Checkpoint
+    adapter: Adapter | None
+    backend: Backend
+    dtype: Dtype | None
+
+    def open(self) -> TokenScorer:
+        """Load the weights; the backend's libraries are imported here and not before.
+
+        vLLM's engine gets the settings that `gen_rerank.scorers.engine_plan` chooses for this machine, as in the
+        server: a large model is compiled.
+
+        Raises:
+            BadInput: the weights cannot be loaded, or vLLM refuses the checkpoint or the adapter.
+        """
+        if self.backend == "transformers":
+            import torch
+
+            from gen_rerank.scorers.transformers import TransformersScorer
+
+            dtype: torch.dtype | None = None if self.dtype is None else getattr(torch, self.dtype)
+            return TransformersScorer(self.checkpoint, self.adapter, dtype=dtype)
+        from gen_rerank.scorers.vllm import VllmScorer
+
+        return VllmScorer(self.checkpoint, self.adapter, EngineChoices(dtype=self.dtype))
+
+    def __str__(self) -> str:
+        """Return `transformers in float32`."""
+        return f"{self.backend} in {self.dtype}" if self.dtype else self.backend
+
+
+def prepare_scorer(
+    model: str | Path,
+    backend: str = "transformers",
+    adapter: str | Path | None = None,
+    dtype: str | None = None,
+) -> PreparedScorer:
+    """Check a checkpoint, an adapter on it and how they are to be computed.
+
+    Args:
+        model: a checkpoint folder or hub name.
+        backend: `transformers` or `vllm`.
+        adapter: the folder or hub name of a LoRA adapter of this model.
+        dtype: one of `DtypeChoice`; None leaves it to the backend, which is float32 on a CPU for transformers.
 
     Raises:
-        BadInput: the checkpoint or the adapter is refused, or there is no such backend.
+        BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
+
+    Example:
+        >>> str(prepare_scorer("runs/model", dtype="auto"))  # doctest: +SKIP
+        'transformers in float32'
     """
     if backend not in get_args(Backend):
         raise BadInput(f"there is no backend {backend!r}; choose one of {', '.join(get_args(Backend))}")
+    if dtype is not None and dtype not in get_args(DtypeChoice):
+        raise BadInput(f"there is no number type {dtype!r}; choose one of {', '.join(get_args(DtypeChoice))}")
     checkpoint = Checkpoint.open(model)
     opened = None if adapter is None else Adapter.open(adapter, checkpoint)
-    if backend == "transformers":
-        from gen_rerank.scorers.transformers import TransformersScorer
+    chosen = _fitting_dtype(checkpoint, backend) if dtype == "auto" else cast(Dtype | None, dtype)
+    return PreparedScorer(checkpoint, opened, cast(Backend, backend), chosen)
 
-        return TransformersScorer(checkpoint, opened)
-    from gen_rerank.scorers.vllm import VllmScorer
 
-    return VllmScorer(checkpoint, opened)
+def open_scorer(
+    model: str | Path,
+    backend: Backend = "transformers",
+    adapter: str | Path | None = None,
+    dtype: DtypeChoice | None = None,
+) -> TokenScorer:
+    """Open a checkpoint, and an adapter on it, with a backend; the arguments are those of `prepare_scorer`.
+
+    Raises:
+        BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
+    """
+    return prepare_scorer(model, backend, adapter, dtype).open()
+
+
+def computes_bfloat16(machine: Machine) -> bool:
+    """Return whether a machine multiplies bfloat16 in hardware, on its GPUs or else on its CPU.
+
+    Example:
+        >>> computes_bfloat16(Machine("AMD EPYC", 16, {"AVX512-BF16": True}, 128.0, 64.0, ()))
+        True
+    """
+    if machine.gpus:
+        return all(float(gpu.capability) >= _BFLOAT16_CAPABILITY for gpu in machine.gpus)
+    return any(machine.instruction_sets.get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
+
+
+def _fitting_dtype(checkpoint: Checkpoint, backend: str) -> Dtype:
+    """Return the backend's usual type, but float32 where transformers would have to emulate another."""
+    if backend == "transformers" and not computes_bfloat16(Machine.here()):
+        return "float32"
+    return default_dtype(checkpoint)

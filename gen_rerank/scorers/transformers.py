@@ -1,10 +1,10 @@
-"""The reference backend: plain transformers, float32 on a CPU, one forward pass a batch.
+"""The reference backend: plain transformers, float32 on a CPU unless asked otherwise, one forward pass a batch.
 
 Pairs are sorted by length and batched by a token budget, so that little is padded. Padding is on the right, where a
 causal model never looks from the last real position. Of a decoder only that position is kept, and only the readout
-rows of the output matrix are multiplied: the vocabulary's logits never exist. An encoder looks both ways, so it gets
-an attention mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside the weights and not into
-them.
+rows of the output matrix are multiplied, in float32: the vocabulary's logits never exist. An encoder looks both ways,
+so it gets an attention mask, and answers through its own head. A LoRA adapter is put on by PEFT, beside the weights and
+not into them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ _UNLOADABLE = (
 
 @dataclass
 class DecoderNetwork:
-    """Reads rows of the output matrix, `[k, hidden]`, at the last real position."""
+    """Reads rows of the output matrix, `[k, hidden]`, at the last real position.
+
+    The product is float32, as that of vLLM's head: in bfloat16 a logit of 10 has steps of 0.06, and products would tie.
+    """
 
     backbone: PreTrainedModel
     rows: Tensor
@@ -46,7 +49,7 @@ class DecoderNetwork:
     def logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Return logits `[b, k]` of right-padded tokens `[b, t]` with `lengths` `[b]`."""
         hidden = self.backbone(input_ids=tokens, use_cache=False).last_hidden_state
-        return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1] @ self.rows.T
+        return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1].float() @ self.rows.float().T
 
     def ready(self, device: torch.device) -> DecoderNetwork:
         """Return it on a device, and as it answers when it is not trained."""

@@ -20,6 +20,8 @@ from gen_rerank.errors import BadInput
 
 Opened = TypeVar("Opened")
 
+# In the workplace: what lay at the target until the new folder took its name.
+_REPLACED = "replaced"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -63,7 +65,8 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
     refuse(out)
     workplace = workplace_of(out)
     with _alone_in(workplace, out):
-        made, replaced = workplace / out.name, workplace / "replaced"
+        refuse(out)  # what a killed run had moved away is back
+        made, replaced = workplace / out.name, workplace / _REPLACED
         made.mkdir()
         try:
             yield made
@@ -218,6 +221,8 @@ def _alone_in(workplace: Path, out: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise BadInput(f"{out}: another run is writing it; wait for its end or choose another folder") from error
         try:
+            if (workplace / _REPLACED).exists() and not out.exists():
+                (workplace / _REPLACED).rename(out)  # a run was killed between its two renames
             for left in workplace.iterdir():
                 if left.is_dir():
                     shutil.rmtree(left)

@@ -8,7 +8,8 @@ import pytest
 
 from gen_rerank.evaluation.evaluation import ECE, RPS
 from gen_rerank.evaluation.metrics import Interval
-from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Verdict, Visit
+from gen_rerank.evaluation.verdicts import Verdict
+from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Visit
 from quantization import a_gate_failed
 from quantization_parts.costs import speed_document
 from quantization_parts.quality import OverSeeds, gates_rows, quality_rows

@@ -9,7 +9,8 @@ import yaml
 
 from gen_rerank import BadInput
 from gen_rerank.evaluation.metrics import Interval
-from quant.comparison import Candidate, Check, Cost, Drift, Histogram, Quality, SliceChange, System, Verdict
+from gen_rerank.evaluation.verdicts import Verdict
+from quant.comparison import Candidate, Check, Cost, Drift, Histogram, Quality, SliceChange, System
 from quant.gates import Collapse, Gates, Slices
 
 ECE = "ECE(10 bins)"

@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM
 from gen_rerank import Dataset
 from gen_rerank.checkpoints.card import Card, read_card
 from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.evaluation.verdicts import Verdict
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
 from quant.compare import ComparisonPlan, compare
-from quant.comparison import Candidate, Comparison, Verdict
+from quant.comparison import Candidate, Comparison
 from quant.gates import Gates
 from quant.quantize import quantize
 from tests.quant.conftest import change_weights, put_rows

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gen_rerank import BadInput, Dataset, Judgment, Product, Query
+from gen_rerank.data.dataset import judged_split
 from gen_rerank.data.records import product_text
 
 PRODUCTS = [
@@ -159,8 +160,48 @@ def test_empty_and_missing_files(tmp_path, name, skip):
     ):
         Dataset.load(tmp_path, skip_bad_rows=True)
     (tmp_path / f"{name}.jsonl").unlink()
+    if name == "judgments":
+        assert Dataset.load(tmp_path, skip_bad_rows=skip).judgments == ()
+        return
     with pytest.raises(BadInput, match=rf"neither {name}\.jsonl nor {name}\.parquet"):
         Dataset.load(tmp_path, skip_bad_rows=skip)
+
+
+def test_a_catalog_alone_and_with_queries_is_a_data_set(tmp_path):
+    write(tmp_path)
+    (tmp_path / "judgments.jsonl").unlink()
+    asked = Dataset.load(tmp_path)
+    assert (len(asked.products), len(asked.queries), asked.judgments) == (2, 2, ())
+    (tmp_path / "queries.jsonl").unlink()
+    catalog = Dataset.load(tmp_path)
+    assert (catalog.products, catalog.queries, catalog.judgments) == (asked.products, {}, ())
+    assert catalog.of("test").products == catalog.products
+    assert len({catalog.fingerprint, asked.fingerprint}) == 2
+
+
+@pytest.mark.parametrize("form", ["judgments.csv", "queries.xlsx"])
+def test_rows_in_a_form_that_is_not_read_are_not_taken_for_none(tmp_path, form):
+    write(tmp_path)
+    (tmp_path / "judgments.jsonl").unlink()
+    (tmp_path / "queries.jsonl").unlink()
+    (tmp_path / form).write_text("query,product,grade\n")
+    with pytest.raises(BadInput, match=f"{form} is of another form"):
+        Dataset.load(tmp_path)
+
+
+def test_what_needs_judgments_says_that_there_are_none(tmp_path):
+    write(tmp_path)
+    (tmp_path / "judgments.jsonl").unlink()
+    with pytest.raises(BadInput, match=r"has no judgments\.jsonl, and judged queries are needed here"):
+        judged_split(tmp_path, "test")
+
+
+def test_a_data_set_without_judgments_is_saved_without_their_file(tmp_path, tiny_shop):
+    tiny_shop.save(tmp_path)
+    catalog = Dataset(tiny_shop.products, {}, ())
+    catalog.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["products.jsonl"]
+    assert Dataset.load(tmp_path) == catalog
 
 
 @pytest.mark.parametrize("name", ["products", "queries"])
@@ -171,8 +212,8 @@ def test_an_empty_file_is_blamed_itself(tmp_path, name):
 
 
 def test_what_cannot_be_saved_is_said_of_the_folder_that_was_named(tmp_path, tiny_shop):
-    with pytest.raises(BadInput, match=rf"{tmp_path}/new: nothing was written.*{tmp_path}/new/judgments"):
-        Dataset(tiny_shop.products, tiny_shop.queries, ()).save(tmp_path / "new")
+    with pytest.raises(BadInput, match=rf"{tmp_path}/new: nothing was written.*{tmp_path}/new: neither queries"):
+        Dataset(tiny_shop.products, {}, tiny_shop.judgments).save(tmp_path / "new")
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         tiny_shop.save(tmp_path / "file")

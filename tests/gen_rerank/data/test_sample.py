@@ -351,7 +351,7 @@ def test_a_sample_takes_the_place_of_a_sample_and_of_nothing_else(tmp_path: Path
 def test_a_sample_that_does_not_load_never_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Dataset, "save", lambda self, folder: (folder / "products.jsonl").write_text("{"))
     with pytest.raises(
-        BadInput, match=r"nothing was written, because the result does not open: .*/shop: neither queries"
+        BadInput, match=r"nothing was written, because the result does not open: .*/shop/products\.jsonl: it"
     ):
         write_sample(tmp_path / "shop", 7, 1000, 30)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gen_rerank import BadInput, Dataset, Distribution, Judgment
-from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate
+from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate, save_json
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.evaluation.tables import ranking_table
 
@@ -129,3 +129,24 @@ def test_refused_scores(by_hand, scores, reason):
 def test_no_judgments(by_hand):
     with pytest.raises(BadInput, match="no judgments"):
         evaluate("x", by_hand.of("train"), [])
+
+
+def test_a_report_is_whole_or_not_there(monkeypatch, tmp_path):
+    save_json(tmp_path / "e.json", {"a": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        save_json(tmp_path / "e.json", {"a": 2})
+    assert json.loads((tmp_path / "e.json").read_text()) == {"a": 1}
+
+
+def test_values_of_queries_are_saved_as_they_are_and_belong_to_queries(judged, noisy):
+    report = evaluate("x", judged, noisy)
+    saved = json.loads(json.dumps(report.to_json()))
+    assert np.array_equal(Evaluation.from_json(saved).per_query[RPS], report.per_query[RPS])
+    saved["per_query"][RPS].pop()
+    with pytest.raises(BadInput, match="not one value a query"):
+        Evaluation.from_json(saved)

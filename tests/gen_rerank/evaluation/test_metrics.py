@@ -280,19 +280,6 @@ def test_a_paired_interval_is_narrower_than_two_apart():
         metrics.paired([1.0], [1.0, 2.0])
 
 
-def test_holm_by_hand():
-    # Sorted: 0.005 · 4, 0.01 · 3, 0.03 · 2, 0.04 · 1, each at least what came before.
-    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert metrics.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert metrics.holm([]) == []
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
-def test_holm_lies_between_the_raw_values_and_bonferroni(p_values):
-    for raw, corrected in zip(p_values, metrics.holm(p_values), strict=True):
-        assert raw <= corrected <= min(1.0, len(p_values) * raw) + 1e-12
-
-
 def test_interval_as_json_and_text():
     one = Interval(0.91234, 0.9, 0.93)
     assert one.to_json() == [0.91234, 0.9, 0.93]

@@ -20,6 +20,7 @@ from gen_rerank.system.publishing import (
     require_room,
     require_writable,
     require_writable_file,
+    workplace_of,
     write_text_whole,
 )
 
@@ -75,6 +76,21 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1, "something was left"
     with folder_appearing(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_a_killed_run_had_moved_away_is_back(tmp_path: Path) -> None:
+    """Killed between the two renames: the old folder lies in the workplace, and nothing at the target."""
+    out = tmp_path / "out"
+    replaced = workplace_of(out) / "replaced"
+    replaced.mkdir(parents=True)
+    (replaced / "old").write_text("old")
+    with pytest.raises(BadInput, match="already exists"), folder_appearing(out):
+        pass
+    assert [path.name for path in out.iterdir()] == ["old"]
+    with folder_appearing(out, lambda place: None) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.verdicts import Verdict
 from quant.comparison import (
     Candidate,
     Check,
@@ -17,7 +18,6 @@ from quant.comparison import (
     Quality,
     SliceChange,
     System,
-    Verdict,
     Visit,
     WorstPair,
 )

@@ -1,0 +1,1 @@
+"""A shop's own export, in whatever form it comes, made into `products.jsonl`."""

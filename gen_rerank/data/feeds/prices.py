@@ -1,0 +1,256 @@
+"""Prices as shops write them become numbers and currencies; what is not sure is left out, and said.
+
+price-parser finds the currency and the digits in a text. What it would guess is decided here: which sign is the
+decimal one ("1.299" is two prices), what a minus is ("-5" is 5 to it), and which words are no price ("toll-free" is 0).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gen_rerank.data import values
+from gen_rerank.errors import BadInput
+
+POINT, COMMA = ".", ","
+SIGN_NAMES = {POINT: "a decimal point", COMMA: "a decimal comma"}
+# The share of the prices that say it from which a file has one decimal sign.
+_AGREED = 0.95
+
+CURRENCY = "currency taken out of the price"
+COMMA_READ = "decimal comma in the price"
+GROUPS = "groups of digits in the price"
+WORDS = "words around the price"
+BY_LOCALE = "price of two meanings, read by --locale"
+FREE = "price is the word for free"
+NEGATIVE = "price left out: negative"
+AMBIGUOUS = "price left out: two meanings, --locale decides"
+SEVERAL = "price left out: several numbers"
+NO_NUMBER = "price left out: no number"
+TOO_LARGE = "price left out: too large"
+
+_COMMA_LANGUAGES = """
+af az be bg bs ca cs da de el es et eu fi fo fr gl hr hu hy id is it ka kk ky lb lt lv mk mn nb nl nn no pl pt ro ru sk
+sl sq sr sv tr uk uz vi
+"""
+_POINT_LANGUAGES = """
+ar bn cy en fil ga gu he hi ja kn ko ml mr ms mt pa sw ta te th ur zh
+"""
+# Where a country writes otherwise than its language.
+_POINT_COUNTRIES = """
+de_CH de_LI it_CH es_MX es_US es_PR es_GT es_HN es_NI es_PA es_PE es_SV es_DO
+"""
+_COMMA_COUNTRIES = ("en_ZA",)
+_SIGNS = dict.fromkeys((*_COMMA_LANGUAGES.split(), *_COMMA_COUNTRIES), COMMA) | dict.fromkeys(
+    (*_POINT_LANGUAGES.split(), *_POINT_COUNTRIES.split()), POINT
+)
+_LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{2}))?(?:[.@].*)?")
+
+_PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.\d\d?)?", re.ASCII)
+_NEGATIVE = re.compile(r"^[^\d.,]*[-−–]\s*[^\d\s]{0,4}\s*[.,]?\d|^\s*\(.*\d.*\)\s*$")
+_TWO_MEANINGS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+# One sign or none; groups of three with another sign behind them; India's groups of two; the euro as the decimal sign.
+_ONE_NUMBER = re.compile(
+    r"\d*[.,]?\d+|\d{1,3}([., ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[\d.,]*\d€\d+"
+)
+_FREE_WORDS = ("free", "gratis", "kostenlos", "umsonst", "gratuit", "gratuito")
+
+
+@dataclass(frozen=True)
+class PriceRead:
+    """What a price says.
+
+    Attributes:
+        amount: the number; None where it is absent or was left out.
+        currency: as it stands beside the number, such as `USD` or `€`.
+        kinds: what was done to read it, or why it was left out; empty for plain numbers and absent values.
+    """
+
+    amount: float | None
+    currency: str | None = None
+    kinds: tuple[str, ...] = ()
+
+
+def decimal_sign_of_locale(locale: str) -> str:
+    """Return the decimal sign of a language, or of a language in a country.
+
+    Raises:
+        BadInput: it is not known.
+
+    Example:
+        >>> decimal_sign_of_locale("de"), decimal_sign_of_locale("de_CH"), decimal_sign_of_locale("en-US")
+        (',', '.', '.')
+    """
+    match = _LOCALE.fullmatch(locale.strip())
+    if match:
+        language, country = match[1].lower(), (match[2] or "").upper()
+        sign = _SIGNS.get(f"{language}_{country}", _SIGNS.get(language))
+        if sign:
+            return sign
+    raise BadInput(f"--locale {locale}: not known; name a language, with a country where it matters: en, de, de_CH")
+
+
+def decimal_sign_of_prices(prices: Iterable[Any]) -> tuple[str | None, str]:
+    """Return the decimal sign that prices show, None where they do not agree; and how it is said.
+
+    Example:
+        >>> decimal_sign_of_prices(["19,99 €", "5", "1.299,00", None])
+        (',', 'a decimal comma, in 2 of 2 prices that show one')
+    """
+    shown: Counter[str] = Counter()
+    for price in prices:
+        sign = _sign_shown(price)
+        if sign is not None:
+            shown[sign] += 1
+    total = shown.total()
+    if not total:
+        return None, "no price shows one"
+    (sign, times), *_ = shown.most_common()
+    said = f"{SIGN_NAMES[sign]}, in {times:,} of {total:,} prices that show one"
+    return (sign, said) if times >= _AGREED * total else (None, f"both signs: {said}")
+
+
+class PriceReader:
+    """Reads the prices of one feed.
+
+    Args:
+        locale_sign: the decimal sign of a locale that people named; it decides.
+        file_sign: the one that the feed's prices show. A point in a file of decimal points, with three digits behind
+            it, is still left out: nobody writes tenths of a cent.
+
+    Example:
+        >>> PriceReader(file_sign=".").read("1,299 USD").amount, PriceReader(locale_sign=",").read("1.299").amount
+        (1299.0, 1299.0)
+        >>> PriceReader().read("1.299").kinds
+        ('price left out: two meanings, --locale decides',)
+    """
+
+    def __init__(self, *, locale_sign: str | None = None, file_sign: str | None = None) -> None:
+        self.locale_sign = locale_sign
+        self.file_sign = file_sign
+        self._text = lru_cache(maxsize=4096)(self._read_text)
+
+    def read(self, value: Any) -> PriceRead:
+        """Return what a value says; nothing is refused, as a product without a price is one."""
+        if isinstance(value, str):
+            return _plain(value) or self._text(value)
+        try:
+            return _checked(values.number(value))
+        except values.BadValue:
+            written = _written(value)
+        return PriceRead(None, None, (NO_NUMBER,)) if written is None else self._text(written)
+
+    def _read_text(self, value: str) -> PriceRead:
+        from price_parser import Price
+        from price_parser.parser import parse_number
+
+        text = values.text(value)
+        if text is None:
+            return PriceRead(None)
+        text = " ".join(text.split())
+        if text.casefold() in _FREE_WORDS:
+            return PriceRead(0.0, None, (FREE,))
+        found = Price.fromstring(text)
+        digits, currency = found.amount_text, found.currency
+        if digits is None or not any(letter.isdigit() for letter in text):
+            return PriceRead(None, currency, (NO_NUMBER,))
+        if _NEGATIVE.match(text):
+            return PriceRead(None, currency, (NEGATIVE,))
+        if _count_digits(digits) != _count_digits(text) or not _ONE_NUMBER.fullmatch(digits):
+            return PriceRead(None, currency, (SEVERAL,))
+        kinds = [CURRENCY] if currency else []
+        sign = _decimal_sign(digits)
+        if _TWO_MEANINGS.fullmatch(digits):
+            sign = self._decided(digits)
+            if sign is None:
+                return PriceRead(None, currency, (AMBIGUOUS,))
+            if self.locale_sign:
+                kinds.append(BY_LOCALE)
+        amount = parse_number(digits, sign)
+        if amount is None:
+            return PriceRead(None, currency, (NO_NUMBER,))
+        kinds += _forms(text, digits, sign, currency)
+        return _checked(amount, currency, tuple(kinds))
+
+    def _decided(self, digits: str) -> str | None:
+        """Return the decimal sign for digits of two meanings."""
+        if self.locale_sign:
+            return self.locale_sign
+        inside = POINT if POINT in digits else COMMA
+        return self.file_sign if self.file_sign and self.file_sign != inside else None
+
+
+def _plain(value: str) -> PriceRead | None:
+    """Return a price that is nothing but digits with a decimal point; None for all others."""
+    stripped = value.strip()
+    if len(stripped) < 16 and _PLAIN.fullmatch(stripped):
+        return PriceRead(float(stripped))
+    return None
+
+
+def _written(value: Any) -> str | None:
+    """Return a price that is no number as one text; None where it has none, or is true or false."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return values.joined_text(value, " ")
+    except values.BadValue:
+        return None
+
+
+def _checked(amount: Any, currency: str | None = None, kinds: tuple[str, ...] = ()) -> PriceRead:
+    try:
+        number = values.number(amount)
+    except values.BadValue:
+        return PriceRead(None, currency, (TOO_LARGE,))
+    if number is not None and number < 0:
+        return PriceRead(None, currency, (NEGATIVE,))
+    return PriceRead(number, currency, kinds)
+
+
+def _count_digits(text: str) -> int:
+    return sum(letter.isdigit() for letter in text)
+
+
+def _sign_shown(price: Any) -> str | None:
+    """Return the decimal sign that a price shows beyond doubt; None where it shows none."""
+    if not isinstance(price, str):
+        return None
+    match = re.search(r"\d[\d.,]*", price)
+    digits = match[0].rstrip(".,") if match else ""
+    return None if _TWO_MEANINGS.fullmatch(digits) else _decimal_sign(digits)
+
+
+def _decimal_sign(digits: str) -> str | None:
+    """Return the decimal sign of digits that have one meaning; None where they have no sign, or the euro's.
+
+    Example:
+        >>> _decimal_sign("1.299,00"), _decimal_sign("1.299.000"), _decimal_sign("0.999"), _decimal_sign("1299")
+        (',', ',', '.', None)
+    """
+    points, commas = digits.count(POINT), digits.count(COMMA)
+    if points and commas:
+        return POINT if digits.rfind(POINT) > digits.rfind(COMMA) else COMMA
+    if points + commas == 0:
+        return None
+    if points + commas > 1:
+        return COMMA if points else POINT  # what comes twice parts groups
+    return POINT if points else COMMA
+
+
+def _forms(text: str, digits: str, sign: str | None, currency: str | None) -> list[str]:
+    """Say which forms a price was written in, beside its currency."""
+    kinds = []
+    if sign == COMMA and COMMA in digits:
+        kinds.append(COMMA_READ)
+    other = COMMA if sign == POINT else POINT
+    if (sign and other in digits) or " " in digits or "'" in text or "’" in text:
+        kinds.append(GROUPS)
+    rest = text.replace(currency, "") if currency else text
+    if any(letter.isalpha() for letter in rest):
+        kinds.append(WORDS)
+    return kinds

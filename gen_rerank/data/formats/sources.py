@@ -1,0 +1,103 @@
+"""Files of judgments, opened as feeds are: unpacked, decoded, as rows with names, as lines or as one JSON value.
+
+What stands in them is the formats' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gen_rerank.data.feeds.json_rows import json_rows
+from gen_rerank.data.feeds.rows import FeedRow, FeedRows
+from gen_rerank.data.feeds.sheets import parquet_rows, sheet_rows
+from gen_rerank.data.feeds.source import FeedForm, FeedSource
+from gen_rerank.data.feeds.tables import delimiter_of, table_rows
+from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.json_text import NotJson, read_json
+from gen_rerank.errors import BadInput
+from gen_rerank.reporting.progress import WorkProgress
+
+Entry = TypeVar("Entry")
+
+_A_STEP = 1000
+_NO_TEXT = (FeedForm.PARQUET, FeedForm.XLSX)
+
+
+def named_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
+    """Yield the rows of a table, of JSON, Parquet or a sheet, counted; those that cannot be read are refused.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    source = FeedSource.recognise(path)
+    report.found["form"] = source.form.value
+    for row in _watched(_rows(source, report), "rows read"):
+        report.count("rows")
+        if isinstance(row, FeedRow):
+            yield row
+        else:
+            report.refuse(row.kind, path.name, row.line, row.reason)
+
+
+def _watched(entries: Iterable[Entry], what: str) -> Iterator[Entry]:
+    """Yield entries, with the progress shown."""
+    with WorkProgress(transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        for number, entry in enumerate(entries, start=1):
+            if number % _A_STEP == 0:
+                progress.advance(task, _A_STEP)
+            yield entry
+
+
+def _rows(source: FeedSource, report: ImportReport) -> FeedRows:
+    match source.form:
+        case FeedForm.TABLE:
+            report.found["encoding"] = source.encoding_said
+            return table_rows(source, delimiter_of(source))
+        case FeedForm.JSON_LINES | FeedForm.JSON_ARRAY:
+            return json_rows(source)
+        case FeedForm.PARQUET:
+            return parquet_rows(source)
+        case FeedForm.XLSX:
+            return sheet_rows(source)
+    raise BadInput(f"{source.path}: is XML; judgments are read from tables, JSON, Parquet and XLSX")
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text that are not blank, with their numbers, from 1.
+
+    Raises:
+        BadInput: the file cannot be read, or is no text.
+    """
+    source = FeedSource.recognise(path)
+    if source.form in _NO_TEXT:
+        raise BadInput(f"{path}: is {source.form.value}; a text file is needed")
+    with source.text() as file:
+        for number, line in enumerate(_watched(file, "lines read"), start=1):
+            if line.strip():
+                yield number, line.rstrip("\r\n").removeprefix("\ufeff")
+
+
+def is_json(path: Path) -> bool:
+    """Return whether a file begins as JSON does.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    return FeedSource.recognise(path).form in (FeedForm.JSON_LINES, FeedForm.JSON_ARRAY)
+
+
+def json_file(path: Path) -> Any:
+    """Return the one JSON value that a file holds.
+
+    Raises:
+        BadInput: the file cannot be read, or holds no JSON.
+    """
+    with FeedSource.recognise(path).opened() as file:
+        raw = file.read()
+    try:
+        return read_json(raw)
+    except NotJson as error:
+        raise BadInput(f"{path}: is {error}") from error

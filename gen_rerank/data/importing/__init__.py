@@ -1,0 +1,1 @@
+"""What shops, judges and public data sets bring, made into a data folder, once, with a report."""

@@ -1,0 +1,189 @@
+"""What `gen-rerank rank` does between parsing and printing: one query against a file of products.
+
+Python programs have `gen_rerank.Reranker` for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gen_rerank.bins import Floats, best_first
+from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
+from gen_rerank.data.cleaning import clean
+from gen_rerank.data.reading import ENDINGS, RowReader, rows_file
+from gen_rerank.data.records import BadRow, Pair, Product
+from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.scorers.opening import prepare_scorer
+from gen_rerank.scorers.scoring import score_pairs
+
+
+@dataclass(frozen=True, eq=False)
+class RankedProduct:
+    """One product in its place.
+
+    Attributes:
+        rank: from 1.
+        product: what was scored.
+        score: the mean of its distribution, in [0, 1].
+        std: the standard deviation, in units of the score.
+        tier: None where the checkpoint has no thresholds.
+        distribution: the probabilities of the eleven bins, `[11]` float32.
+    """
+
+    rank: int
+    product: Product
+    score: float
+    std: float
+    tier: Tier | None
+    distribution: Floats
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it with six decimals, as a scores file has them."""
+        return {
+            "rank": self.rank,
+            "product_id": self.product.product_id,
+            "title": self.product.title,
+            "score": round(self.score, 6),
+            "std": round(self.std, 6),
+            "tier": self.tier,
+            "probabilities": [round(float(share), 6) for share in self.distribution],
+        }
+
+
+@dataclass(frozen=True)
+class QueryAnswer:
+    """The best products of one query.
+
+    Attributes:
+        query: as it was given.
+        model: as it was named.
+        scored_with: backend and number type.
+        products: how many were scored.
+        ranked: the best of them, best first.
+        tiers: whether the checkpoint has thresholds.
+        bad_rows: the rows that were left out.
+    """
+
+    query: str
+    model: str
+    scored_with: str
+    products: int
+    ranked: tuple[RankedProduct, ...]
+    tiers: bool
+    bad_rows: tuple[BadRow, ...]
+
+    def table(self) -> Table:
+        """Return one row a product, with its distribution over the eleven bins in blocks."""
+        counted = f"{len(self.ranked):,} of {self.products:,} products" if len(self.ranked) < self.products else ""
+        table = Table(
+            title=Text(f"{self.query}{': ' if counted else ''}{counted}"),
+            caption="spread: standard deviation of the distribution, which is drawn from 0.0 to 1.0",
+        )
+        table.add_column("Rank", justify="right")
+        table.add_column("Product", overflow="fold")
+        table.add_column("Title", overflow="fold", ratio=1)
+        for name in ("Score", "Spread", *(["Tier"] if self.tiers else []), "0         1"):
+            table.add_column(name, justify="right" if name in ("Score", "Spread") else "left", no_wrap=True)
+        for one in self.ranked:
+            table.add_row(
+                str(one.rank),
+                Text(one.product.product_id),
+                Text(" ".join(one.product.title.split())),
+                f"{one.score:.3f}",
+                f"{one.std:.3f}",
+                *([str(one.tier)] if self.tiers else []),
+                Text(bars(one.distribution.tolist())),
+            )
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it; what was left out as `file:line: reason`."""
+        return {
+            "query": self.query,
+            "model": self.model,
+            "scored_with": self.scored_with,
+            "products": self.products,
+            "left_out": [str(row) for row in self.bad_rows],
+            "results": [one.to_json() for one in self.ranked],
+        }
+
+
+def rank_products(
+    model: str,
+    query: str,
+    products: Path,
+    *,
+    top: int = 10,
+    backend: str = "transformers",
+    dtype: str = "auto",
+    adapter: str | None = None,
+    skip_bad_rows: bool = False,
+) -> QueryAnswer:
+    """Score all products of a file for one query, and return the best.
+
+    Args:
+        model: a checkpoint folder or hub name.
+        query: what the shopper typed.
+        products: a file of products, `.jsonl`, `.jsonl.gz` or `.parquet`, or a folder that holds one.
+        top: how many are returned; equal ones stay in the file's order.
+        backend: that computes.
+        dtype: `auto`, `float32` or `bfloat16`.
+        adapter: on the model.
+        skip_bad_rows: leave bad rows out.
+
+    Raises:
+        BadInput: a query without text, no such file, a bad row, no products, or a refused checkpoint or adapter.
+
+    Example:
+        >>> rank_products("runs/model", "oak desk", Path("shop"), top=1).ranked[0].product.title  # doctest: +SKIP
+        'Oak writing desk, 120 cm'
+    """
+    if not clean(query).strip():
+        raise BadInput("the query has no text")
+    found, bad_rows = read_products(products, skip_bad_rows)
+    prepared = prepare_scorer(model, backend, adapter, dtype)
+    with prepared.open() as scorer, WorkProgress(transient=True) as progress:
+        scored = score_pairs(scorer, [Pair(query, product) for product in found], progress)
+        thresholds = scorer.checkpoint.card.calibration.thresholds
+    best = best_first(scored.mean)[:top]
+    rows = scored[best]
+    columns = zip(best, rows.mean.tolist(), rows.std.tolist(), tiers(rows.mean, thresholds), strict=True)
+    ranked = tuple(
+        RankedProduct(place + 1, found[index], score, std, tier, rows.probabilities[place])
+        for place, (index, score, std, tier) in enumerate(columns)
+    )
+    return QueryAnswer(query, model, str(prepared), len(found), ranked, has_tiers(thresholds), bad_rows)
+
+
+def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Product], tuple[BadRow, ...]]:
+    """Return the products of a file or of a data set folder, and the rows that were left out.
+
+    Raises:
+        BadInput: no such file, one of another form, a bad row (unless they are left out), or no products.
+
+    Example:
+        >>> products, _ = read_products(Path("shop/products.jsonl"))  # doctest: +SKIP
+    """
+    file = rows_file(path, "products") if path.is_dir() else path
+    ending = next((ending for ending in ENDINGS if file.name.endswith(ending)), None)
+    if not file.is_file():
+        raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
+    if ending is None:
+        raise BadInput(f"{file}: products are read from {', '.join(ENDINGS)}; gen-rerank import makes such a folder")
+    reader = RowReader(file.parent, file.name.removesuffix(ending), Product)
+    products = list(reader.unique(lambda row: row.product_id))
+    bad = tuple(reader.bad)
+    if bad and not skip_bad_rows:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
+    if not products:
+        raise BadInput(f"{file}: no usable rows")
+    return products, bad

@@ -1,0 +1,94 @@
+"""What the systems of one evaluation are called: by folder, by place where folders are called alike, floors, baseline.
+
+Tables print these names, and gates take them. What a system scores is not this module's business.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+
+from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.floors import FLOORS
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class SystemNames:
+    """The names of all systems, no two of them equal, in upper or lower case.
+
+    Attributes:
+        models: in the order given; the first one's place is A.
+        baseline: whether there is a saved evaluation beside them.
+    """
+
+    models: tuple[str, ...]
+    baseline: bool = False
+
+    @classmethod
+    def of(cls, models: Sequence[str], adapter: str | None = None, *, baseline: bool = False) -> SystemNames:
+        """Name models by their folders, and by their places those whose name is taken.
+
+        A name is taken by a folder of the same name, by the place of another model, by a floor or by the baseline.
+
+        Args:
+            models: folders or hub names, in order.
+            adapter: on the only model.
+            baseline: whether there is one.
+
+        Raises:
+            BadInput: there are more models than letters.
+
+        Example:
+            >>> SystemNames.of(["runs/nano", "runs/small"]).models
+            ('nano', 'small')
+            >>> SystemNames.of(["monday/model", "friday/model"]).models
+            ('A', 'B')
+        """
+        if len(models) > len(ascii_uppercase):
+            raise BadInput(f"{len(models)} models are too many for one table; give at most {len(ascii_uppercase)}")
+        folders = [" + ".join(_folder_name(part) for part in (model, adapter) if part) for model in models]
+        others = {*FLOORS, BASELINE, *ascii_uppercase[: len(models)].casefold()}
+        count = Counter(name.casefold() for name in folders)
+        kept = [
+            name if count[name.casefold()] == 1 and name.casefold() not in others - {place.casefold()} else place
+            for name, place in zip(folders, ascii_uppercase, strict=False)
+        ]
+        return cls(tuple(kept), baseline)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The name of the model in each place, by its letter."""
+        return dict(zip(ascii_uppercase, self.models, strict=False))
+
+    @property
+    def printed(self) -> tuple[str, ...]:
+        """All names, in the order of tables: floors, baseline, models."""
+        return (*FLOORS, *([BASELINE] if self.baseline else []), *self.models)
+
+    def find(self, written: str) -> str:
+        """Return the name of the system that somebody means: its name or its place, in upper or lower case.
+
+        Raises:
+            BadInput: there is none; the sentence names those that there are.
+
+        Example:
+            >>> SystemNames.of(["runs/nano", "runs/small"]).find("b")
+            'small'
+        """
+        known = {name.casefold(): name for name in self.printed} | {
+            place.casefold(): name for place, name in self.places.items()
+        }
+        if written.casefold() not in known:
+            models = [place if place == name else f"{place} ({name})" for place, name in self.places.items()]
+            rest = [name for name in self.printed if name not in self.models]
+            raise BadInput(f"there is no system {written!r}; there are {', '.join([*models, *rest])}")
+        return known[written.casefold()]
+
+
+def _folder_name(given: str) -> str:
+    return Path(given).name or Path(given).resolve().name

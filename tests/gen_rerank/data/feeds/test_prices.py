@@ -1,0 +1,145 @@
+"""Prices: what is read, what is left out, and what a locale decides."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen_rerank.data.feeds import prices
+from gen_rerank.data.feeds.prices import PriceRead, PriceReader, decimal_sign_of_locale, decimal_sign_of_prices
+from gen_rerank.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("written", "amount", "currency"),
+    [
+        ("19.99", 19.99, None),
+        (" 19.99 ", 19.99, None),
+        ("1299", 1299.0, None),
+        (19.99, 19.99, None),
+        (5, 5.0, None),
+        ("19.99 USD", 19.99, "USD"),
+        ("$19.99", 19.99, "$"),
+        ("19,99 €", 19.99, "€"),
+        ("1.299,00 €", 1299.0, "€"),
+        ("1,299.00", 1299.0, None),
+        ("1 299,00 kr", 1299.0, "kr"),
+        ("1\u00a0299,00", 1299.0, None),
+        ("CHF 1'299.00", 1299.0, "CHF"),
+        ("1.299.000", 1299000.0, None),
+        ("Rs. 1,29,999", 129999.0, "Rs"),
+        ("0.999", 0.999, None),
+        ("1299.999", 1299.999, None),
+        (".99", 0.99, None),
+        ("19,-", 19.0, None),
+        ("35€99", 35.99, "€"),
+        ("from 19.99", 19.99, None),
+        ("<b>19.99</b>", 19.99, None),
+        (["19.99", "USD"], 19.99, "USD"),
+        ("Free", 0.0, None),
+        (None, None, None),
+        (" ", None, None),
+        (float("nan"), None, None),
+    ],
+)
+def test_prices_that_have_one_meaning(written: Any, amount: float | None, currency: str | None) -> None:
+    found = PriceReader().read(written)
+    assert (found.amount, found.currency) == (amount, currency)
+    assert not any("left out" in kind for kind in found.kinds)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("-5", prices.NEGATIVE),
+        ("-$5.00", prices.NEGATIVE),
+        ("€ -5", prices.NEGATIVE),
+        ("($5.00)", prices.NEGATIVE),
+        (-5, prices.NEGATIVE),
+        ("1.299", prices.AMBIGUOUS),
+        ("1,299 USD", prices.AMBIGUOUS),
+        ("$12.99 - $15.99", prices.SEVERAL),
+        ("5-10", prices.SEVERAL),
+        ("12 15", prices.SEVERAL),
+        ("2 for 19.99", prices.SEVERAL),
+        ("1.2.3", prices.SEVERAL),
+        ("1.234,567.8", prices.SEVERAL),
+        ("1e3", prices.SEVERAL),
+        ("call us", prices.NO_NUMBER),
+        ("toll-free", prices.NO_NUMBER),
+        ("50%", prices.NO_NUMBER),
+        (True, prices.NO_NUMBER),
+        ("9" * 400, prices.TOO_LARGE),
+    ],
+)
+def test_what_is_not_sure_is_left_out(written: Any, kind: str) -> None:
+    found = PriceReader().read(written)
+    assert found.amount is None
+    assert found.kinds == (kind,)
+
+
+@pytest.mark.parametrize(
+    ("locale", "written", "amount"),
+    [("en", "1.299", 1.299), ("en", "1,299", 1299.0), ("de", "1.299", 1299.0), ("de", "1,299", 1.299),
+     ("de", "19.99", 19.99), ("en", "19,99", 19.99)],
+)  # fmt: skip
+def test_a_locale_decides_only_what_has_two_meanings(locale: str, written: str, amount: float) -> None:
+    assert PriceReader(locale_sign=decimal_sign_of_locale(locale)).read(written).amount == amount
+
+
+def test_a_file_decides_what_its_other_prices_make_sure() -> None:
+    comma, point = PriceReader(file_sign=","), PriceReader(file_sign=".")
+    assert comma.read("1.299") == PriceRead(1299.0, None, (prices.GROUPS,))
+    assert point.read("1,299") == PriceRead(1299.0, None, (prices.GROUPS,))
+    # Three digits behind the sign that the file has for decimals: nobody writes tenths of a cent.
+    assert comma.read("1,299").kinds == point.read("1.299").kinds == (prices.AMBIGUOUS,)
+
+
+def test_the_sign_of_a_file() -> None:
+    assert decimal_sign_of_prices(["19,99", "1.299", "5", None, 19.99]) == (
+        ",",
+        "a decimal comma, in 1 of 1 prices that show one",
+    )
+    assert decimal_sign_of_prices(["1.299", "5"]) == (None, "no price shows one")
+    assert decimal_sign_of_prices(["19,99", "19.99"])[0] is None
+    assert decimal_sign_of_prices(["19,99"] + ["19.99"] * 19) == (
+        ".",
+        "a decimal point, in 19 of 20 prices that show one",
+    )
+
+
+@pytest.mark.parametrize(
+    ("locale", "sign"), [("de", ","), ("de-CH", "."), ("de_AT.UTF-8", ","), ("en_ZA", ","), ("EN", "."), ("es_MX", ".")]
+)
+def test_locales(locale: str, sign: str) -> None:
+    assert decimal_sign_of_locale(locale) == sign
+
+
+@pytest.mark.parametrize("locale", ["", "klingon", "xx", "de_"])
+def test_what_is_no_locale_is_said(locale: str) -> None:
+    with pytest.raises(BadInput, match="name a language"):
+        decimal_sign_of_locale(locale)
+
+
+@given(
+    st.integers(0, 9_999_999),
+    st.sampled_from([(",", "."), (".", ","), (" ", ","), ("'", "."), ("", "."), ("", ",")]),
+    st.sampled_from(["", " USD", " €", "$", "kr "]),
+)
+def test_every_price_with_two_decimals_is_read_as_it_was_meant(
+    cents: int, signs: tuple[str, str], currency: str
+) -> None:
+    group, decimal = signs
+    number = f"{cents // 100:,}".replace(",", group) + decimal + f"{cents % 100:02d}"
+    written = f"{currency}{number}" if currency in ("$", "kr ") else f"{number}{currency}"
+    assert PriceReader().read(written).amount == float(Decimal(cents) / 100)
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[-0-9., €$'()%]{1,14}", fullmatch=True))
+def test_whatever_is_written_gives_a_price_or_none(written: str) -> None:
+    found = PriceReader(file_sign=".").read(written)
+    assert found.amount is None or 0 <= found.amount < float("inf")

@@ -1,0 +1,75 @@
+"""Parquet and XLSX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
+from gen_rerank.data.feeds.sheets import parquet_rows, sheet_names, sheet_rows
+from gen_rerank.data.feeds.source import FeedSource
+from gen_rerank.errors import BadInput
+
+
+def workbook(path: Path, *sheets: list[list[Any]]) -> FeedSource:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, rows in enumerate(sheets, start=1):
+        sheet = book.create_sheet(f"sheet {number}")
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return FeedSource.recognise(path)
+
+
+def test_the_first_sheet_is_read_with_its_row_numbers(tmp_path: Path) -> None:
+    source = workbook(
+        tmp_path / "f.xlsx", [[], ["id", "title", None], [1, "Desk"], [None, None], [2.5, "Lamp"]], [["x"]]
+    )
+    assert list(sheet_rows(source)) == [
+        FeedRow(3, {"id": 1, "title": "Desk"}),
+        FeedRow(5, {"id": 2.5, "title": "Lamp"}),
+    ]
+    assert sheet_names(source) == ["sheet 1", "sheet 2"]
+
+
+def test_a_cell_behind_the_header_is_refused(tmp_path: Path) -> None:
+    (row,) = sheet_rows(workbook(tmp_path / "f.xlsx", [["id", "title"], [1, "Desk", "oak"]]))
+    assert row == UnreadRow(2, "too many cells", "more cells than the 2 of the header")
+
+
+def test_an_empty_sheet_and_another_archive_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="its first sheet is empty"):
+        list(sheet_rows(workbook(tmp_path / "f.xlsx", [])))
+    (tmp_path / "g.xlsx").write_bytes(b"PK\x03\x04nothing")
+    with pytest.raises(BadInput, match=r"g\.xlsx: not a readable XLSX file"):
+        list(sheet_rows(FeedSource.recognise(tmp_path / "g.xlsx")))
+
+
+def parquet(path: Path, table: pa.Table) -> FeedRows:
+    pq.write_table(table, path)
+    return parquet_rows(FeedSource.recognise(path))
+
+
+def test_parquet_has_maps_and_short_floats_as_the_file_says(tmp_path: Path) -> None:
+    attributes = pa.array([[("colour", "red")]], pa.map_(pa.string(), pa.string()))
+    table = pa.table({"id": [1.0], "price": pa.array([19.99], pa.float32()), "attributes": attributes})
+    assert list(parquet(tmp_path / "f.parquet", table)) == [
+        FeedRow(1, {"id": 1.0, "price": 19.99, "attributes": {"colour": "red"}})
+    ]
+
+
+def test_a_column_that_is_there_twice_gets_a_second_name(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["a"]), pa.array(["b"])], names=["id", "title", "title"])
+    assert list(parquet(tmp_path / "f.parquet", table)) == [FeedRow(1, {"id": 1, "title": "a", "title (2)": "b"})]
+
+
+def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.parquet").write_bytes(b"PAR1nothing")
+    with pytest.raises(BadInput, match="not a readable Parquet file"):
+        list(parquet_rows(FeedSource.recognise(tmp_path / "f.parquet")))

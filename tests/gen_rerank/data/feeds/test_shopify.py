@@ -1,0 +1,62 @@
+"""Shopify's export: the rows of a product become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gen_rerank.data.feeds.rows import FeedRow, UnreadRow
+from gen_rerank.data.feeds.shopify import NEWER, OLDER, merged_products, shopify_columns, shopify_names
+
+NAMES = ("Handle", "Title", "Option1 Name", "Option1 Value", "Variant Price", "Variant Inventory Qty",
+         "Variant Inventory Tracker", "Variant Inventory Policy", "Published", "Status")  # fmt: skip
+
+
+def merged(*rows: tuple[str, ...]) -> list[dict[str, Any]]:
+    made = iter([FeedRow(i, dict(zip(NAMES, row, strict=True))) for i, row in enumerate(rows, start=2)])
+    return [row.cells for row in merged_products(made, OLDER) if isinstance(row, FeedRow)]
+
+
+def test_both_sets_of_names_are_known() -> None:
+    assert shopify_names(NAMES) is OLDER
+    assert shopify_names(["Title", "URL handle", "Option1 value", "Price"]) is NEWER
+    assert shopify_names(["Handle", "Title", "Price"]) is None
+    assert shopify_columns(OLDER, NAMES) == ["Handle", "Title", "Variant Price", "available", "attributes"]
+
+
+def test_variants_and_pictures_become_one_product() -> None:
+    (shirt,) = merged(
+        ("shirt", "Shirt", "Size", "S", "19.99", "0", "shopify", "deny", "true", "active"),
+        ("shirt", "", "", "M", "9.50", "3", "shopify", "deny", "", ""),
+        ("shirt", "", "", "", "", "", "", "", "", ""),
+    )
+    assert shirt == {
+        "Handle": "shirt",
+        "Title": "Shirt",
+        "Variant Price": "9.50",
+        "available": True,
+        "attributes": [("Size", ["S", "M"])],
+    }
+
+
+def test_a_product_without_variants_has_no_option() -> None:
+    (mug,) = merged(("mug", "Mug", "Title", "Default Title", "9.00", "0", "shopify", "deny", "true", "active"))
+    assert mug["attributes"] == []
+    assert mug["available"] is False
+
+
+def test_what_can_be_ordered() -> None:
+    stock = [
+        ("0", "shopify", "continue", "true", "active"),  # it is sold on
+        ("-2", "", "deny", "true", "active"),  # nobody counts it
+        ("5", "shopify", "deny", "true", "draft"),
+        ("5", "shopify", "deny", "false", "active"),
+        ("", "", "", "true", "active"),  # nothing is said
+    ]
+    found = merged(*((f"p{i}", "Mug", "", "", "9.00", *cells) for i, cells in enumerate(stock)))
+    assert [row["available"] for row in found] == [True, True, False, False, None]
+
+
+def test_rows_that_could_not_be_read_come_through_and_rows_without_a_handle_stay_alone() -> None:
+    bad = UnreadRow(4, "too many cells", "11 cells")
+    rows = iter([FeedRow(2, {"Handle": "a"}), FeedRow(3, {"Handle": "a"}), bad, FeedRow(5, {}), FeedRow(6, {})])
+    assert [row.line for row in merged_products(rows, OLDER)] == [2, 4, 5, 6]

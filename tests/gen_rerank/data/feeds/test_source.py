@@ -1,0 +1,128 @@
+"""Files: which form they have and in which encoding they were saved, told by what is in them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from gen_rerank.data.feeds.source import FeedForm, FeedSource
+from gen_rerank.errors import BadInput
+
+GERMAN = "id;title\n1;Schöner Tisch für die Küche\n2;Größerer Stuhl, weiß\n3;Müllers Süßwaren\n"
+
+
+def recognised(folder: Path, raw: bytes, encoding: str | None = None) -> FeedSource:
+    path = folder / "feed.dat"
+    path.write_bytes(raw)
+    return FeedSource.recognise(path, encoding)
+
+
+def read(source: FeedSource) -> str:
+    with source.text() as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("raw", "form"),
+    [
+        (b"id,title\n", FeedForm.TABLE),
+        (b' \n[{"id": 1}]', FeedForm.JSON_ARRAY),
+        (b'\xef\xbb\xbf{"id": 1}\n', FeedForm.JSON_LINES),
+        (b"<?xml version='1.0'?><rss/>", FeedForm.XML),
+        ("<rss/>".encode("utf-16"), FeedForm.XML),
+        (b"PAR1....", FeedForm.PARQUET),
+        (b"PK\x03\x04....", FeedForm.XLSX),
+    ],
+)
+def test_the_form_is_told_by_the_content_compressed_or_not(tmp_path: Path, raw: bytes, form: FeedForm) -> None:
+    assert recognised(tmp_path, raw).form is form
+    packed = recognised(tmp_path, gzip.compress(raw))
+    assert packed.form is form
+    assert packed.compressed
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-8", "UTF-8"),
+        ("utf-8-sig", "UTF-8, with a byte order mark"),
+        ("utf-16", "UTF-16, with a byte order mark"),
+        ("utf-16-le", "UTF-16, without a byte order mark"),
+        ("utf-16-be", "UTF-16, without a byte order mark"),
+        ("utf-32", "UTF-32, with a byte order mark"),
+        ("cp1252", "cp1252, as charset-normalizer found; --encoding names another"),
+    ],
+)
+def test_the_encoding_is_found_and_said(tmp_path: Path, encoding: str, said: str) -> None:
+    source = recognised(tmp_path, GERMAN.encode(encoding))
+    assert source.encoding_said == said
+    assert read(source) == GERMAN
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Café crème à la carte; déjà vu\n"),
+        ("cp1252", "Köksbord för två, grå\n"),
+        ("cp1252", "Sofá de niño, tamaño pequeño\n"),
+        ("cp1250", "Stół dębowy, krzesło; łóżko żółte\n"),
+        ("cp1251", "Дубовый стол для кухни\n"),
+        ("shift_jis", "木製の机、青い椅子\n"),
+        ("gb18030", "木制书桌，蓝色椅子\n"),
+        ("euc_kr", "나무 책상 파란 의자\n"),
+    ],
+)
+def test_encodings_of_before_unicode(tmp_path: Path, encoding: str, text: str) -> None:
+    assert read(recognised(tmp_path, (text * 5).encode(encoding))) == text * 5
+
+
+def test_characters_beyond_ascii_may_come_late(tmp_path: Path) -> None:
+    raw = b"id,title\n" + b"1,desk\n" * 300_000 + "2,Küche für Söhne\n".encode("cp1252")
+    assert read(recognised(tmp_path, raw)).endswith("Küche für Söhne\n")
+
+
+def test_a_few_broken_bytes_do_not_make_another_encoding(tmp_path: Path) -> None:
+    source = recognised(tmp_path, GERMAN.encode() * 10 + b"4;caf\xe9\n")
+    assert source.encoding_said == "UTF-8, but for 1 byte"
+    assert read(source).endswith("caf\udce9\n")
+
+
+def test_a_named_encoding_is_taken(tmp_path: Path) -> None:
+    assert read(recognised(tmp_path, "1;łóżko\n".encode("iso8859-2"), "latin2")) == "1;łóżko\n"
+    assert read(recognised(tmp_path, b"\xef\xbb\xbfid\n", "utf-8")) == "id\n"
+
+
+@pytest.mark.parametrize("name", ["klingon", "base64", "a\0b"])
+def test_what_is_no_encoding_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="there is no encoding"):
+        recognised(tmp_path, b"id\n", name)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (gzip.compress(b""), "is empty"),
+        (b"%PDF-1.4", "is a PDF; save it as CSV or XLSX"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"an old Excel file \(\.xls\)"),
+        (gzip.compress(b"id,title\n" * 99)[:-9], "not a whole gzip file"),
+        ("id,title\n".encode("utf-16") + b"x", "not UTF-16.* to its end"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, raw: bytes, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        read(recognised(tmp_path, raw))
+
+
+def test_a_folder_a_pipe_and_nothing_are_no_feeds(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is a pipe or a device"):
+        FeedSource.recognise(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is a folder; name the file"):
+        FeedSource.recognise(tmp_path)
+    with pytest.raises(BadInput, match="no such file"):
+        FeedSource.recognise(tmp_path / "feed.csv")

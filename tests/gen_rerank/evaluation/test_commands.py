@@ -1,0 +1,180 @@
+"""`evaluate` with several models and `rank`, as a shell meets them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gen_rerank import Dataset
+from gen_rerank.checkpoints.card import Calibration
+from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.evaluation.evaluation import Evaluation, difference
+from gen_rerank.reranker import Reranker
+from tests.conftest import complaint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUERY = "red desk please"
+
+
+@pytest.fixture(scope="module")
+def second(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The tiny checkpoint with another temperature and with thresholds; its folder has the same name."""
+    folder = tmp_path_factory.mktemp("twin") / tiny_checkpoint.name
+    shutil.copytree(tiny_checkpoint, folder)
+    card = Checkpoint.open(folder).card
+    thresholds = Calibration(temperature=3.0, thresholds={"exact": 0.52, "close": 0.4})
+    card.model_copy(update={"calibration": thresholds}).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def products(tiny_shop, tmp_path_factory) -> Path:
+    """A catalog alone."""
+    folder = tmp_path_factory.mktemp("catalog")
+    Dataset(tiny_shop.products, {}, ()).save(folder)
+    return folder / "products.jsonl"
+
+
+def test_several_models_with_gates(run, tiny_checkpoint, second, tiny_data, tmp_path) -> None:
+    gates = ("--gate", "ndcg@5 of B - A >= -0.5", "--gate", "rps of B - A <= 0.5")
+    out = tmp_path / "new" / "all.json"
+    code, printed, _ = run("evaluate", tiny_checkpoint, second, tiny_data, *gates, "--out", out)
+    assert code == 0
+    assert f"A: {tiny_checkpoint}, scored with transformers in " in printed
+    assert "B - A" in printed
+    saved = json.loads(out.read_text())
+    assert saved["models"] == ["A", "B"]  # both folders have one name
+    assert [row["passed"] for row in saved["gates"]] == [True, True]
+    a, b = (Evaluation.from_json(row) for row in saved["evaluations"][2:])
+    for row in saved["differences"]:
+        assert (row["first"], row["second"]) == ("B", "A")
+        assert row["interval"] == pytest.approx(difference(b, a)[row["measure"]].to_json(), abs=1e-6)
+    assert "several evaluations" in complaint(run("evaluate", second, tiny_data, "--baseline", out))
+
+
+def test_a_gate_that_fails_is_the_exit_code(run, tiny_checkpoint, tiny_data) -> None:
+    code, printed, err = run(
+        *("evaluate", tiny_checkpoint, tiny_data, "--measure", "eress", "--json"),
+        *("--gate", "ndcg@5 of A >= 0", "--gate", "ndcg@5 of A >= 1.1"),
+    )
+    assert code == 1
+    found = json.loads(printed)  # nothing else is there
+    assert [row["passed"] for row in found["gates"]] == [True, False]
+    assert found["name"] == tiny_checkpoint.name
+    assert found["eress"]["systems"].keys() == {"bm25", tiny_checkpoint.name, "random"}
+    assert "error" not in err
+
+
+def test_a_baseline_is_a_system(run, tiny_checkpoint, second, tiny_data, tiny_shop, tmp_path) -> None:
+    saved = tmp_path / "evaluation.json"
+    assert run("evaluate", tiny_checkpoint, tiny_data, "--out", saved, "--dtype", "float32")[0] == 0
+    assert Evaluation.load(saved).scored_with == "transformers in float32"
+    gate = ("--gate", "ndcg@5 of A - baseline >= -0.5")
+    code, printed, _ = run("evaluate", second, tiny_data, "--baseline", saved, *gate, "--dtype", "float32")
+    assert code == 0
+    assert f"baseline: {saved}, scored with transformers in float32" in printed
+    assert f"{second.name} - baseline" in printed
+    other = tmp_path / "shop"
+    rows = tiny_shop.judgments
+    Dataset(tiny_shop.products, tiny_shop.queries, rows[:-1]).save(other)
+    assert "is of other data" in complaint(run("evaluate", second, other, "--baseline", saved))
+    assert "cannot be read" in complaint(run("evaluate", second, tiny_data, "--baseline", tmp_path / "none.json"))
+    saved.write_text(saved.read_text()[:500])
+    assert str(saved) in complaint(run("evaluate", second, tiny_data, "--baseline", saved))
+
+
+def test_what_does_not_go_together_is_said_before_any_work(run, tmp_path) -> None:
+    """No data and no models are looked at."""
+    none = tmp_path / "none"
+    two = ("evaluate", none, none, none)
+    assert "--scores goes with one model" in complaint(run(*two, "--scores", tmp_path / "s"))
+    assert "--adapter goes with one model" in complaint(run(*two, "--adapter", none))
+    assert "there is no system 'C'" in complaint(run(*two, "--gate", "ndcg@5 of C >= 0"))
+    assert "cannot be read; write it as in" in complaint(run(*two, "--gate", "good"))
+    assert "there is only eress" in complaint(run(*two, "--measure", "map"))
+    assert run("evaluate", none)[0] == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_model_is_opened_before_one_is_scored(run, monkeypatch, tiny_checkpoint, tiny_data, tmp_path) -> None:
+    monkeypatch.setattr("gen_rerank.evaluation.measuring.score_pairs", lambda *_: pytest.fail("scored"))
+    assert "no such folder" in complaint(run("evaluate", tiny_checkpoint, tmp_path / "none", tiny_data))
+    assert "no number type 'int8'" in complaint(run("evaluate", tiny_checkpoint, tiny_data, "--dtype", "int8"))
+
+
+def test_scores_say_with_what_they_were_made(run, tiny_checkpoint, tiny_data, tmp_path) -> None:
+    code, printed, _ = run("score", tiny_checkpoint, tiny_data, "--out", tmp_path / "s", "--dtype", "bfloat16")
+    assert code == 0
+    assert "a second (transformers in bfloat16)" in printed
+
+
+def test_one_query_is_ranked_as_in_python(run, tiny_checkpoint, products, tiny_shop) -> None:
+    code, printed, _ = run("rank", tiny_checkpoint, QUERY, "--products", products, "--top", 3, "--json")
+    assert code == 0
+    answer = json.loads(printed)
+    assert (answer["query"], answer["products"], answer["left_out"]) == (QUERY, 64, [])
+    expected = Reranker.load(tiny_checkpoint).rank(QUERY, list(tiny_shop.products.values()), 3)
+    for rank, (row, one) in enumerate(zip(answer["results"], expected, strict=True), 1):
+        assert (row["rank"], row["product_id"], row["title"]) == (rank, one.product.product_id, one.product.title)
+        assert (row["score"], row["std"]) == (pytest.approx(one.score, abs=1e-5), pytest.approx(one.std, abs=1e-5))
+        assert row["probabilities"] == pytest.approx(one.distribution.tolist(), abs=1e-5)
+        assert row["tier"] is None  # the checkpoint has no thresholds
+
+
+def test_the_table_of_one_query(run, second, products) -> None:
+    code, printed, _ = run("rank", second, QUERY, "--products", products.parent)
+    assert code == 0
+    assert f"{QUERY}: 10 of 64 products" in printed
+    assert "Tier" in printed
+    assert "close" in printed or "exact" in printed
+    assert "█" in printed
+
+
+def test_products_of_every_form(run, tiny_checkpoint, products, tmp_path) -> None:
+    rows = [json.loads(line) for line in products.read_text().splitlines()]
+    packed, columns = tmp_path / "a.jsonl.gz", tmp_path / "b.parquet"
+    packed.write_bytes(gzip.compress(products.read_bytes()))
+    columns_only = [{"product_id": row["product_id"], "title": row["title"]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(columns_only), columns)
+    for file in (packed, columns):
+        code, printed, _ = run("rank", tiny_checkpoint, QUERY, "--products", file, "--json", "--top", 100)
+        assert (code, len(json.loads(printed)["results"])) == (0, 64)
+
+
+def test_titles_are_shown_as_they_are(run, tiny_checkpoint, tmp_path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text(json.dumps({"product_id": ":car:", "title": "[red]desk[/red] :smile: [/x]"}) + "\n")
+    code, printed, _ = run("rank", tiny_checkpoint, "[b] :car:", "--products", file)
+    assert code == 0
+    assert "[red]desk[/red] :smile: [/x]" in printed
+    assert "[b] :car:" in printed
+
+
+def test_what_cannot_be_ranked_is_one_sentence(run, tiny_checkpoint, products, tmp_path) -> None:
+    def said(*words: object) -> str:
+        return complaint(run("rank", tiny_checkpoint, *words))
+
+    assert "the query has no text" in said(" \u200b", "--products", products)
+    assert "no such file" in said(QUERY, "--products", tmp_path / "none.jsonl")
+    assert "neither products.jsonl nor products.parquet" in said(QUERY, "--products", tmp_path)
+    (tmp_path / "feed.csv").write_text("id,title\n1,desk\n")
+    assert "gen-rerank import" in said(QUERY, "--products", tmp_path / "feed.csv")
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("")
+    assert "no usable rows" in said(QUERY, "--products", bad)
+    bad.write_text('{"product_id": "1"}\n')
+    assert f"{bad}:1: " in said(QUERY, "--products", bad)
+    assert "no usable rows" in said(QUERY, "--products", bad, "--skip-bad-rows")
+    bad.write_text('{"product_id": "1"}\n{"product_id": "2", "title": "desk"}\n')
+    code, printed, err = run("rank", tiny_checkpoint, QUERY, "--products", bad, "--skip-bad-rows", "--json")
+    assert code == 0
+    assert json.loads(printed)["left_out"][0].startswith(f"{bad}:1: ")
+    assert "1 bad row left out" in err
+    assert run("rank", tiny_checkpoint, QUERY, "--products", products, "--top", 0)[0] == 2

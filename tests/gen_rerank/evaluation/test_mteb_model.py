@@ -1,0 +1,202 @@
+"""mteb runs a checkpoint on a reranking task that is made here, without a network."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import mteb
+import numpy as np
+import pytest
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.models.models_protocols import CrossEncoderProtocol, EncoderProtocol, SearchProtocol
+
+from gen_rerank import Dataset, Product, Reranker
+from gen_rerank.evaluation.eress_measures import MTEB, eress_report
+from gen_rerank.evaluation.mteb_model import MtebReranker
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class TinyReranking(AbsTaskRetrieval):
+    """The test split of a data set as mteb's reranking tasks have theirs: title and text, grades of 0 to 100."""
+
+    metadata = TaskMetadata(
+        name="TinyReranking",
+        description="A tiny shop.",
+        reference=None,
+        type="Reranking",
+        category="t2t",
+        modalities=["text"],
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score="ndcg_at_5",
+        dataset={"path": "nowhere/tiny", "revision": "1"},
+        date=("2026-01-01", "2026-01-02"),
+        domains=["E-commerce"],
+        task_subtypes=[],
+        license="apache-2.0",
+        annotations_creators="derived",
+        dialect=[],
+        sample_creation="created",
+        bibtex_citation="",
+    )
+
+    def __init__(self, shop: Dataset, instruction: str | None = None) -> None:
+        super().__init__()
+        self.shop = shop
+        self.instruction = instruction
+
+    def load_data(self, *_args, **_more) -> None:
+        queries = [{"id": query.query_id, "text": query.text} for query in self.shop.queries.values()]
+        if self.instruction is not None:
+            queries = [{**query, "instruction": self.instruction} for query in queries]
+        corpus = [
+            {"id": product.product_id, "title": product.title, "text": product.description or ""}
+            for product in self.shop.products.values()
+        ]
+        relevant = {
+            query: {row.product_id: round(100 * row.relevance) for row in rows}
+            for query, rows in self.shop.by_query().items()
+        }
+        self.dataset = {
+            "default": {
+                "test": {
+                    "queries": datasets.Dataset.from_list(queries),
+                    "corpus": datasets.Dataset.from_list(corpus),
+                    "relevant_docs": relevant,
+                    "top_ranked": {query: list(row) for query, row in relevant.items()},
+                }
+            }
+        }
+        self.data_loaded = True
+
+
+def as_mteb_has_it(product: Product) -> Product:
+    """What is left of a product where there are a title and a text."""
+    return Product(product_id=product.product_id, title=product.title, description=product.description)
+
+
+@pytest.fixture(scope="module")
+def plain_shop(tiny_shop: Dataset) -> Dataset:
+    judged = tiny_shop.of("test")
+    return Dataset(
+        {key: as_mteb_has_it(each) for key, each in judged.products.items()}, judged.queries, judged.judgments
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint: Path) -> MtebReranker:
+    return MtebReranker.load(tiny_checkpoint)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"the network was asked for {arguments[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def ours(model: MtebReranker, shop: Dataset, instruction: str | None = None) -> np.ndarray:
+    """The scores of all judgments, as our own evaluation has them."""
+    return model.scorer.score([shop.pair(row) for row in shop.judgments], instruction=instruction).mean
+
+
+def run(model: MtebReranker, task: TinyReranking, cache: Path | None = None) -> dict:
+    kept = None if cache is None else mteb.ResultCache(cache)
+    (result,) = mteb.evaluate(model, task, cache=kept, show_progress_bar=False, co2_tracker=False).task_results
+    (scores,) = result.scores["test"]
+    return scores
+
+
+def test_it_is_a_cross_encoder_and_nothing_else(model: MtebReranker):
+    assert isinstance(model, CrossEncoderProtocol)
+    assert not isinstance(model, EncoderProtocol | SearchProtocol)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_mteb_finds_what_our_own_figure_is(model: MtebReranker, plain_shop: Dataset):
+    scores = run(model, TinyReranking(plain_shop))
+    found = eress_report(plain_shop, {"model": ours(model, plain_shop)}).systems["model"][MTEB].mean
+    assert scores["main_score"] == scores["ndcg_at_5"] == pytest.approx(found, abs=1e-5)
+    assert 0.3 < found < 1.0
+
+
+@pytest.mark.usefixtures("no_network")
+def test_mteb_keeps_results_by_what_the_checkpoint_is(
+    model: MtebReranker, plain_shop: Dataset, tiny_checkpoint: Path, tiny_adapter: Path, tmp_path: Path
+):
+    """What it kept for one model it must not tell of another: an adapter on it, another temperature."""
+    run(model, TinyReranking(plain_shop), tmp_path)
+    (kept,) = tmp_path.rglob("TinyReranking.json")
+    assert kept.parent.name == model.revision
+    assert (
+        json.loads(kept.read_text())["scores"]["test"][0]["main_score"]
+        == run(model, TinyReranking(plain_shop), tmp_path)["main_score"]
+    )
+    adapted = MtebReranker.load(tiny_checkpoint, adapter=tiny_adapter)
+    again = MtebReranker.load(tiny_checkpoint)
+    assert again.name == model.name == f"gen_rerank/{tiny_checkpoint.name}"
+    assert again.revision == model.revision
+    assert adapted.name == f"gen_rerank/{tiny_checkpoint.name}+{tiny_adapter.name}"
+    rounded = MtebReranker.load(tiny_checkpoint, dtype="bfloat16")
+    assert len({model.revision, adapted.revision, rounded.revision}) == 3
+    run(adapted, TinyReranking(plain_shop), tmp_path)
+    assert len(list(tmp_path.rglob("TinyReranking.json"))) == 2
+
+
+def test_an_instruction_of_the_task_stands_in_for_the_checkpoints(
+    model: MtebReranker, plain_shop: Dataset, tmp_path: Path
+):
+    instruction = "Judge the colour alone."
+    mteb.evaluate(
+        model, TinyReranking(plain_shop, instruction), cache=None, prediction_folder=tmp_path, show_progress_bar=False
+    )
+    kept = json.loads(next(tmp_path.rglob("*.json")).read_text())["default"]["test"]
+    found = [kept[row.query_id][row.product_id] for row in plain_shop.judgments]
+    assert found == pytest.approx(ours(model, plain_shop, instruction).tolist(), abs=1e-6)
+    assert found != pytest.approx(ours(model, plain_shop).tolist(), abs=1e-6)
+
+
+def test_what_has_no_text_has_the_lowest_score(model: MtebReranker, tiny_checkpoint: Path):
+    queries = [{"query": ["desk", "desk", " "]}, {"query": ["desk", "desk"]}]
+    documents = [
+        {"title": ["Oak desk", "", "Oak desk"], "body": ["For writing.", "<br>", "For writing."]},
+        {"title": ["", "Lamp"], "body": ["Oak desk", ""]},
+    ]
+    scores = model.predict(queries, documents, show_progress_bar=False)
+    assert scores.dtype == np.float32
+    assert scores[1] == scores[2] == 0.0
+    reranker = Reranker.load(tiny_checkpoint)
+    expected = reranker.score("desk", [{"title": "Oak desk", "description": "For writing."}, "Oak desk", "Lamp"])
+    assert scores[[0, 3, 4]] == pytest.approx([each.score for each in expected], abs=1e-6)
+
+
+def test_a_corpus_without_titles_is_read_from_its_text(model: MtebReranker):
+    scores = model.predict([{"query": ["desk"]}], [{"body": ["Oak desk"]}], show_progress_bar=False)
+    assert scores == pytest.approx(model.predict([{"query": ["desk"]}], [{"title": ["Oak desk"], "body": [""]}]))
+
+
+def test_more_pairs_than_one_part_keep_their_order(model: MtebReranker, monkeypatch: pytest.MonkeyPatch):
+    titles = [f"{colour} {thing}" for colour in ("red", "oak", "blue") for thing in ("desk", "lamp", "sofa")]
+    queries, documents = [{"query": ["oak desk"] * 9}], [{"body": titles}]
+    whole = model.predict(queries, documents, show_progress_bar=False)
+    monkeypatch.setattr("gen_rerank.evaluation.mteb_model.PAIRS_AT_A_TIME", 4)
+    assert model.predict(queries, documents, show_progress_bar=False) == pytest.approx(whole, abs=1e-6)
+    assert len(set(whole.tolist())) == 9
+
+
+def test_no_pairs_have_no_scores(model: MtebReranker):
+    assert model.predict([], [], show_progress_bar=False).shape == (0,)
+
+
+def test_the_module_opens_without_mteb():
+    script = "import gen_rerank.evaluation.mteb_model, sys; sys.exit('mteb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=300).returncode == 0
