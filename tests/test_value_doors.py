@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Pair, Product
-from gen_rerank.data.reading import RowReader
+from gen_rerank.data.reading import RowReader, rows_file
 from gen_rerank.reranker import as_product
 from serve.question import Refusal
 from serve.wire import JINA, parse
@@ -118,7 +118,7 @@ def row(field: str, value: Any) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Product:
-    reader = RowReader(folder, "products", Product)
+    reader = RowReader(rows_file(folder, "products"), Product)
     found = list(reader.unique(lambda row: row.product_id))
     if reader.bad:
         raise BadInput(reader.bad[0].reason)

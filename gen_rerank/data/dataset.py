@@ -60,9 +60,11 @@ class Dataset:
                 f"{folder}: no such folder; a data set is a folder with products.jsonl and, where there are any, "
                 "queries.jsonl and judgments.jsonl"
             )
-        products = RowReader(folder, "products", Product)
-        judgments = RowReader(folder, "judgments", Judgment) if find_rows_file(folder, "judgments") else None
-        queries = RowReader(folder, "queries", Query) if judgments or find_rows_file(folder, "queries") else None
+        products = RowReader(rows_file(folder, "products"), Product)
+        judged_rows = find_rows_file(folder, "judgments")
+        judgments = RowReader(judged_rows, Judgment) if judged_rows else None
+        asked = rows_file(folder, "queries") if judged_rows else find_rows_file(folder, "queries")
+        queries = RowReader(asked, Query) if asked else None
         by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
         by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)} if queries else {}
         # Else the judgments would be blamed for it.

@@ -80,16 +80,12 @@ class RowReader(Generic[Row]):
     """One file of records: rows with their line numbers, and the rows that were refused.
 
     Args:
-        folder: of the data set.
-        name: of the file, without its ending.
+        file: with an ending of `ENDINGS`, as `rows_file` finds it.
         record: what a row of it is.
-
-    Raises:
-        BadInput: there is no such file, or more than one.
     """
 
-    def __init__(self, folder: Path, name: str, record: type[Row]) -> None:
-        self.file = rows_file(folder, name)
+    def __init__(self, file: Path, record: type[Row]) -> None:
+        self.file = file
         self.record = record
         self.bad: list[BadRow] = []
 

@@ -173,12 +173,11 @@ def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Pro
         >>> products, _ = read_products(Path("shop/products.jsonl"))  # doctest: +SKIP
     """
     file = rows_file(path, "products") if path.is_dir() else path
-    ending = next((ending for ending in ENDINGS if file.name.endswith(ending)), None)
     if not file.is_file():
         raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
-    if ending is None:
+    if not file.name.endswith(ENDINGS):
         raise BadInput(f"{file}: products are read from {', '.join(ENDINGS)}; gen-rerank import makes such a folder")
-    reader = RowReader(file.parent, file.name.removesuffix(ending), Product)
+    reader = RowReader(file, Product)
     products = list(reader.unique(lambda row: row.product_id))
     bad = tuple(reader.bad)
     if bad and not skip_bad_rows:

@@ -9,7 +9,7 @@ import pytest
 
 from gen_rerank import BadInput, Product
 from gen_rerank.data.feeds.importing import import_feed
-from gen_rerank.data.reading import RowReader
+from gen_rerank.data.reading import RowReader, rows_file
 from messy_feed import FAULTS, MessyForm, comparison, large_feed, write_messy
 
 ROWS = 2000
@@ -31,7 +31,7 @@ def test_the_report_counts_what_was_planted(tmp_path: Path, form: MessyForm) -> 
         assert {int(example.place.split(":")[1].split()[0]) for example in change.examples} <= lines
     assert report.found["encoding"] == "UTF-8, with a byte order mark"
     assert report.found["pandas' index"].startswith("dropped: ")
-    reader = RowReader(tmp_path / "shop", "products", Product)
+    reader = RowReader(rows_file(tmp_path / "shop", "products"), Product)
     products = {row.product_id: row for row in reader.unique(lambda row: row.product_id)}
     assert reader.bad == []
     for fault in FAULTS:

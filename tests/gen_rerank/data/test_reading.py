@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen_rerank import BadInput, Dataset, Product
-from gen_rerank.data.reading import RowReader
+from gen_rerank.data.reading import RowReader, rows_file
 
 ROWS: list[dict[str, Any]] = [{"product_id": "a", "title": "Oak desk"}, {"product_id": "b", "title": "Lamp"}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 
 
 def read(folder: Path) -> list[str]:
-    reader = RowReader(folder, "products", Product)
+    reader = RowReader(rows_file(folder, "products"), Product)
     titles = [row.title for row in reader.unique(lambda row: row.product_id)]
     assert reader.bad == []
     return titles
@@ -74,7 +74,7 @@ def test_another_form_is_named_and_nothing_is_skipped(tmp_path: Path, content: b
 
 def test_one_bad_line_at_the_start_is_a_bad_row_and_no_other_form(tmp_path: Path) -> None:
     (tmp_path / "products.jsonl").write_text("oops\n" + LINES)
-    reader = RowReader(tmp_path, "products", Product)
+    reader = RowReader(rows_file(tmp_path, "products"), Product)
     assert len(list(reader.unique(lambda row: row.product_id))) == 2
     assert [row.line for row in reader.bad] == [1]
 
@@ -108,7 +108,7 @@ def test_attributes_as_bigquery_and_spark_export_them(tmp_path: Path) -> None:
     write_parquet(
         tmp_path, {"attributes": pa.array([[("wood", "oak"), ("size", None)]], pa.map_(pa.string(), pa.string()))}
     )
-    reader = RowReader(tmp_path, "products", Product)
+    reader = RowReader(rows_file(tmp_path, "products"), Product)
     assert [row.attributes for row in reader.unique(lambda row: row.product_id)] == [{"wood": "oak"}]
 
 
@@ -116,7 +116,7 @@ def test_a_map_is_an_object_wherever_it_stands(tmp_path: Path) -> None:
     kind = pa.map_(pa.string(), pa.string())
     dims = pa.array([{"dims": [("w", "10"), ("h", None)]}], pa.struct([("dims", kind)]))
     write_parquet(tmp_path, {"attributes": dims, "brand": pa.array([[("w", "10"), ("w", "11")]], kind)})
-    (row,) = RowReader(tmp_path, "products", Product).unique(lambda row: row.product_id)
+    (row,) = RowReader(rows_file(tmp_path, "products"), Product).unique(lambda row: row.product_id)
     assert (row.attributes, row.brand) == ({"dims": "w: 10"}, "w, 10, w, 11")
 
 
@@ -129,7 +129,7 @@ def test_a_short_float_has_the_digits_that_it_prints(tmp_path: Path, width: pa.D
         "brand": pa.array([[given, None]], pa.list_(width)),
         "attributes": pa.array([{"w": given}], pa.struct([("w", width)])),
     })  # fmt: skip
-    (row,) = RowReader(tmp_path, "products", Product).unique(lambda row: row.product_id)
+    (row,) = RowReader(rows_file(tmp_path, "products"), Product).unique(lambda row: row.product_id)
     digits = "1.1" if half else "19.99"
     assert (str(row.price), row.brand, row.attributes) == (digits, digits, {"w": digits})
 
@@ -153,7 +153,7 @@ def test_what_is_there_instead_is_named(tmp_path: Path, name: str, words: str) -
 
 def test_an_empty_name_is_an_unknown_column(tmp_path: Path) -> None:
     (tmp_path / "products.jsonl").write_text('{"product_id": "a", "title": "x", "": 1}\n{"product_id": \n')
-    reader = RowReader(tmp_path, "products", Product)
+    reader = RowReader(rows_file(tmp_path, "products"), Product)
     assert list(reader.unique(lambda row: row.product_id)) == []
     assert reader.bad[0].reason == "unknown column ''"
     assert "at column" in reader.bad[1].reason
@@ -165,7 +165,7 @@ def test_rows_of_a_data_frame_with_missing_values(tmp_path: Path) -> None:
          "available": [True, None]}
     )  # fmt: skip
     frame.to_parquet(tmp_path / "products.parquet", index=False)
-    rows = list(RowReader(tmp_path, "products", Product).unique(lambda row: row.product_id))
+    rows = list(RowReader(rows_file(tmp_path, "products"), Product).unique(lambda row: row.product_id))
     assert [(row.product_id, row.brand, row.price, row.available) for row in rows] == [
         ("1", "Holm", 5.0, True),
         ("2", None, None, None),

@@ -20,7 +20,7 @@ import pytest
 from gen_rerank import Product
 from gen_rerank.data.feeds.importing import FeedOptions, import_feed
 from gen_rerank.data.importing.report import ImportReport
-from gen_rerank.data.reading import RowReader
+from gen_rerank.data.reading import RowReader, rows_file
 from gen_rerank.errors import BadInput
 
 ROOT = Path(__file__).parents[4]
@@ -42,7 +42,7 @@ RIGHT = [
 
 
 def products_of(out: Path) -> list[Product]:
-    reader = RowReader(out, "products", Product)
+    reader = RowReader(rows_file(out, "products"), Product)
     rows = list(reader.unique(lambda row: row.product_id))
     assert reader.bad == []
     return rows
