@@ -6,7 +6,7 @@ LOCK   := requirements/cpu.lock
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 # Two at a time, a file of tests to one process: most of their time is the start of engines, on one core each.
 JOBS   ?= 2
-TESTS  := --numprocesses $(JOBS) --dist loadgroup --durations 10
+TESTS  := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := true
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Threads that have nothing to do give the core away at once; two processes on two cores would wait for each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("KMP_BLOCKTIME", "0")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import hypothesis
@@ -39,18 +42,6 @@ _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="Fail, and do not skip, where no browser is there.")
-
-
-# What takes half a minute to make, and is made once for all files that use it.
-_SHARED = ("phase1", "tiny_server")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run a whole file, and all files that share what takes long to make."""
-    tests = [item for item in items if isinstance(item, pytest.Function)]
-    groups = {test.location[0]: name for test in tests for name in _SHARED if name in test.fixturenames}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.location[0], item.location[0])))
 
 
 _not_run: Counter[str] = Counter()
