@@ -46,7 +46,7 @@ def test_a_body_is_decoded(open_server: Served, encoding: str, compress: Callabl
     ("encoding", "content", "status", "words"),
     [
         ("gzip", b"plain", 400, "the body is damaged: it is not gzip"),
-        ("gzip", gzip.compress(b"x" * 50)[:-3], 400, "the body is cut short: its gzip data has no end"),
+        ("gzip", gzip.compress(b"x" * 50, mtime=0)[:-3], 400, "the body is cut short: its gzip data has no end"),
         ("br", b"plain", 415, "the Content-Encoding 'br' is not taken; send the body as gzip or deflate, or as it is"),
         ("gzip, gzip", b"plain", 415, "the Content-Encoding 'gzip, gzip' is not taken"),
     ],
