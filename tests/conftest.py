@@ -44,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="Fail, and do not skip, where no browser is there.")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: a compressed text has the time in it, and each process would name it anew."""
+    return argname if isinstance(val, bytes) else None
+
+
 _not_run: Counter[str] = Counter()
 
 
