@@ -4,9 +4,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/cpu.lock
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
-# Two at a time, a file of tests to one process: most of their time is the start of engines, on one core each.
-JOBS   ?= 2
-TESTS  := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := true
 
@@ -31,10 +28,10 @@ demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report
 	$(BIN)/gen-rerank demo --out runs/demo
 
 test: install browser ## All tests but the slowest real ones (12 minutes on two cores)
-	$(BIN)/python -m pytest $(TESTS) -m "not slow"
+	$(BIN)/python -m pytest -m "not slow"
 
 test-all: install browser ## All tests, as CI runs them
-	$(BIN)/python -m pytest $(TESTS) $(PYTEST)
+	$(BIN)/python -m pytest $(PYTEST)
 
 # The tests of the pages want Chromium. Without root or apt-get they skip, and the last line says so.
 browser:

@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Threads that have nothing to do give the core away at once; two processes on two cores would wait for each other.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("KMP_BLOCKTIME", "0")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import hypothesis
@@ -44,11 +41,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="Fail, and do not skip, where no browser is there.")
 
 
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their argument: a compressed text has the time in it, and each process would name it anew."""
-    return argname if isinstance(val, bytes) else None
-
-
 _not_run: Counter[str] = Counter()
 
 
@@ -59,7 +51,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_unconfigure() -> None:
     """Say at the very end which tests did not run, and why: among a few thousand dots nobody would see it."""
-    if _not_run and "PYTEST_XDIST_WORKER" not in os.environ:
+    if _not_run:
         reasons = "; ".join(f"{count}: {why}" for why, count in _not_run.items())
         print(f"{_not_run.total()} tests did not run: {reasons}")  # noqa: T201
 

@@ -96,6 +96,7 @@ def test_finished_turns_are_kept_and_failed_ones_done_again(tmp_path, monkeypatc
     assert turns.done() == []
 
 
+@pytest.mark.slow
 def test_turns_are_isolated(tmp_path):
     turn = Turn("transformers", batch_sizes=(2,))
     done = in_a_process(turn, Settings("nano", 4, requests=2), tmp_path, limit=300)

@@ -17,6 +17,7 @@ from gen_rerank.system.server import start_server
 from serve.access import add_key
 
 pytest.importorskip("vllm")
+pytestmark = pytest.mark.slow
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 BODY = {"query": "red desk", "documents": ["Red desk"]}

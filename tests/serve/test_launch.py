@@ -33,7 +33,7 @@ pytest.importorskip("vllm")
     ("number", "send"),
     [
         pytest.param(signal.SIGINT, os.kill, marks=pytest.mark.slow),
-        (signal.SIGINT, os.killpg),
+        pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.slow),
         (signal.SIGTERM, os.kill),
         pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
     ],

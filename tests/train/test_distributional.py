@@ -58,7 +58,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["muon", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "muon")])
 def test_a_resumed_run_ends_where_an_undisturbed_one_does(way, phase1, tiny_data, tmp_path, monkeypatch):
     changed = WAYS[way]
     arguments = {**RECIPE.distributional, **changed.get("distributional", {}), "max_steps": 40, "save_steps": 17}
@@ -145,6 +145,7 @@ def test_lora_is_merged_into_a_plain_checkpoint(tuned, phase1, tiny_shop):
     assert np.allclose(TransformersScorer(tuned.checkpoint).score(pairs).mean, tuned.adapter.mean, atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuned", [None], indirect=True, ids=str)
 def test_vllm_serves_the_merged_checkpoint_with_the_scores_of_the_adapter(tuned, tiny_shop):
     validation = tiny_shop.of("validation")

@@ -29,6 +29,7 @@ def history(folder: Path, name: str) -> list[float]:
     return [row[name] for row in rows if name in row]
 
 
+@pytest.mark.slow
 def test_two_processes_reproduce_one(tiny_data, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")

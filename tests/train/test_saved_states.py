@@ -132,6 +132,7 @@ def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(recipe, 
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_last_good_state_stands(recipe, tiny_data, tmp_path):
     """The disk is "full" for files above a limit, which the second state's optimizer does not fit under."""
     out, run = tmp_path / "full", tmp_path / "full.training"

@@ -82,9 +82,10 @@ def _rows(folder: Path, name: str, record: type[Row], key: Callable[[Row], objec
     Raises:
         BadInput: a row is bad.
     """
-    if not find_rows_file(folder, name):
+    file = find_rows_file(folder, name)
+    if file is None:
         return
-    reader = RowReader(folder, name, record)
+    reader = RowReader(file, record)
     yield from reader.unique(key)
     if reader.bad:
         raise BadInput(f"{reader.bad[0]}; correct the row first")

@@ -157,6 +157,7 @@ def test_an_encoder_looks_both_ways(encoder, pairs):
     assert abs(one - two) > 1e-4
 
 
+@pytest.mark.slow
 def test_an_encoder_in_vllm(encoder, pairs):
     pytest.importorskip("vllm")
     hot = replace(encoder, card=encoder.card.model_copy(update={"calibration": Calibration(temperature=1.7)}))
@@ -182,6 +183,7 @@ def test_an_adapter_is_the_merged_model(tiny_checkpoint, tiny_adapter, pairs, tm
     np.testing.assert_allclose(by_name.probabilities, found.probabilities, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_yes_no_and_its_adapter_in_both_backends(yes_no, pairs, write_adapter, tmp_path):
     """P(yes) / (P(yes) + P(no)), of the base and with an adapter; one engine serves both."""
     folder = write_adapter(yes_no.folder, tmp_path / "shop")

@@ -107,6 +107,7 @@ def test_model_that_is_no_decoder_is_refused(tiny_checkpoint: Path, tmp_path: Pa
         engine_arguments(Checkpoint.open(folder))
 
 
+@pytest.mark.slow
 def test_a_closed_engine_leaves_no_thread_that_reads_from_it(checkpoint: Checkpoint) -> None:
     """One that ends together with the interpreter, and holds a tensor, ends the process with an abort."""
     before = set(threading.enumerate())
@@ -125,6 +126,7 @@ print(len(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["script", "module"])
 def test_five_lines_without_a_guard_are_a_script(way: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     """The engine's processes do not run it again, and it ends as it should, with nothing to say."""
