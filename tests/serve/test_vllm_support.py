@@ -16,7 +16,7 @@ from serve.vllm_support import Support, ask_vllm, vllms_reason, why_not_served
 
 pytest.importorskip("vllm")
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU vLLM has other kernels")
-# vLLM 0.32 is compiled twice for CPUs. Without AVX512 its int8 product was off by 12% here, and four bits have no kernel.
+# vLLM 0.32 is compiled twice for CPUs: without AVX512 its int8 product is off by 12%, and four bits have no kernel.
 AVX512 = Machine.here().instruction_sets["AVX512"]
 
 
