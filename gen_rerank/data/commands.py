@@ -100,7 +100,7 @@ def import_command(
     from gen_rerank.data.imports import ImportOptions, import_source
 
     options = ImportOptions(scale, split, seed, needs, columns, keep_rest, locale, encoding, replace)
-    place = _target(out, report_file)
+    place = _target(out, source, report_file)
     _show(import_source(source, place, format_name, options, repository), report_file, as_json=as_json)
 
 
@@ -129,21 +129,38 @@ def export(
     """
     from gen_rerank.data.exports import export_data
 
-    place = _target(out, report_file)
+    place = _target(out, data, report_file)
     report = export_data(data, place, format_name, split=split, scale=scale, scores=scores, skip_bad_rows=skip_bad_rows)
     _show(report, report_file, as_json=as_json)
 
 
-def _target(out: str, report_file: Path | None) -> Path:
-    """Return where the result goes; the report's place is tried before any work."""
+def _target(out: str, source: Path, report_file: Path | None) -> Path:
+    """Return where the result goes; the report's place is tried before any work.
+
+    Raises:
+        BadInput: there is no such place, or the report would take the place of what is read or written.
+    """
     from gen_rerank.errors import BadInput
     from gen_rerank.system.publishing import require_writable_file
 
     if not out.strip():
         raise BadInput("OUT is empty; name the file or folder to write")
     if report_file is not None:
+        _require_apart(report_file, source, Path(out))
         require_writable_file(report_file)
     return Path(out)
+
+
+def _require_apart(report_file: Path, source: Path, out: Path) -> None:
+    """Refuse a report that would be written over a source, over the result, or over a file of a data folder."""
+    from gen_rerank.data.reading import ENDINGS
+    from gen_rerank.errors import BadInput
+
+    report, read, made = report_file.resolve(), source.resolve(), out.resolve()
+    rows = {f"{name}{ending}" for name in ("products", "queries", "judgments", "needs") for ending in ENDINGS}
+    overwritten = read in report.parents and report.exists()
+    if report in (read, made) or overwritten or (made in report.parents and report.name in rows):
+        raise BadInput(f"--report {report_file}: would take the place of what is read or made; name another file")
 
 
 def _show(report: ImportReport, file: Path | None, *, as_json: bool) -> None:

@@ -32,7 +32,7 @@ def refuse_taken(out: Path) -> None:
         BadInput: there is a file, or a folder that is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out}: already exists; choose another --out or remove it")
+        raise BadInput(f"{out}: already exists; choose another place or remove it")
 
 
 def workplace_of(out: Path) -> Path:
@@ -144,7 +144,7 @@ def require_room(out: Path) -> None:
     """
     here, place = Path.cwd(), out.resolve()
     if place in (here, *here.parents):
-        raise BadInput(f"{out}: is the current folder, or holds it, and cannot be replaced; choose another --out")
+        raise BadInput(f"{out}: is the current folder, or holds it, and cannot be replaced; choose another place")
     _try_below(place.parent, out)
 
 

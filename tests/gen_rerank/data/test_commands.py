@@ -63,3 +63,17 @@ def test_commands_that_need_judgments_say_that_there_are_none(run, tiny_shop, tm
     ):
         assert "has no judgments.jsonl" in complaint(run(*words))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_takes_the_place_of_nothing_that_is_read_or_made(run, votes, tmp_path):
+    before, shop = votes.read_bytes(), tmp_path / "shop"
+    words = ("import", votes, shop, "--format", "judgments", "--scale", "0-3", "--report")
+    for place in (votes, shop, shop / "products.jsonl", shop / "needs.jsonl"):
+        assert "would take the place of what is read or made" in complaint(run(*words, place))
+    assert votes.read_bytes() == before
+    assert not shop.exists()
+    assert run(*words, tmp_path / "report.json")[0] == 0
+    exported = ("export", shop, tmp_path / "out.csv", "--format", "judgments", "--report")
+    for place in (tmp_path / "out.csv", shop / "judgments.jsonl"):
+        assert "would take the place of what is read or made" in complaint(run(*exported, place))
+    assert run(*exported, tmp_path / "report.json")[0] == 0  # an older report may go

@@ -342,7 +342,7 @@ def test_a_sample_takes_the_place_of_a_sample_and_of_nothing_else(tmp_path: Path
         tmp_path / "shop" / "README.md"
     ).read_text(encoding="utf-8")
     (tmp_path / "shop" / "notes.txt").write_text("mine")
-    with pytest.raises(BadInput, match="already exists; choose another --out or remove it"):
+    with pytest.raises(BadInput, match="already exists; choose another place or remove it"):
         write_sample(tmp_path / "shop", 9, 1000, 30)
     assert (tmp_path / "shop" / "notes.txt").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shop"]

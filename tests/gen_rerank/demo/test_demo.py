@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 pytest.importorskip("vllm")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RECIPE = """
 base: nano

@@ -101,7 +101,7 @@ def test_something_that_lies_there_is_refused_before_and_after(tmp_path: Path) -
         (folder / FILE).write_text("ours")
     assert (out / FILE).read_text() == "ours", "an empty folder is nothing"
     for taken in (out, out / FILE):
-        with pytest.raises(BadInput, match="already exists; choose another --out"):
+        with pytest.raises(BadInput, match="already exists; choose another place"):
             refuse_taken(taken)
     with pytest.raises(BadInput, match="already exists"), folder_appearing(out):
         raise AssertionError("the block ran")
