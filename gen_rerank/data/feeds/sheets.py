@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -23,7 +22,6 @@ def parquet_rows(source: FeedSource) -> FeedRows:
     Raises:
         BadInput: it cannot be read, or holds values that Python does not have.
     """
-    import pyarrow as pa
     import pyarrow.parquet
 
     with source.seekable() as file:
@@ -38,7 +36,9 @@ def parquet_rows(source: FeedSource) -> FeedRows:
                 for cells in batch.rename_columns(names).to_pylist():
                     number += 1
                     yield FeedRow(number, {**cells, **{name: reader(cells[name]) for name, reader in changed}})
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        except BadInput:
+            raise
+        except Exception as error:  # damage can lead the reader anywhere
             raise BadInput(f"{source.path}: not a readable Parquet file ({first_line(error)})") from error
 
 
@@ -89,8 +89,6 @@ def _workbook(source: FeedSource, file: IO[bytes]) -> Iterator[Any]:
     Raises:
         BadInput: it is none, or has no sheet; also while it is read.
     """
-    from xml.etree.ElementTree import ParseError
-
     import openpyxl
 
     try:
@@ -103,5 +101,5 @@ def _workbook(source: FeedSource, file: IO[bytes]) -> Iterator[Any]:
             book.close()
     except BadInput:
         raise
-    except (zipfile.BadZipFile, KeyError, ParseError, OSError, ValueError, TypeError) as error:
+    except Exception as error:  # damage can lead the reader anywhere
         raise BadInput(f"{source.path}: not a readable XLSX file ({first_line(error)})") from error

@@ -34,6 +34,9 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{2,40})["']""")
+_WIDE = (b"utf-16", b"utf_16", b"utf16", b"utf-32", b"utf_32", b"utf32", b"ucs-2", b"iso-10646")
+# Codecs of names in the internet, and one that does nothing but fail: no file is saved in them.
+_NOT_OF_FILES = ("idna", "punycode", "undefined")
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 # What shops' programs save in. With all that there are, short texts are taken for the rarest.
 _LEGACY = [
@@ -112,7 +115,9 @@ class FeedSource:
             raise BadInput(f"{path}: is {kind}; save it as CSV or XLSX")
         named = _named_encoding(path, encoding) if encoding else None
         name, said = (named, f"{named}, as it was named") if named else plain._encoding(head)
-        return cls(path, compressed, _form_of(_decoded_head(head, name)), name, said)
+        with _decoded(path, said):
+            text = codecs.getincrementaldecoder(name)(errors="replace").decode(head)
+        return cls(path, compressed, _form_of(text), name, said)
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -129,14 +134,11 @@ class FeedSource:
         """Open it for reading text; bytes that are none in its encoding come as lone surrogates, line ends as they are.
 
         Raises:
-            BadInput: as `opened`, or UTF-16 that ends in half a character.
+            BadInput: as `opened`, or it is not in its encoding, such as UTF-16 that ends in half a character.
         """
         assert self.encoding is not None, "it holds text"
-        with self.opened() as file:
-            try:
-                yield io.TextIOWrapper(file, self.encoding, errors="surrogateescape", newline="")
-            except UnicodeDecodeError as error:
-                raise BadInput(f"{self.path}: not {self.encoding_said} to its end ({error.reason})") from error
+        with self.opened() as file, _decoded(self.path, self.encoding_said):
+            yield io.TextIOWrapper(file, self.encoding, errors="surrogateescape", newline="")
 
     @contextmanager
     def seekable(self) -> Iterator[IO[bytes]]:
@@ -167,7 +169,7 @@ class FeedSource:
         if broken <= _BROKEN_AT_MOST * whole:
             return "utf-8", f"UTF-8, but for {broken:,} {'bytes' if broken > 1 else 'byte'}"
         declared = _DECLARED.search(head)
-        if declared:
+        if declared and not declared[1].lower().startswith(_WIDE):  # which the declaration itself would be in
             name = _named_encoding(self.path, declared[1].decode())
             return name, f"{name}, as the file declares"
         name = _legacy_encoding(sample)
@@ -194,6 +196,20 @@ class FeedSource:
 
 
 @contextmanager
+def _decoded(path: Path, said: str) -> Iterator[None]:
+    """Say in one sentence that a file is not in the encoding in which it is read."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not {said} to its end ({error.reason})") from error
+    except UnicodeError as error:  # of UTF-16 and UTF-32, whose bytes have two orders
+        raise BadInput(
+            f"{path}: not {said} ({first_line(error)}); without a byte order mark name the order, such as utf-16-le, "
+            "or leave --encoding out"
+        ) from error
+
+
+@contextmanager
 def _in_words(path: Path) -> Iterator[None]:
     """Say in one sentence that a file cannot be read."""
     try:
@@ -209,6 +225,8 @@ def _named_encoding(path: Path, name: str) -> str:
     try:
         "".encode(name)  # of codecs that make no text it says so
         found = codecs.lookup(name).name
+        if found in _NOT_OF_FILES:
+            raise LookupError(found)
     except (LookupError, ValueError) as error:
         raise BadInput(f"{path}: there is no encoding {name!r}; utf-8, cp1252 and shift_jis are some") from error
     return "utf-8-sig" if found == "utf-8" else found
@@ -230,10 +248,6 @@ def _legacy_encoding(sample: bytes) -> str:
         if near and _USUAL in match.could_be_from_charset:
             return _USUAL
     return best.encoding
-
-
-def _decoded_head(head: bytes, encoding: str) -> str:
-    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
 
 
 def _form_of(head: str) -> FeedForm:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +76,40 @@ def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.parquet").write_bytes(b"PAR1nothing")
     with pytest.raises(BadInput, match="not a readable Parquet file"):
         list(parquet_rows(FeedSource.recognise(tmp_path / "f.parquet")))
+
+
+def test_an_index_of_a_text_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    source = workbook(tmp_path / "f.xlsx", [["id", "title"], [1, "Desk"]])
+    with zipfile.ZipFile(source.path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    cell = b'<c r="B2" t="s"><v>99</v></c></row></sheetData>'
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = re.sub(rb'<c r="B2".*</sheetData>', cell, parts[sheet])
+    with zipfile.ZipFile(source.path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(BadInput, match=r"f\.xlsx: not a readable XLSX file"):
+        list(sheet_rows(source))
+
+
+@pytest.mark.parametrize("form", ["XLSX", "Parquet"])
+def test_whatever_is_damaged_is_read_or_one_sentence_of_its_form(tmp_path: Path, form: str) -> None:
+    rows = [[number, f"Desk {number}"] for number in range(50)]
+    if form == "XLSX":
+        whole = workbook(tmp_path / "f", [["id", "title"], *rows]).path.read_bytes()
+    else:
+        pq.write_table(pa.table({"id": [1, 2], "title": ["a", "b"]}), tmp_path / "f")
+        whole = (tmp_path / "f").read_bytes()
+    chance, refused = random.Random(0), []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in chance.sample(range(4, len(whole)), 8):
+            damaged[place] ^= 1 << chance.randrange(8)
+        (tmp_path / "f").write_bytes(damaged)
+        source = FeedSource.recognise(tmp_path / "f")
+        try:
+            list(sheet_rows(source) if form == "XLSX" else parquet_rows(source))
+        except BadInput as error:
+            refused.append(str(error))
+    assert len(refused) > 10
+    assert all(f"not a readable {form} file" in sentence or "sheet" in sentence for sentence in refused)

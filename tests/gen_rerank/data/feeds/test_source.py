@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import encodings.aliases
 import gzip
 import os
 from pathlib import Path
@@ -126,3 +128,30 @@ def test_a_folder_a_pipe_and_nothing_are_no_feeds(tmp_path: Path) -> None:
         FeedSource.recognise(tmp_path)
     with pytest.raises(BadInput, match="no such file"):
         FeedSource.recognise(tmp_path / "feed.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "UTF16"])
+@pytest.mark.parametrize("raw", [GERMAN.encode("utf-16-le"), GERMAN.encode(), b"id,title\n1,Desk\n", b"x"])
+def test_a_named_encoding_without_its_mark_is_one_sentence(tmp_path: Path, encoding: str, raw: bytes) -> None:
+    with pytest.raises(BadInput, match=r"feed\.dat: not utf-"):
+        read(recognised(tmp_path, raw, encoding))
+
+
+@pytest.mark.parametrize("name", sorted({*encodings.aliases.aliases.values(), "idna", "punycode", "undefined"}))
+def test_every_codec_reads_a_file_or_says_why_not(tmp_path: Path, name: str) -> None:
+    for raw in (GERMAN.encode("utf-16-le"), GERMAN.encode(), bytes(range(1, 256))):
+        with contextlib.suppress(BadInput):
+            read(recognised(tmp_path, raw, name))
+
+
+@pytest.mark.parametrize("name", ["idna", "punycode", "undefined", "rot13", "base64"])
+def test_codecs_of_no_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="there is no encoding"):
+        recognised(tmp_path, GERMAN.encode(), name)
+
+
+@pytest.mark.parametrize("declared", ["UTF-16", "utf-16le", "UTF-32"])
+def test_xml_that_declares_what_it_cannot_be_is_read_as_what_it_is(tmp_path: Path, declared: str) -> None:
+    written = f"<?xml version='1.0' encoding='{declared}'?><rss>Schöner Tisch für die Küche, weiß</rss>"
+    source = recognised(tmp_path, written.encode("cp1252"))
+    assert read(source) == written
