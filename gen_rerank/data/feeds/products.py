@@ -20,7 +20,7 @@ from gen_rerank.data.cleaning import READ_CHARACTERS, clean, mend, visible
 from gen_rerank.data.feeds.availability import availability
 from gen_rerank.data.feeds.columns import FeedColumns, FeedField
 from gen_rerank.data.feeds.prices import PriceReader
-from gen_rerank.data.feeds.rows import FeedNote, FeedRow
+from gen_rerank.data.feeds.rows import FORMULA, FeedNote, FeedRow
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.data.records import Product, row_fault
 
@@ -88,7 +88,7 @@ class ProductReader:
         try:
             product = Product.model_validate(made)
         except ValidationError as error:
-            raise self._refused(error) from error
+            raise self._refused(error, row) from error
         for name in _TEXTS:
             if name in cells.fields:
                 column, before = cells.fields[name]
@@ -138,10 +138,12 @@ class ProductReader:
             kept["currency"] = currency or given or ""
         return amounts.get(FeedField.PRICE), kept
 
-    def _refused(self, error: ValidationError) -> RefusedProduct:
+    def _refused(self, error: ValidationError, row: FeedRow) -> RefusedProduct:
         fault = row_fault(error)
         column = self.columns.column(FeedField(fault.field))
         kind = f"no {fault.field}" if fault.missing else f"{fault.field} that cannot be read"
+        if any(note.kind == FORMULA and note.column == column for note in row.notes):
+            return RefusedProduct(kind, f"column {column!r} has a {FORMULA}")
         return RefusedProduct(kind, f"column {column!r}{fault.clause}")
 
 

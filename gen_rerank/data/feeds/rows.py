@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+FORMULA = "formula without a value: open and save the file in a spreadsheet program"
+
 
 @dataclass(frozen=True, slots=True)
 class FeedNote:

@@ -14,11 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pandas as pd
 import pytest
 
 from gen_rerank import Product
 from gen_rerank.data.feeds.importing import FeedOptions, import_feed
+from gen_rerank.data.feeds.rows import FORMULA
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.reading import RowReader, rows_file
 from gen_rerank.errors import BadInput
@@ -269,3 +271,14 @@ def test_a_disk_without_room_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert b"File too large" in told or b"temporary file of ids cannot be written" in told
     assert not (tmp_path / "shop").exists()
+
+
+def test_a_formula_without_a_value_is_counted_or_the_reason(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["id", "title", "brand"], [1, "Desk", "=A2"], [2, "=A3", None]):
+        book.active.append(row)
+    book.save(tmp_path / "feed.xlsx")
+    report = import_feed(tmp_path / "feed.xlsx", tmp_path / "shop")
+    assert report.changes[FORMULA].count == 1
+    (refused,) = report.first_refused
+    assert refused.reason.startswith("column 'title' has a formula without a value: open and save the file")

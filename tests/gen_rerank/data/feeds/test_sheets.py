@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
+from gen_rerank.data.feeds.rows import FORMULA, FeedNote, FeedRow, FeedRows, UnreadRow
 from gen_rerank.data.feeds.sheets import parquet_rows, sheet_names, sheet_rows
 from gen_rerank.data.feeds.source import FeedSource
 from gen_rerank.errors import BadInput
@@ -80,14 +80,7 @@ def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
 
 def test_an_index_of_a_text_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     source = workbook(tmp_path / "f.xlsx", [["id", "title"], [1, "Desk"]])
-    with zipfile.ZipFile(source.path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    cell = b'<c r="B2" t="s"><v>99</v></c></row></sheetData>'
-    sheet = "xl/worksheets/sheet1.xml"
-    parts[sheet] = re.sub(rb'<c r="B2".*</sheetData>', cell, parts[sheet])
-    with zipfile.ZipFile(source.path, "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(name, part)
+    rewritten(source, {b"B2": b'<c r="B2" t="s"><v>99</v></c>'})
     with pytest.raises(BadInput, match=r"f\.xlsx: not a readable XLSX file"):
         list(sheet_rows(source))
 
@@ -113,3 +106,39 @@ def test_whatever_is_damaged_is_read_or_one_sentence_of_its_form(tmp_path: Path,
             refused.append(str(error))
     assert len(refused) > 10
     assert all(f"not a readable {form} file" in sentence or "sheet" in sentence for sentence in refused)
+
+
+def rewritten(source: FeedSource, cells: dict[bytes, bytes]) -> FeedSource:
+    """Put other XML in the place of a sheet's cells, by their addresses."""
+    with zipfile.ZipFile(source.path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    for address, cell in cells.items():
+        parts[sheet], times = re.subn(rb'<c r="' + address + rb'".*?</c>', cell, parts[sheet])
+        assert times == 1
+    with zipfile.ZipFile(source.path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return source
+
+
+def test_formulas_without_a_value_are_noted_and_those_with_one_read(tmp_path: Path) -> None:
+    rows = [["id", "title", "brand"], [1, '=A2&"x"', '=A2&"y"'], ["=A2+1", None, None], [3, "Desk", '=""']]
+    source = rewritten(
+        workbook(tmp_path / "f.xlsx", rows),
+        {
+            b"C2": b'<c r="C2" t="str"><f>A2&amp;"y"</f><v>1y</v></c>',
+            b"C4": b'<c r="C4" t="str"><f>""</f><v></v></c>',  # it gave an empty text
+        },
+    )
+    title, row_id = FeedNote(FORMULA, "title", '=A2&"x"', ""), FeedNote(FORMULA, "id", "=A2+1", "")
+    assert list(sheet_rows(source)) == [
+        FeedRow(2, {"id": 1, "title": None, "brand": "1y"}, (title,)),
+        FeedRow(3, {"id": None}, (row_id,)),
+        FeedRow(4, {"id": 3, "title": "Desk", "brand": None}),
+    ]
+
+
+def test_a_header_of_formulas_without_a_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="row 1, its header, has a formula without a value: open and save"):
+        list(sheet_rows(workbook(tmp_path / "f.xlsx", [["id", '="title"'], [1, "Desk"]])))
