@@ -88,6 +88,17 @@ def product_fields(found: Mapping[str, Any], *, keep_rest: bool) -> dict[str, An
     return fields
 
 
+def unread_fields(found: Mapping[str, Any]) -> list[str]:
+    """Return the names under which a source says something that is known neither as a field nor as an attribute.
+
+    Example:
+        >>> unread_fields({"title": "Lamp", "Colour": "red", "supplier": "Lux", "notes": ""})
+        ['supplier']
+    """
+    known = _product_columns(tuple(found)).values()
+    return [name for name, value in found.items() if name not in known and value is not None and value != ""]
+
+
 @lru_cache(maxsize=256)  # rows have few different sets of fields
 def _product_columns(there: tuple[str, ...]) -> dict[str, str]:
     """Return which field says what of a product; attributes have a space before their name."""

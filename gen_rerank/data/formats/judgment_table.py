@@ -8,22 +8,25 @@ format does: ids of queries, splits, tags, and labels beside a relevance.
 from __future__ import annotations
 
 import csv
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.feeds.rows import FeedRow
-from gen_rerank.data.formats.fields import product_fields, vote_columns
-from gen_rerank.data.formats.sources import named_rows
+from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_columns
+from gen_rerank.data.formats.sources import NamedRows, named_rows
 from gen_rerank.data.importing.grading import NumberScale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.report import ImportReport, times_listed
 from gen_rerank.data.importing.votes import Vote
+from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.data.records import Judgment
+from gen_rerank.data.values import BadValue, shown
 from gen_rerank.errors import BadInput
 
 _TAGS = "|"
@@ -36,43 +39,42 @@ def open_judgment_table(source: Path, options: JudgmentOptions, report: ImportRe
     Raises:
         BadInput: it cannot be read, has no rows, or no column for the query, the product or the grade.
     """
-    rows = named_rows(source, report)
-    first = next(rows, None)
-    if first is None:
-        raise BadInput(f"{source}: has no rows")
-    columns = judgment_columns(source, first, options.columns)
+    found = named_rows(source, report)
+    columns = judgment_columns(source, found, options.columns)
     report.found["columns"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
-    return VoteSource(row_votes(source, chain([first], rows), columns, options))
+    return VoteSource(row_votes(source, found.rows, columns, options, report))
 
 
-def judgment_columns(source: Path, first: FeedRow, named: Mapping[str, str]) -> dict[str, str]:
-    """Return which column holds what, by a first row.
+def judgment_columns(source: Path, rows: NamedRows, named: Mapping[str, str]) -> dict[str, str]:
+    """Return which column holds what, by the names of the first rows.
 
     Raises:
         BadInput: there is none for the query, the product or the grade.
     """
-    columns = vote_columns(first.cells, named, str(source))
-    has_texts = "title" in product_fields(first.cells, keep_rest=False)
+    columns = vote_columns(rows.names, named, str(source))
+    has_texts = "title" in product_fields(dict.fromkeys(rows.names), keep_rest=False)
     for needed, others in (("query", ("query_id",)), ("product", ()), ("grade", ("raters",))):
         if not {needed, *others} & set(columns) and not (needed == "product" and has_texts):
             raise BadInput(
                 f"{source}: no column for the {needed}; name it with --map {needed}=COLUMN "
-                f"(there are {', '.join(first.cells)})"
+                f"(there are {', '.join(rows.names)})"
             )
     return columns
 
 
 def row_votes(
-    source: Path, rows: Iterable[FeedRow], columns: Mapping[str, str], options: JudgmentOptions
+    source: Path, rows: Iterable[FeedRow], columns: Mapping[str, str], options: JudgmentOptions, report: ImportReport
 ) -> Iterator[Vote]:
-    """Yield the votes in rows with named cells.
+    """Yield the votes in rows with named cells. A grade of the pair stands for raters' grades that are missing.
 
     Args:
         source: named in refusals.
         rows: in the order of the file.
         columns: which cell holds what.
         options: whether unknown cells become attributes of the product.
+        report: is told which columns say something that is not kept, and which raters' grades cannot be read.
     """
+    unread: Counter[str] = Counter()
     for row in rows:
         cells = {what: row.cells.get(column) for what, column in columns.items()}
         others = {name: value for name, value in row.cells.items() if name not in columns.values()}
@@ -88,13 +90,53 @@ def row_votes(
             need=cells.get("need"),
             product=product if "title" in product else {},
         )
-        single = cells.get("raters")
-        if isinstance(single, list) and single:
-            for number, grade in enumerate(single, start=1):
-                yield replace(vote, grade=_given(grade), rater=str(number))
-        else:
-            rater = str(_given(cells.get("rater")) or "").strip() or None
-            yield replace(vote, grade=_given(cells.get("grade")), rater=rater)
+        kept_whole = vote.product and options.keep_rest
+        unread.update([] if kept_whole else unread_fields(others) if vote.product else _said(others))
+        own = _given(cells.get("grade"))
+        try:
+            graded = raters_grades(cells.get("raters"))
+        except BadValue as error:
+            if own is None:
+                report.refuse("raters' grades that cannot be read", source.name, row.line, str(error))
+                continue
+            place = f"{source.name}:{row.line} {columns['raters']}"
+            report.change("raters' grades left out: they cannot be read", place, cells["raters"], "")
+            graded = {}
+        for rater, grade in graded.items():
+            yield replace(vote, grade=grade, rater=rater)
+        if not graded:
+            yield replace(vote, grade=own, rater=str(_given(cells.get("rater")) or "").strip() or None)
+    if unread:
+        report.found["columns not kept"] = times_listed(unread)
+
+
+def raters_grades(value: Any) -> dict[str, Any]:
+    """Return the grades of all raters by their names, or by their numbers; empty where nobody gave one.
+
+    Args:
+        value: a list, an object, or one of these as JSON text.
+
+    Raises:
+        BadValue: it is none of these.
+
+    Example:
+        >>> raters_grades([3, None, 2]), raters_grades('{"ann": 1}'), raters_grades([None])
+        ({'1': 3, '2': None, '3': 2}, {'ann': 1}, {})
+    """
+    if isinstance(value, str) and value.strip().startswith(("[", "{")):
+        try:
+            value = read_json(value.strip().encode(errors="replace"))
+        except NotJson as error:
+            raise BadValue(f"the raters' grades {shown(value)} are {error}") from error
+    if _given(value) is None:
+        return {}
+    if isinstance(value, Mapping):
+        grades = {str(rater).strip(): _given(grade) for rater, grade in value.items()}
+    elif isinstance(value, list):
+        grades = {str(number): _given(grade) for number, grade in enumerate(value, start=1)}
+    else:
+        raise BadValue(f"the raters' grades are a list or an object of names and grades, not {shown(value)}")
+    return grades if any(grade is not None for grade in grades.values()) else {}
 
 
 def write_judgment_table(dataset: Dataset, path: Path, scale: NumberScale, report: ImportReport) -> None:
@@ -137,8 +179,13 @@ def rated(row: Judgment, report: ImportReport) -> list[tuple[str, float]]:
 
 
 def _given(value: Any) -> Any:
-    """Return a value of a cell; None where the cell is blank."""
-    return None if isinstance(value, str) and not value.strip() else value
+    """Return a value of a cell; None where the cell is blank, or holds what programs write for nothing."""
+    blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    return None if blank else value
+
+
+def _said(cells: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in cells.items() if _given(value) is not None]
 
 
 def _tags(value: Any) -> tuple[str, ...]:

@@ -6,16 +6,18 @@ Where the grades are ESCI's four letters, they have the gains that ESCI gives th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from contextlib import suppress
 from pathlib import Path
 
 from gen_rerank.data.feeds.rows import FeedRow
-from gen_rerank.data.formats.judgment_table import judgment_columns, row_votes
+from gen_rerank.data.formats.judgment_table import judgment_columns, raters_grades, row_votes
 from gen_rerank.data.formats.sources import named_rows
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.public_sets.esci import GAINS
-from gen_rerank.errors import BadInput
+from gen_rerank.data.values import BadValue
+
+_LETTERS = ("E", "S", "C", "I")
 
 
 def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
@@ -24,15 +26,23 @@ def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> 
     Raises:
         BadInput: it cannot be read, has no rows, or no field for the query, the product or the grade.
     """
-    rows = named_rows(source, report)
-    first = next(rows, None)
-    if first is None:
-        raise BadInput(f"{source}: has no rows")
-    columns = judgment_columns(source, first, options.columns)
+    found = named_rows(source, report)
+    columns = judgment_columns(source, found, options.columns)
     report.found["fields"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
-    letters = str(first.cells.get(columns.get("grade", ""))) in ("E", "S", "C", "I")
-    votes = row_votes(source, _with_bullets(chain([first], rows)), columns, options)
-    return VoteSource(votes, GAINS if letters else None)
+    votes = row_votes(source, _with_bullets(found.rows), columns, options, report)
+    return VoteSource(votes, GAINS if _are_letters(found.head, columns) else None)
+
+
+def _are_letters(head: Iterable[FeedRow], columns: Mapping[str, str]) -> bool:
+    """Say whether most grades in the first rows are ESCI's letters."""
+    grades: list[object] = []
+    for row in head:
+        cells = {what: row.cells.get(column) for what, column in columns.items()}
+        grades.append(cells.get("grade"))
+        with suppress(BadValue):
+            grades += raters_grades(cells.get("raters")).values()
+    given = [written for grade in grades if grade is not None and (written := str(grade).strip())]
+    return 2 * sum(grade.upper() in _LETTERS for grade in given) > len(given)
 
 
 def _with_bullets(rows: Iterable[FeedRow]) -> Iterator[FeedRow]:

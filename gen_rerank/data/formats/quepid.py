@@ -7,21 +7,21 @@ A book holds what the raters saw, so that products without a catalog have a text
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.feeds.rows import FeedRow
-from gen_rerank.data.formats.fields import product_fields, vote_columns
+from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_columns
 from gen_rerank.data.formats.judgment_table import judgment_columns, rated, row_votes
 from gen_rerank.data.formats.sources import is_json, json_file, named_rows
 from gen_rerank.data.formats.texts import by_text
 from gen_rerank.data.importing.grading import NumberScale, Scale, read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.report import ImportReport, times_listed
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
@@ -60,12 +60,16 @@ def _scale_of(book: Mapping[str, Any]) -> Scale | None:
 
 def _book_votes(source: Path, pairs: list[Any], options: JudgmentOptions, report: ImportReport) -> Iterator[Vote]:
     file = f"{source.name} {_PAIRS}"
+    unread: Counter[str] = Counter()
     for number, pair in enumerate(pairs, start=1):
         report.count("pairs")
         if not isinstance(pair, dict):
             report.refuse("not a pair", file, number, "not a JSON object")
             continue
-        shown = product_fields(_document(pair.get("document_fields")), keep_rest=options.keep_rest)
+        document = _document(pair.get("document_fields"))
+        shown = product_fields(document, keep_rest=options.keep_rest)
+        kept_whole = "title" in shown and options.keep_rest
+        unread.update([] if kept_whole else unread_fields(document) if "title" in shown else document)
         shown_pair = Vote(
             file=file,
             line=number,
@@ -86,6 +90,8 @@ def _book_votes(source: Path, pairs: list[Any], options: JudgmentOptions, report
                 yield replace(shown_pair, grade=judgement.get("rating"), rater=_rater(judgement))
         if not usable:
             yield shown_pair  # what nobody judged keeps its query and product
+    if unread:
+        report.found["fields of documents not kept"] = times_listed(unread)
 
 
 def _no_vote(judgement: Mapping[str, Any]) -> str | None:
@@ -110,16 +116,14 @@ def _document(fields: Any) -> Mapping[str, Any]:
 
 
 def _open_ratings(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
-    rows = named_rows(source, report)
-    first = next(rows, None)
-    if first is None:
-        raise BadInput(f"{source}: has no rows")
-    raters = _rater_columns(list(first.cells), options.columns, str(source))
+    found = named_rows(source, report)
+    raters = _rater_columns(found.names, options.columns, str(source))
     report.found["raters' columns"] = ", ".join(raters) or "none"
-    everything = chain([first], rows)
     if not raters:
-        return VoteSource(row_votes(source, everything, judgment_columns(source, first, options.columns), options))
-    return VoteSource(_rater_votes(source, everything, raters, options))
+        columns = judgment_columns(source, found, options.columns)
+        return VoteSource(row_votes(source, found.rows, columns, options, report))
+    columns = vote_columns(found.names, options.columns, str(source))
+    return VoteSource(_rater_votes(source, found.rows, columns, raters, report))
 
 
 def _rater_columns(header: Sequence[str], named: Mapping[str, str], place: str) -> list[str]:
@@ -134,10 +138,12 @@ def _rater_columns(header: Sequence[str], named: Mapping[str, str], place: str) 
 
 
 def _rater_votes(
-    source: Path, rows: Iterator[FeedRow], raters: Sequence[str], options: JudgmentOptions
+    source: Path, rows: Iterator[FeedRow], columns: Mapping[str, str], raters: Sequence[str], report: ImportReport
 ) -> Iterator[Vote]:
+    read = {*raters, columns["query"], columns["product"], *([columns["grade"]] if "grade" in columns else [])}
+    unread: Counter[str] = Counter()
     for row in rows:
-        columns = vote_columns(row.cells, options.columns, str(source))
+        unread.update(name for name in row.cells.keys() - read if _written(row, name))
         pair = Vote(
             file=source.name,
             line=row.line,
@@ -148,11 +154,15 @@ def _rater_votes(
         for rater in given:
             yield replace(pair, grade=row.cells[rater], rater=rater)
         if not given:
-            yield replace(pair, grade=row.cells[_OWN] if _OWN not in raters and _written(row, _OWN) else None)
+            own = columns.get("grade")
+            yield replace(pair, grade=row.cells[own] if own and _written(row, own) else None)
+    if unread:
+        report.found["columns not kept"] = times_listed(unread)
 
 
 def _written(row: FeedRow, column: str) -> bool:
-    return bool(str(row.cells.get(column, "")).strip())
+    value = row.cells.get(column)
+    return value is not None and bool(str(value).strip())
 
 
 def write_quepid(dataset: Dataset, path: Path, scale: NumberScale, report: ImportReport) -> None:

@@ -5,7 +5,10 @@ What stands in them is the formats' own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +17,7 @@ from gen_rerank.data.feeds.rows import FeedRow, FeedRows
 from gen_rerank.data.feeds.sheets import parquet_rows, sheet_rows
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
 from gen_rerank.data.feeds.tables import delimiter_of, table_rows
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.report import ImportReport, times_listed
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
@@ -22,23 +25,61 @@ from gen_rerank.reporting.progress import WorkProgress
 Entry = TypeVar("Entry")
 
 _A_STEP = 1000
+_HEAD_ROWS = 1000
 _NO_TEXT = (FeedForm.PARQUET, FeedForm.XLSX)
 
 
-def named_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
-    """Yield the rows of a table, of JSON, Parquet or a sheet, counted; those that cannot be read are refused.
+@dataclass(frozen=True)
+class NamedRows:
+    """The rows of a file, each with named cells; a row may lack names that others have.
+
+    Attributes:
+        names: of the first 1,000 rows, each once, in the order in which they come.
+        head: the first 1,000 rows.
+        rows: all rows, read once.
+    """
+
+    names: tuple[str, ...]
+    head: tuple[FeedRow, ...]
+    rows: Iterator[FeedRow]
+
+
+def named_rows(path: Path, report: ImportReport) -> NamedRows:
+    """Open a table, JSON, Parquet or a sheet. Rows are counted, those that cannot be read refused.
 
     Raises:
-        BadInput: the file cannot be read.
+        BadInput: the file cannot be read, or has no rows.
     """
+    rows = _read_rows(path, report)
+    head = tuple(islice(rows, _HEAD_ROWS))
+    if not head:
+        first = f" that can be read ({report.first_refused[0]})" if report.first_refused else ""
+        raise BadInput(f"{path}: has no rows{first}")
+    names = dict.fromkeys(name for row in head for name in row.cells)
+    return NamedRows(tuple(names), head, chain(head, _with_late_names(rows, frozenset(names), report)))
+
+
+def _read_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
     source = FeedSource.recognise(path)
     report.found["form"] = source.form.value
     for row in _watched(_rows(source, report), "rows read"):
         report.count("rows")
         if isinstance(row, FeedRow):
+            for note in row.notes:
+                report.change(note.kind, f"{path.name}:{row.line} {note.column}".rstrip(), note.before, note.after)
             yield row
         else:
             report.refuse(row.kind, path.name, row.line, row.reason)
+
+
+def _with_late_names(rows: Iterable[FeedRow], known: frozenset[str], report: ImportReport) -> Iterator[FeedRow]:
+    """Yield rows; in the end the report is told of names that the head did not have, which are no column of a vote."""
+    late: Counter[str] = Counter()
+    for row in rows:
+        late.update(row.cells.keys() - known)
+        yield row
+    if late:
+        report.found[f"columns that first come after {_HEAD_ROWS:,} rows"] = times_listed(late)
 
 
 def _watched(entries: Iterable[Entry], what: str) -> Iterator[Entry]:

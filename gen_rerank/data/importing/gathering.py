@@ -111,6 +111,9 @@ class Gathering:
             self._add(vote)
         except Unusable as error:
             self.report.refuse(error.kind, vote.file, vote.line, str(error))
+            return
+        if vote.grade is None:
+            self.report.count("blank grades")
 
     def _add(self, vote: Vote) -> None:
         relevance = None if vote.grade is None else _checked("grade", self.scale.relevance, vote.grade)

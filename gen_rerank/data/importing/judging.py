@@ -97,6 +97,8 @@ def import_judgments(source: Path, out: Path, name: str, opener: Opener, options
     if not judgments:
         first = f" ({report.first_refused[0]})" if report.first_refused else ""
         raise BadInput(f"{source}: no usable judgments{first}")
+    if without := len(gathered.pairs) - len(judgments):
+        report.count("pairs without a grade", without)
     report.found["raters"] = votes_a_pair(judgments)
     as_tags = options.needs == "tags"
     files: dict[str, Iterable[Record]] = {

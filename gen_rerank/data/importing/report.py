@@ -8,6 +8,7 @@ nothing in them is taken for rich's markup, and what cannot be seen is written a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gen_rerank.system.publishing import write_text_whole
 
 _EXAMPLES = 3
 _LISTED = 1000
+_NAMED_COLUMNS = 20
 _SHOWN = 80
 _READ = 4 * _SHOWN  # characters of a value that may be seen in its short form
 
@@ -180,6 +182,19 @@ class ImportReport:
             first = next((row for row in self.first_refused if row.kind == kind), None)
             table.add_row(Text(f"refused: {kind}"), f"{number:,}", Text(visible_codes(str(first or ""))))
         return table
+
+
+def times_listed(columns: Counter[str]) -> str:
+    """Return names of columns with the number of rows that have each, the first twenty.
+
+    Example:
+        >>> times_listed(Counter({"color": 2, "size": 1}))
+        'color (in 2 rows), size (in 1 row)'
+    """
+    most = columns.most_common(_NAMED_COLUMNS)
+    listed = [f"{name or '(without a name)'} (in {times:,} row{'s' * (times > 1)})" for name, times in most]
+    more = f" and {len(columns) - len(listed):,} more" if len(columns) > len(listed) else ""
+    return f"{', '.join(listed)}{more}"
 
 
 def shortened(value: object) -> str:

@@ -46,6 +46,17 @@ def test_escis_letters_have_their_gains_and_products_without_an_id_get_one(tmp_p
     assert not report.refused
 
 
+def test_letters_may_begin_in_a_later_row(tmp_path):
+    data, _ = imported(tmp_path, [{**LETTER, "label": None, "title": "Hose"}, LETTER], None)
+    assert [row.relevance for row in data.judgments] == [0.1]
+
+
+def test_letters_of_several_raters(tmp_path):
+    row = {key: value for key, value in LETTER.items() if key != "label"}
+    data, _ = imported(tmp_path, [{**row, "raters": ["E", "I"]}], None)
+    assert [judgment.labels for judgment in data.judgments] == [(1.0, 0.0)]
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the files are not here")
 @pytest.mark.parametrize(("name", "scale", "pairs"), [("chorus", "0-3", 2286), ("esci", None, 4389)])
 def test_the_real_ones(tmp_path, name, scale, pairs):

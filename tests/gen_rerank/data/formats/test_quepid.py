@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from gen_rerank import BadInput, Dataset
@@ -86,6 +87,29 @@ def test_ratings_with_a_column_for_each_rater(tmp_path):
     ]
 
 
+def test_blank_cells_of_a_sheet_are_no_votes(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["query", "docid", "Ann", "Bob"], ["desk", 1, 3, None], ["desk", 2, None, 1]):
+        book.active.append(row)
+    book.save(tmp_path / "book.xlsx")
+    votes, _ = opened(tmp_path / "book.xlsx")
+    assert [(one.product_id, one.grade, one.rater) for one in votes] == [(1, 3, "Ann"), (2, 1, "Bob")]
+
+
+def test_a_short_row_of_ratings_has_no_votes(tmp_path):
+    (tmp_path / "book.csv").write_text("query,docid,Ann\ndesk\nlamp,2,1\n")
+    votes, _ = opened(tmp_path / "book.csv")
+    assert [(one.query, one.product_id, one.grade) for one in votes] == [("desk", None, None), ("lamp", "2", "1")]
+
+
+def test_what_is_shown_of_documents_and_not_kept_is_said(tmp_path):
+    _, report = opened(written(tmp_path / "book.json"))
+    assert "fields of documents not kept" not in report.found
+    one_pair = {"query_doc_pairs": [{"query_text": "a", "doc_id": "1", "document_fields": {"title": "A", "sum": 1}}]}
+    _, report = opened(written(tmp_path / "book.json", one_pair))
+    assert report.found["fields of documents not kept"] == "sum (in 1 row)"
+
+
 @pytest.mark.parametrize("header", ["query,docid,rating", "Query Text,Doc ID,Rating"])
 def test_ratings_of_a_case(tmp_path, header):
     (tmp_path / "case.csv").write_text(f"{header}\ndesk,1,3\ndesk,2,\n")
@@ -107,7 +131,7 @@ def test_a_real_book(tmp_path):
     """Counted apart: 1,520 pairs, 1,217 votes of which 11 have no rating; 503 pairs with one vote, 357 with two."""
     options = JudgmentOptions(scale=read_scale("0-3"))
     report = import_judgments(REAL, tmp_path / "shop", "quepid", open_quepid, options)
-    assert report.read == {"pairs": 1520, "votes": 1217}
+    assert report.read == {"pairs": 1520, "votes": 1217, "blank grades": 669, "pairs without a grade": 669}
     assert report.refused == {"unrateable": 11}
     data = Dataset.load(tmp_path / "shop")
     assert (len(data.products), len(data.queries), len(data.judgments)) == (1095, 87, 851)

@@ -41,6 +41,13 @@ def test_a_folder_appears_with_all_that_the_source_has(tmp_path):
     assert names(tmp_path) == ["shop", "votes.csv"]
 
 
+def test_pairs_that_nobody_graded_are_counted(tmp_path):
+    rows = "oak desk,p1,3,Oak desk,\noak desk,p2,,Lamp,\nlamp,p2,,Lamp,\nlamp,p1,,,\nlamp,p1,1,,\n"
+    report = load(tmp_path, tmp_path / "shop", HEADER + rows)
+    assert report.read == {"rows": 5, "blank grades": 3, "pairs without a grade": 2}
+    assert report.kept["judgments"] == 2
+
+
 def test_a_catalog_that_is_there_is_used_and_stays(tmp_path):
     shop = tmp_path / "shop"
     (shop / "pictures").mkdir(parents=True)
