@@ -120,7 +120,6 @@ def _opened(
     if shopify:
         overrides = {FeedField.PRODUCT_ID: shopify.handle, **overrides}
         report.found["form"] += ", Shopify's export of products"
-        whole = merged_products(whole, shopify)
         names = shopify_columns(shopify, names)
     columns = FeedColumns(source.path, names, overrides, keep_rest=options.keep_rest)
     report.found["columns"] = columns.said
@@ -128,7 +127,10 @@ def _opened(
     if locale_sign:
         said = f"{SIGN_NAMES[locale_sign]}, by --locale {options.locale}"
     report.found["decimal sign"] = said if locale_sign else f"{said} (of the first {_HEAD_ROWS:,} rows)"
-    return whole, ProductReader(columns, PriceReader(locale_sign=locale_sign, file_sign=sign))
+    prices = PriceReader(locale_sign=locale_sign, file_sign=sign)
+    if shopify:
+        whole = merged_products(whole, shopify, prices)
+    return whole, ProductReader(columns, prices)
 
 
 def _rows(source: FeedSource, report: ImportReport) -> FeedRows:

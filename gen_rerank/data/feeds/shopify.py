@@ -2,7 +2,8 @@
 
 The rows of a product stand together and share its handle; only the first says the title. The product costs what its
 cheapest variant costs, can be ordered where one variant can, and has the values of all variants as attributes. What is
-a draft or not published cannot be ordered.
+a draft or not published cannot be ordered. A price that is not sure may be the lowest, so it stands for the product,
+and is left out as such prices are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from gen_rerank.data import values
+from gen_rerank.data.feeds.prices import NO_NUMBER, PriceRead, PriceReader
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
 
 _OPTIONS = 3
@@ -71,13 +73,13 @@ def shopify_columns(names: ShopifyNames, columns: Collection[str]) -> list[str]:
     return [name for name in columns if name not in read] + ["available", "attributes"]
 
 
-def merged_products(rows: FeedRows, names: ShopifyNames) -> FeedRows:
+def merged_products(rows: FeedRows, names: ShopifyNames, prices: PriceReader) -> FeedRows:
     """Yield one row a product, with the line of its first row; rows that could not be read as they come."""
     for (unread, _), group in groupby(rows, lambda row: _group(row, names)):
         if unread:
             yield from group
         else:
-            yield _merged(group, names)
+            yield _merged(group, names, prices)
 
 
 def _group(row: FeedRow | UnreadRow, names: ShopifyNames) -> tuple[bool, Any]:
@@ -88,7 +90,7 @@ def _group(row: FeedRow | UnreadRow, names: ShopifyNames) -> tuple[bool, Any]:
     return False, handle if _said(handle) else row.line
 
 
-def _merged(group: Iterator[Any], names: ShopifyNames) -> FeedRow:
+def _merged(group: Iterator[Any], names: ShopifyNames, prices: PriceReader) -> FeedRow:
     first: FeedRow = next(group)
     cells, notes, variants = dict(first.cells), list(first.notes), _Variants()
     named = [values.text(cells.get(names.option_name.format(n + 1))) or "" for n in range(_OPTIONS)]
@@ -100,7 +102,7 @@ def _merged(group: Iterator[Any], names: ShopifyNames) -> FeedRow:
             if not _said(cells.get(name)):
                 cells[name] = value
     if variants.prices:
-        cells[names.price] = min(variants.prices, key=_amount)
+        cells[names.price] = min(variants.prices, key=lambda price: _cheapness(prices.read(price)))
     hidden = _said(cells.get(names.status)) in ("draft", "archived") or _said(cells.get(names.published)) == "false"
     available = any(variants.can_be_ordered) if variants.can_be_ordered else None
     merged = {name: cells.get(name) for name in shopify_columns(names, list(cells))}
@@ -112,11 +114,10 @@ def _merged(group: Iterator[Any], names: ShopifyNames) -> FeedRow:
 
 
 def _take(variants: _Variants, row: FeedRow, names: ShopifyNames, option_names: list[str]) -> None:
-    """Take a variant's price, stock and options from its row; rows of pictures have none."""
+    """Take a variant's price, stock and options from its row, what there is of them; rows of pictures have none."""
     price = row.cells.get(names.price)
-    if not _said(price):
-        return
-    variants.prices.append(price)
+    if _said(price):
+        variants.prices.append(price)
     tracked = _said(row.cells.get(names.tracker))
     sells_on = _said(row.cells.get(names.policy)) in _SELLS_ON
     quantity = row.cells.get(names.quantity)
@@ -135,8 +136,15 @@ def _said(value: Any) -> str:
     return str(value).strip().casefold() if value is not None else ""
 
 
+def _cheapness(price: PriceRead) -> float:
+    """Return a price as it is compared: one that is not sure comes first, and what has no number last."""
+    if price.amount is not None:
+        return price.amount
+    return float("inf") if price.kinds in ((), (NO_NUMBER,)) else float("-inf")
+
+
 def _amount(value: Any) -> float:
-    """Return a number that Shopify wrote, with a point; what is none is more than all."""
+    """Return a number in stock, as Shopify writes it; what is none is more than all."""
     try:
         found = values.number(value)
     except values.BadValue:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from gen_rerank.data.feeds.prices import PriceReader
 from gen_rerank.data.feeds.rows import FeedRow, UnreadRow
 from gen_rerank.data.feeds.shopify import NEWER, OLDER, merged_products, shopify_columns, shopify_names
 
@@ -11,9 +14,10 @@ NAMES = ("Handle", "Title", "Option1 Name", "Option1 Value", "Variant Price", "V
          "Variant Inventory Tracker", "Variant Inventory Policy", "Published", "Status")  # fmt: skip
 
 
-def merged(*rows: tuple[str, ...]) -> list[dict[str, Any]]:
+def merged(*rows: tuple[Any, ...], sign: str | None = None) -> list[dict[str, Any]]:
+    prices = PriceReader(locale_sign=sign)
     made = iter([FeedRow(i, dict(zip(NAMES, row, strict=True))) for i, row in enumerate(rows, start=2)])
-    return [row.cells for row in merged_products(made, OLDER) if isinstance(row, FeedRow)]
+    return [row.cells for row in merged_products(made, OLDER, prices) if isinstance(row, FeedRow)]
 
 
 def test_both_sets_of_names_are_known() -> None:
@@ -59,4 +63,33 @@ def test_what_can_be_ordered() -> None:
 def test_rows_that_could_not_be_read_come_through_and_rows_without_a_handle_stay_alone() -> None:
     bad = UnreadRow(4, "too many cells", "11 cells")
     rows = iter([FeedRow(2, {"Handle": "a"}), FeedRow(3, {"Handle": "a"}), bad, FeedRow(5, {}), FeedRow(6, {})])
-    assert [row.line for row in merged_products(rows, OLDER)] == [2, 4, 5, 6]
+    assert [row.line for row in merged_products(rows, OLDER, PriceReader())] == [2, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("sign", "written", "lowest"),
+    [
+        (",", ["25,00", "15,50"], "15,50"),
+        (None, ["1,025.00", "2,015.50", 3000], "1,025.00"),
+        (None, ["100,00 €", "99,00 €"], "99,00 €"),
+        (",", ["1.299", "1.300,00"], "1.299"),
+        (None, ["1.299", "15.00"], "1.299"),  # it may be the lowest, so the product has no price
+        (None, ["call us", "15.00"], "15.00"),
+        (None, ["NaN", "15.00", "", None], "15.00"),
+    ],
+)
+def test_the_lowest_price_is_read_as_prices_are(sign: str | None, written: list[Any], lowest: str) -> None:
+    rows = [("p", "Mug", "", "", price, "", "", "", "", "") for price in written]
+    for order in (rows, rows[::-1]):
+        (mug,) = merged(*order, sign=sign)
+        assert mug["Variant Price"] == lowest
+
+
+def test_a_variant_without_a_price_keeps_its_option_and_its_stock() -> None:
+    (shirt,) = merged(
+        ("shirt", "Shirt", "Size", "S", "19.99", "0", "shopify", "deny", "true", "active"),
+        ("shirt", "", "", "L", "", "3", "shopify", "deny", "", ""),
+    )
+    assert shirt["Variant Price"] == "19.99"
+    assert shirt["available"] is True
+    assert shirt["attributes"] == [("Size", ["S", "L"])]
