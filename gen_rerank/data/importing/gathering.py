@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from statistics import fmean
@@ -23,6 +23,7 @@ from gen_rerank.data.importing.grading import Scale
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.splitting import SPLITS, SplitPlan, folded, read_split
 from gen_rerank.data.importing.votes import Vote
+from gen_rerank.data.importing.whole_ids import WHOLE_ID, whole_id
 from gen_rerank.data.records import Judgment, Product, Query, Split, row_fault
 from gen_rerank.data.values import BadValue
 
@@ -103,6 +104,7 @@ class Gathering:
             row.query_id: GatheredQuery(row.text, row.split, True, dict.fromkeys(row.tags)) for row in there.queries
         }
         self.pairs: dict[tuple[str, str], GatheredPair] = {}
+        self._query_ids_there = frozenset(self.queries)
         self._ids = {collapsed(row.text): row.query_id for row in reversed(there.queries)}
 
     def add(self, vote: Vote) -> None:
@@ -117,7 +119,7 @@ class Gathering:
 
     def _add(self, vote: Vote) -> None:
         relevance = None if vote.grade is None else _checked("grade", self.scale.relevance, vote.grade)
-        product_id = _product_id(vote)
+        product_id = _product_id(vote, self.there.product_ids or ())
         product = self._product(product_id, vote)
         query_id, query = self._query(vote)
         split = _checked("split", read_split, vote.split)
@@ -138,6 +140,9 @@ class Gathering:
             query.needs[need] = None
         if product is not None:
             self.products[product_id] = product
+        for given, kept in ((vote.product_id, product_id), (vote.query_id, query_id)):
+            if isinstance(given, str) and given.strip() != kept == whole_id(given.strip()):
+                self.report.change(WHOLE_ID, f"{vote.file}:{vote.line}", given, kept)
 
     def _product(self, product_id: str, vote: Vote) -> Product | None:
         """Return the product that a vote brings; None where it is known."""
@@ -165,7 +170,7 @@ class Gathering:
 
     def _query(self, vote: Vote) -> tuple[str, GatheredQuery]:
         text = " ".join((_checked("query", values.text, vote.query) or "").split())
-        given = None if vote.query_id is None else _checked("query id", values.identifier, vote.query_id)
+        given = None if vote.query_id is None else _id("query id", vote.query_id, self._query_ids_there)
         if given is None and not text:
             raise Unusable("query", "the query has no text")
         query_id = given or self._ids.get(text) or query_id_of(text)
@@ -255,12 +260,18 @@ def query_id_of(text: str) -> str:
     return "q" + blake2b(collapsed(text).encode(), digest_size=8).hexdigest()
 
 
-def _product_id(vote: Vote) -> str:
+def _id(kind: str, given: Any, there: Container[str]) -> str:
+    """Return an id as it stands where the folder has it so, else without the fraction that a spreadsheet made of it."""
+    found = _checked(kind, values.identifier, given)
+    return found if found in there else whole_id(found)
+
+
+def _product_id(vote: Vote, there: Container[str]) -> str:
     """Return the id of a product; where the source has none, one that the same text has in every import."""
     if vote.product and not (_checked("product id", values.text, vote.product_id) or "").strip():
         text = json.dumps(vote.product, sort_keys=True, default=str)
         return "p" + blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
-    return _checked("product id", values.identifier, vote.product_id)
+    return _id("product id", vote.product_id, there)
 
 
 def _checked(kind: str, read: Callable[[Any], Value], given: Any) -> Value:

@@ -125,6 +125,26 @@ def test_the_folders_catalog_and_queries_are_used():
     assert (second.text, second.split) == ("Oak Desk", "test")  # it reads the same
 
 
+def test_ids_that_a_spreadsheet_made_fractions_of_are_those_of_a_feed():
+    query = Query(query_id="q1.0", text="lamp", split="test")
+    there = DataThere(frozenset({"1", "2", "3.0"}), (query,))
+    votes = [replace(VOTE, product_id=given, query_id="7.0") for given in ("1.0", 2.0, "3.0", "4.0")]
+    found = gathered([*votes, replace(VOTE, product_id="2", query=None, query_id="q1.0")], there)
+    assert [(row.query_id, row.product_id) for row in found.judgments()] == [
+        ("7", "1"),
+        ("7", "2"),
+        ("7", "3.0"),
+        ("q1.0", "2"),
+    ]
+    assert [reason for _, _, reason in refusals(found)] == ["product_id '4' is not among the folder's products"]
+    assert found.report.changes["id written as a whole number"].count == 4
+
+
+def test_of_1_and_1_0_one_product_comes():
+    found = gathered([replace(VOTE, product_id="1.0"), replace(VOTE, product_id=1, query="lamp")])
+    assert list(found.products) == ["1"]
+
+
 def test_a_split_of_the_source_is_kept_and_others_are_drawn():
     votes = [replace(VOTE, query=f"query {i}", split="test" if i < 5 else None) for i in range(10)]
     rows = gathered(votes).split_queries(SplitPlan((1.0, 0.0, 0.0)), needs_as_tags=False)
