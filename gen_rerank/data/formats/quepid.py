@@ -118,11 +118,13 @@ def _document(fields: Any) -> Mapping[str, Any]:
 def _open_ratings(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
     found = named_rows(source, report)
     raters = _rater_columns(found.names, options.columns, str(source))
-    report.found["raters' columns"] = ", ".join(raters) or "none"
+    columns = vote_columns(found.names, options.columns, str(source))
+    report.found["raters' columns"] = ", ".join(raters) or (
+        f"none, as there is a column {columns['grade']}" if "grade" in columns else "none"
+    )
     if not raters:
         columns = judgment_columns(source, found, options.columns)
         return VoteSource(row_votes(source, found.rows, columns, options, report))
-    columns = vote_columns(found.names, options.columns, str(source))
     return VoteSource(_rater_votes(source, found.rows, columns, raters, report))
 
 

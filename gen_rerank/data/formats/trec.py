@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from gen_rerank.data.dataset import Dataset
@@ -23,9 +24,12 @@ from gen_rerank.errors import BadInput
 
 TOPICS, QRELS, RUN = "topics.tsv", "qrels.txt", "run.txt"
 _TOPIC_WORDS, _QREL_WORDS = ("topic", "quer"), ("qrel",)
-_TOP = re.compile(r"<top(?:ic)?\b([^>]*)>(.*?)</top(?:ic)?>", re.DOTALL | re.IGNORECASE)
+_TOP = re.compile(r"<top(?:ic)?\b([^>]*)>", re.IGNORECASE)
+_TOP_END = re.compile(r"</top(?:ic)?\s*>", re.IGNORECASE)
 _NUMBER = re.compile(r"number\s*=\s*[\"']?([^\s\"'>]+)")
-_FIELD = r"<{}>\s*(?:{}\s*:)?(.*?)(?=<|\Z)"
+# A field ends where another begins, or where it is closed; "<" alone is text.
+_FIELD_END = r"</[a-z]|<(?:num|title|query|topic|desc|narr|question)[a-z]*\b[^<>]*>|^\s*<[a-z][^<>]*>|\Z"
+_FIELD = rf"<{{}}\b[^<>]*>\s*(?:{{}}\s*:)?(.*?)(?={_FIELD_END})"
 _COLUMNS = 4
 
 
@@ -96,7 +100,7 @@ def read_topics(path: Path) -> dict[str, Topic]:
     """
     lines = list(text_lines(path))
     if lines[0][1].lstrip().startswith("<"):
-        return dict(_marked_up(path, "\n".join(line for _, line in lines)))
+        return _marked_up(path, "\n".join(line for _, line in lines))
     topics: dict[str, Topic] = {}
     for number, line in lines:
         query_id, tab, text = line.partition("\t")
@@ -108,20 +112,33 @@ def read_topics(path: Path) -> dict[str, Topic]:
     return topics
 
 
-def _marked_up(path: Path, text: str) -> Iterator[tuple[str, Topic]]:
-    for topic in _TOP.finditer(text):
-        number = _NUMBER.search(topic[1])
-        query_id = number[1] if number else _field(topic[2], "num", "number")
-        title = _field(topic[2], "title", "topic") or _field(topic[2], "query", "query")
+def _marked_up(path: Path, text: str) -> dict[str, Topic]:
+    topics: dict[str, Topic] = {}
+    beginnings = list(_TOP.finditer(text))
+    if not beginnings:
+        raise BadInput(f"{path}: is markup without a topic; <top> or <topic> begins one")
+    for beginning, following in zip_longest(beginnings, beginnings[1:]):
+        whole = text[beginning.start() : following.start() if following else len(text)]
+        shown = " ".join(whole.split())[:60]
+        end = _TOP_END.search(whole)
+        if end is None:
+            raise BadInput(f"{path}: a topic is not closed, as </top> would: {shown}")
+        inner = whole[beginning.end() - beginning.start() : end.start()]
+        number = _NUMBER.search(beginning[1])
+        query_id = number[1] if number else _field(inner, "num", "number")
+        title = _field(inner, "title", "topic") or _field(inner, "query", "query")
         if not query_id or not title:
-            raise BadInput(f"{path}: a topic has no number or no title: {' '.join(topic[0].split())[:60]}")
-        need = (_field(topic[2], "desc", "description"), _field(topic[2], "narr", "narrative"))
-        yield query_id, Topic(title, " ".join(part for part in need if part) or None)
+            raise BadInput(f"{path}: a topic has no number or no title: {shown}")
+        if query_id in topics:
+            raise BadInput(f"{path}: the query {query_id!r} was given before")
+        need = (_field(inner, "desc", "description"), _field(inner, "narr", "narrative"))
+        topics[query_id] = Topic(title, " ".join(part for part in need if part) or None)
+    return topics
 
 
 def _field(text: str, name: str, word: str) -> str:
     names = {"desc": "desc(?:ription)?", "narr": "narr(?:ative)?"}
-    found = re.search(_FIELD.format(names.get(name, name), word), text, re.DOTALL | re.IGNORECASE)
+    found = re.search(_FIELD.format(names.get(name, name), word), text, re.DOTALL | re.IGNORECASE | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 

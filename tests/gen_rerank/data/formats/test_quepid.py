@@ -87,6 +87,21 @@ def test_ratings_with_a_column_for_each_rater(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "raters", "left"),
+    [
+        ("query,docid,ann,bob,rating", "none, as there is a column rating", "ann (in 2 rows), bob (in 1 row)"),
+        ("query,docid,rater 1,bob,rating", "rater 1", "bob (in 1 row)"),
+    ],
+)
+def test_columns_of_raters_that_are_not_read_are_said(tmp_path, header, raters, left):
+    (tmp_path / "book.csv").write_text(f"{header}\ndesk,1,3,,2\nlamp,2,0,1,1\n")
+    votes, report = opened(tmp_path / "book.csv")
+    assert [one.grade for one in votes] == (["2", "1"] if raters.startswith("none") else ["3", "0"])
+    assert report.found["raters' columns"] == raters
+    assert report.found["columns not kept"] == left
+
+
 def test_blank_cells_of_a_sheet_are_no_votes(tmp_path):
     book = openpyxl.Workbook()
     for row in (["query", "docid", "Ann", "Bob"], ["desk", 1, 3, None], ["desk", 2, None, 1]):
@@ -118,6 +133,12 @@ def test_ratings_of_a_case(tmp_path, header):
         ("desk", "1", "3", None),
         ("desk", "2", None, None),
     ]
+
+
+def test_a_table_without_ratings(tmp_path):
+    (tmp_path / "a.csv").write_text("query,docid\ndesk,1\n")
+    with pytest.raises(BadInput, match="no column for the grade"):
+        opened(tmp_path / "a.csv")
 
 
 def test_a_table_without_queries(tmp_path):

@@ -49,6 +49,9 @@ def votes(source: Path) -> tuple[list[Vote], ImportReport]:
         ("301\tInternational Organized Crime\r\n302\tPolio\r\n", {"301": ("International Organized Crime", None)}),
         (MARKED_UP, {"301": ("International Organized Crime", "Which groups take part? Name them.")}),
         (XML, {"1": ("oak desk", "For work.")}),
+        ("<top>\n<num> 1\n<title> desk < 100 cm\n<desc> a <b>c > d\n</top>", {"1": ("desk < 100 cm", "a <b>c > d")}),
+        ("<top>\n<num> 1\n<title> desk <100 cm>\n<smry> x\n</top>", {"1": ("desk <100 cm>", None)}),
+        ("<topics><topic number=1><query lang='en'>desk <3</query></topic></topics>", {"1": ("desk <3", None)}),
     ],
 )
 def test_topics(tmp_path, text, topics):
@@ -64,6 +67,10 @@ def test_topics(tmp_path, text, topics):
         ("301 no tab\n", "topics:1: an id, a tab and the text"),
         ("1\ta\n1\tb\n", "topics:2: the query '1' was given before"),
         ("<top><num>1</num></top>", "has no number or no title"),
+        (MARKED_UP + "<top><num>301</num><title>Cups</title></top>", "the query '301' was given before"),
+        (MARKED_UP + "<top><num>303</num><title>Cups</title>", "a topic is not closed, as </top> would: <top><num>303"),
+        (f"<top><num>300</num><title>Cups</title>{MARKED_UP}", "is not closed, as </top> would: <top><num>300"),
+        ("<html><title>Topics</title></html>", "is markup without a topic"),
     ],
 )
 def test_topics_that_are_none(tmp_path, text, said):
