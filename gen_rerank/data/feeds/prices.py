@@ -32,6 +32,10 @@ AMBIGUOUS = "price left out: two meanings, --locale decides"
 SEVERAL = "price left out: several numbers"
 NO_NUMBER = "price left out: no number"
 TOO_LARGE = "price left out: too large"
+SCALED = "price left out: cents, thousands, percent or a fraction"
+
+# Beyond it stand digits that were run together, ids and the like; a flat costs less in the smallest currency.
+_MOST = 1e12
 
 _COMMA_LANGUAGES = """
 af az be bg bs ca cs da de el es et eu fi fo fr gl hr hu hy id is it ka kk ky lb lt lv mk mn nb nl nn no pl pt ro ru sk
@@ -51,12 +55,33 @@ _SIGNS = dict.fromkeys((*_COMMA_LANGUAGES.split(), *_COMMA_COUNTRIES), COMMA) | 
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{2}))?(?:[.@].*)?")
 
 _PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.\d\d?)?", re.ASCII)
-_NEGATIVE = re.compile(r"^[^\d.,]*[-−–]\s*[^\d\s]{0,4}\s*[.,]?\d|^\s*\(.*\d.*\)\s*$")
+# A minus before the number or right behind it, as accounts have it (with a sign between it is "19,-"); or brackets.
+_DASH = "[-−–—‐‑‒﹣－]"
+_NEGATIVE = re.compile(
+    rf"^[^\d.,]*{_DASH}\s*[^\d\s]{{0,4}}\s*[.,]?\d|\d\s*{_DASH}+\s*[^\d.,]{{0,4}}$|^\s*\(.*\d.*\)\s*$|\bminus\b",
+    re.IGNORECASE,
+)
+_CENTS = (
+    "cents?|cts?|c|p|pence|penny|pfennig|rappen|centimes?|c[ée]ntimos?|centavos?|centesimi|öre|øre|grosz[ye]?|paise|коп"
+)
+_MANY = (
+    "k|m|mm|mn|mio|mill|millions?|millionen|millones|b(?!/)|bn|mrd|billions?|thousands?|tsd|tausend|mille|mil|hundreds?|"
+    "lakhs?|lacs?|crores?|cr|dozen|тыс|млн"
+)
+# Behind the number, perhaps with the currency between them, or before the euro: "99 c", "5 USD k", "T€ 5"; not "5 C$".
+_SCALED = re.compile(
+    rf"[¢‰٪]|\d\s*%|\d[\s/-]*(?:[$€£¥₹]\s*|(?-i:[A-Z]{{3}})\s+)?(?:(?:{_CENTS})(?![\w$])|(?:{_MANY})(?!\w))|"
+    r"(?<!\w)[kmt]\s?[€£]",
+    re.IGNORECASE,
+)
+_BARE_FRACTION = re.compile(r"(?<![\w.,])(?<!\d ),\d")  # ",50", of which price-parser takes the digits alone
+_APOSTROPHES = re.compile(r"(?<=\d)\s?[’‘ʼ‛′´`＇]\s?(?=\d)")
 _TWO_MEANINGS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 # One sign or none; groups of three with another sign behind them; India's groups of two; the euro as the decimal sign.
 _ONE_NUMBER = re.compile(
     r"\d*[.,]?\d+|\d{1,3}([., ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[\d.,]*\d€\d+"
 )
+_NO_GROUPS = re.compile(r"\d'\d(?!\d\d(?!\d))")
 _FREE_WORDS = ("free", "gratis", "kostenlos", "umsonst", "gratuit", "gratuito")
 
 
@@ -151,16 +176,20 @@ class PriceReader:
         text = values.text(value)
         if text is None:
             return PriceRead(None)
-        text = " ".join(text.split())
+        text = _APOSTROPHES.sub("'", " ".join(text.split()))
         if text.casefold() in _FREE_WORDS:
             return PriceRead(0.0, None, (FREE,))
         found = Price.fromstring(text)
         digits, currency = found.amount_text, found.currency
         if digits is None or not any(letter.isdigit() for letter in text):
             return PriceRead(None, currency, (NO_NUMBER,))
-        if _NEGATIVE.match(text):
+        if _NEGATIVE.search(text):
             return PriceRead(None, currency, (NEGATIVE,))
-        if _count_digits(digits) != _count_digits(text) or not _ONE_NUMBER.fullmatch(digits):
+        if _SCALED.search(text) or any(letter.isnumeric() and not letter.isdecimal() for letter in text):
+            return PriceRead(None, currency, (SCALED,))
+        digits = f",{digits}" if _BARE_FRACTION.search(text) else digits
+        whole = _count_digits(digits) == _count_digits(text) and not _NO_GROUPS.search(text)
+        if not whole or not _ONE_NUMBER.fullmatch(digits):
             return PriceRead(None, currency, (SEVERAL,))
         kinds = [CURRENCY] if currency else []
         sign = _decimal_sign(digits)
@@ -187,7 +216,7 @@ class PriceReader:
 def _plain(value: str) -> PriceRead | None:
     """Return a price that is nothing but digits with a decimal point; None for all others."""
     stripped = value.strip()
-    if len(stripped) < 16 and _PLAIN.fullmatch(stripped):
+    if len(stripped) < 13 and _PLAIN.fullmatch(stripped):
         return PriceRead(float(stripped))
     return None
 
@@ -209,6 +238,8 @@ def _checked(amount: Any, currency: str | None = None, kinds: tuple[str, ...] = 
         return PriceRead(None, currency, (TOO_LARGE,))
     if number is not None and number < 0:
         return PriceRead(None, currency, (NEGATIVE,))
+    if number is not None and number > _MOST:
+        return PriceRead(None, currency, (TOO_LARGE,))
     return PriceRead(number, currency, kinds)
 
 
@@ -248,7 +279,7 @@ def _forms(text: str, digits: str, sign: str | None, currency: str | None) -> li
     if sign == COMMA and COMMA in digits:
         kinds.append(COMMA_READ)
     other = COMMA if sign == POINT else POINT
-    if (sign and other in digits) or " " in digits or "'" in text or "’" in text:
+    if (sign and other in digits) or " " in digits or "'" in text:
         kinds.append(GROUPS)
     rest = text.replace(currency, "") if currency else text
     if any(letter.isalpha() for letter in rest):
