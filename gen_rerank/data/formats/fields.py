@@ -52,19 +52,25 @@ def vote_columns(columns: Iterable[str], named: Mapping[str, str], place: str) -
         place: for the sentence.
 
     Raises:
-        BadInput: people named a column that is not there, or something that no vote has.
+        BadInput: people named a column that is not there, one for two things, or something that no vote has.
 
     Example:
         >>> vote_columns(["Search Term", "docid", "Rating"], {}, "votes.csv")
         {'query': 'Search Term', 'product': 'docid', 'grade': 'Rating'}
     """
     there = list(columns)
+    chosen: dict[str, str] = {}
     for what, column in named.items():
         if what not in _VOTE_NAMES:
             raise BadInput(f"--map {what}={column}: no list of judgments has a {what!r}; it has {_listed(_VOTE_NAMES)}")
-        if column not in there:
+        found = [name for name in there if name == column] or [name for name in there if _key(name) == _key(column)]
+        if not found:
             raise BadInput(f"{place}: --map {what}={column}: no such column; there are {_listed(there)}")
-    return _found(there, _VOTE_NAMES) | dict(named)
+        if found[0] in chosen.values():
+            raise BadInput(f"--map: the column {found[0]!r} is named for two things; name one for each")
+        chosen[what] = found[0]
+    usual = {what: names for what, names in _VOTE_NAMES.items() if what not in chosen}
+    return _found([name for name in there if name not in chosen.values()], usual) | chosen
 
 
 def product_fields(found: Mapping[str, Any], *, keep_rest: bool) -> dict[str, Any]:

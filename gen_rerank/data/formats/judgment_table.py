@@ -29,6 +29,7 @@ from gen_rerank.data.records import Judgment
 from gen_rerank.data.values import BadValue, shown
 from gen_rerank.errors import BadInput
 
+NAME_RATERS = "if these are votes, name the column of raters with --map rater=COLUMN"
 _TAGS = "|"
 _HEADER = ("query_id", "query", "split", "tags", "product_id", "grade", "rater")
 
@@ -42,7 +43,7 @@ def open_judgment_table(source: Path, options: JudgmentOptions, report: ImportRe
     found = named_rows(source, report)
     columns = judgment_columns(source, found, options.columns)
     report.found["columns"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
-    return VoteSource(row_votes(source, found.rows, columns, options, report))
+    return VoteSource(row_votes(source, found.rows, columns, options, report), if_repeated=NAME_RATERS)
 
 
 def judgment_columns(source: Path, rows: NamedRows, named: Mapping[str, str]) -> dict[str, str]:

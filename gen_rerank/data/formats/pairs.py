@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gen_rerank.data.feeds.rows import FeedRow
-from gen_rerank.data.formats.judgment_table import judgment_columns, raters_grades, row_votes
+from gen_rerank.data.formats.judgment_table import NAME_RATERS, judgment_columns, raters_grades, row_votes
 from gen_rerank.data.formats.sources import named_rows
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport
@@ -30,7 +30,7 @@ def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> 
     columns = judgment_columns(source, found, options.columns)
     report.found["fields"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
     votes = row_votes(source, _with_bullets(found.rows), columns, options, report)
-    return VoteSource(votes, GAINS if _are_letters(found.head, columns) else None)
+    return VoteSource(votes, GAINS if _are_letters(found.head, columns) else None, NAME_RATERS)
 
 
 def _are_letters(head: Iterable[FeedRow], columns: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.feeds.rows import FeedRow
 from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_columns
-from gen_rerank.data.formats.judgment_table import judgment_columns, rated, row_votes
+from gen_rerank.data.formats.judgment_table import NAME_RATERS, judgment_columns, rated, row_votes
 from gen_rerank.data.formats.sources import is_json, json_file, named_rows
 from gen_rerank.data.formats.texts import by_text
 from gen_rerank.data.importing.grading import NumberScale, Scale, read_scale
@@ -124,7 +124,7 @@ def _open_ratings(source: Path, options: JudgmentOptions, report: ImportReport) 
     )
     if not raters:
         columns = judgment_columns(source, found, options.columns)
-        return VoteSource(row_votes(source, found.rows, columns, options, report))
+        return VoteSource(row_votes(source, found.rows, columns, options, report), if_repeated=NAME_RATERS)
     return VoteSource(_rater_votes(source, found.rows, columns, raters, report))
 
 

@@ -29,6 +29,19 @@ _HEAD_ROWS = 1000
 _NO_TEXT = (FeedForm.PARQUET, FeedForm.XLSX)
 
 
+def _recognised(path: Path) -> FeedSource:
+    """Find out what a file of judgments is.
+
+    Raises:
+        BadInput: it is a folder, or no file that can be read more than once; or as `FeedSource.recognise`.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name the file with the judgments")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path}: is a pipe or a device, and judgments are read more than once; write them to a file")
+    return FeedSource.recognise(path)
+
+
 @dataclass(frozen=True)
 class NamedRows:
     """The rows of a file, each with named cells; a row may lack names that others have.
@@ -60,7 +73,7 @@ def named_rows(path: Path, report: ImportReport) -> NamedRows:
 
 
 def _read_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
-    source = FeedSource.recognise(path)
+    source = _recognised(path)
     report.found["form"] = source.form.value
     for row in _watched(_rows(source, report), "rows read"):
         report.count("rows")
@@ -112,7 +125,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         BadInput: the file cannot be read, or is no text.
     """
-    source = FeedSource.recognise(path)
+    source = _recognised(path)
     if source.form in _NO_TEXT:
         raise BadInput(f"{path}: is {source.form.value}; a text file is needed")
     with source.text() as file:
@@ -127,7 +140,7 @@ def is_json(path: Path) -> bool:
     Raises:
         BadInput: the file cannot be read.
     """
-    return FeedSource.recognise(path).form in (FeedForm.JSON_LINES, FeedForm.JSON_ARRAY)
+    return _recognised(path).form in (FeedForm.JSON_LINES, FeedForm.JSON_ARRAY)
 
 
 def json_file(path: Path) -> Any:
@@ -136,7 +149,7 @@ def json_file(path: Path) -> Any:
     Raises:
         BadInput: the file cannot be read, or holds no JSON.
     """
-    with FeedSource.recognise(path).opened() as file:
+    with _recognised(path).opened() as file:
         raw = file.read()
     try:
         return read_json(raw)

@@ -61,8 +61,13 @@ class GatheredPair:
     own: float | None = None
     votes: list[tuple[str, float]] = field(default_factory=list)
 
-    def add(self, vote: Vote, relevance: float) -> None:
+    def add(self, vote: Vote, relevance: float, if_repeated: str) -> None:
         """Add a grade.
+
+        Args:
+            vote: whose grade it is.
+            relevance: what it is worth.
+            if_repeated: as `Gathering` has it.
 
         Raises:
             Unusable: the pair has one already, or one of this rater.
@@ -70,11 +75,8 @@ class GatheredPair:
         if vote.rater is None:
             if self.own is not None:
                 again = "" if self.own == relevance else ", with another grade"
-                raise Unusable(
-                    "pair given twice",
-                    f"the pair was already given in line {self.line}{again}; if these are votes, name a column of "
-                    "raters",
-                )
+                advice = f"; {if_repeated}" if if_repeated else ""
+                raise Unusable("pair given twice", f"the pair was already given in line {self.line}{again}{advice}")
             self.own = relevance
         elif vote.rater and any(rater == vote.rater for rater, _ in self.votes):
             raise Unusable("rater voted twice", f"{vote.rater!r} already graded this pair")
@@ -93,12 +95,14 @@ class Gathering:
         there: what the folder holds already.
         scale: of the grades.
         report: is told what is refused.
+        if_repeated: what people can do where a pair comes twice, for the sentence.
     """
 
-    def __init__(self, there: DataThere, scale: Scale, report: ImportReport) -> None:
+    def __init__(self, there: DataThere, scale: Scale, report: ImportReport, if_repeated: str = "") -> None:
         self.there = there
         self.scale = scale
         self.report = report
+        self.if_repeated = if_repeated
         self.products: dict[str, Product] = {}
         self.queries = {
             row.query_id: GatheredQuery(row.text, row.split, True, dict.fromkeys(row.tags)) for row in there.queries
@@ -130,7 +134,7 @@ class Gathering:
             )
         pair = self.pairs.get((query_id, product_id)) or GatheredPair(vote.line)
         if relevance is not None:
-            pair.add(vote, relevance)
+            pair.add(vote, relevance, self.if_repeated)
         self.pairs[query_id, product_id] = pair
         self.queries[query_id] = query
         self._ids.setdefault(collapsed(query.text), query_id)

@@ -52,10 +52,12 @@ class VoteSource:
     Attributes:
         votes: what stands in it, read once.
         scale: of its grades, where the format says it.
+        if_repeated: what people can do where a pair comes twice; empty where the format leaves nothing to say.
     """
 
     votes: Iterator[Vote]
     scale: Scale | None = None
+    if_repeated: str = ""
 
 
 Opener = Callable[[Path, JudgmentOptions, ImportReport], VoteSource]
@@ -90,7 +92,7 @@ def import_judgments(source: Path, out: Path, name: str, opener: Opener, options
             "--scale 0-3"
         )
     report.found["scale"] = str(scale)
-    gathered = Gathering(there, scale, report)
+    gathered = Gathering(there, scale, report, opened.if_repeated)
     for vote in opened.votes:
         gathered.add(vote)
     judgments = list(gathered.judgments())

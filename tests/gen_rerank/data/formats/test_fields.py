@@ -34,6 +34,15 @@ def test_people_overrule_names():
         vote_columns(["a", "b"], {"grade": "c"}, "votes.csv")
 
 
+def test_named_columns_are_compared_as_all_names_are_and_are_one_thing_each():
+    there = ["Such Wort", "SUCHWORT", "suchwort", "query", "docid", "grade"]
+    assert vote_columns(there, {"query": "such-wort"}, "votes.csv")["query"] == "Such Wort"
+    assert vote_columns(there, {"query": "suchwort"}, "votes.csv")["query"] == "suchwort"
+    assert vote_columns(there, {"grade": "query"}, "votes.csv") == {"product": "docid", "grade": "query"}
+    with pytest.raises(BadInput, match="--map: the column 'grade' is named for two things; name one for each"):
+        vote_columns(there, {"query": "grade", "grade": "Grade"}, "votes.csv")
+
+
 def test_fields_of_a_product():
     said = {"name": "X1", "title": "Lamp", "supplier": "Lux", "product_type": "Lamps", "color": "red",
             "attributes": {"width": "9 cm"}}  # fmt: skip

@@ -19,7 +19,7 @@ VOTE = Vote("votes.csv", 2, "p1", query="oak desk", grade=3, product={"title": "
 
 
 def gathered(votes: Iterable[Vote], there: DataThere | None = None) -> Gathering:
-    found = Gathering(there or DataThere(), read_scale("0-3"), ImportReport("votes.csv", "judgments"))
+    found = Gathering(there or DataThere(), read_scale("0-3"), ImportReport("votes.csv", "judgments"), "name raters")
     for vote in votes:
         found.add(vote)
     return found
@@ -54,8 +54,8 @@ def test_a_pair_that_nobody_graded_keeps_its_query_and_its_product():
 @pytest.mark.parametrize(
     ("change", "kind", "reason"),
     [
-        ({}, "pair given twice", "already given in line 2; if these are votes, name a column of raters"),
-        ({"grade": 1}, "pair given twice", "line 2, with another grade; if"),
+        ({}, "pair given twice", "already given in line 2; name raters"),
+        ({"grade": 1}, "pair given twice", "line 2, with another grade; name raters"),
         ({"grade": 4}, "grade", "the grade 4 is outside of the scale 0-3"),
         ({"grade": "good"}, "grade", "a plain number"),
         ({"query": " "}, "query", "the query has no text"),

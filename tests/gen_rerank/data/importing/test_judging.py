@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.data.formats.judgment_table import open_judgment_table
+from gen_rerank.data.formats.opensearch import open_opensearch
+from gen_rerank.data.formats.pairs import open_pairs
+from gen_rerank.data.formats.quepid import open_quepid
+from gen_rerank.data.formats.trec import open_trec
 from gen_rerank.data.importing.grading import read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, import_judgments
 from gen_rerank.data.importing.report import ImportReport
@@ -46,6 +51,32 @@ def test_pairs_that_nobody_graded_are_counted(tmp_path):
     report = load(tmp_path, tmp_path / "shop", HEADER + rows)
     assert report.read == {"rows": 5, "blank grades": 3, "pairs without a grade": 2}
     assert report.kept["judgments"] == 2
+
+
+def test_what_to_do_with_a_pair_given_twice_is_said_where_something_can_be_done(tmp_path):
+    report = load(tmp_path, tmp_path / "shop", HEADER + ROWS + "lamp,p2,1,Lamp,\n")
+    said = "the pair was already given in line 4, with another grade"
+    assert report.first_refused[0].reason == (
+        f"{said}; if these are votes, name the column of raters with --map rater=COLUMN"
+    )
+    (tmp_path / "qrels.txt").write_text("q1 0 p1 3\nq1 0 p1 3\n")
+    (tmp_path / "topics.tsv").write_text("q1\toak desk\n")
+    (tmp_path / "trec").mkdir()
+    for name in ("qrels.txt", "topics.tsv"):
+        (tmp_path / name).rename(tmp_path / "trec" / name)
+    chosen = JudgmentOptions(scale=SCALE, replace=True)
+    report = import_judgments(tmp_path / "trec", tmp_path / "shop", "trec", open_trec, chosen)
+    assert report.first_refused[0].reason == "the pair was already given in line 1"
+
+
+@pytest.mark.parametrize("opener", [open_judgment_table, open_pairs, open_quepid, open_opensearch])
+def test_a_folder_or_a_pipe_in_place_of_a_file(tmp_path, opener):
+    (tmp_path / "lists").mkdir()
+    with pytest.raises(BadInput, match="lists: is a folder; name the file with the judgments"):
+        import_judgments(tmp_path / "lists", tmp_path / "shop", "any", opener, JudgmentOptions(scale=SCALE))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="pipe: is a pipe or a device, and judgments are read more than once"):
+        import_judgments(tmp_path / "pipe", tmp_path / "shop", "any", opener, JudgmentOptions(scale=SCALE))
 
 
 def test_a_catalog_that_is_there_is_used_and_stays(tmp_path):
