@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from gen_rerank.data.feeds.catalog import CatalogIndex
 from gen_rerank.data.feeds.columns import FeedColumns, FeedField
@@ -34,6 +35,7 @@ from gen_rerank.data.reading import ENDINGS, write_rows
 from gen_rerank.data.records import Product
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.system.processes import signals_unwind
 from gen_rerank.system.publishing import require_makeable, require_writable
 
 FORMAT = "feed"
@@ -88,7 +90,7 @@ def import_feed(source: Path, out: Path, options: FeedOptions | None = None) -> 
     report.found["form"] = f"{found.form}, gzipped" if found.compressed else str(found.form)
     if found.encoding_said:
         report.found["encoding"] = found.encoding_said
-    with WorkProgress(transient=True) as progress, _alone_in(out), CatalogIndex.opened() as index:
+    with _stoppable(), WorkProgress(transient=True) as progress, _alone_in(out), CatalogIndex.opened() as index:
         rows, reader = _opened(found, _counted(_rows(found, report), report, progress), options, report)
         earlier, partial = out / _FILE, out / f".{_FILE}.partial"
         if earlier.is_file():
@@ -232,18 +234,26 @@ def _alone_in(out: Path) -> Iterator[None]:
     Raises:
         BadInput: it cannot be written, or another import is writing to it.
     """
-    there = out.exists()
-    require_writable(out)
+    new = [place for place in (out, *out.parents) if not place.exists()]
     lock = out / f".{_FILE}.lock"
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(f"{out}: another import is writing to it; wait for its end") from error
-        try:
-            yield
-        finally:
-            (out / f".{_FILE}.partial").unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-            if not there and not any(out.iterdir()):
-                out.rmdir()
+    try:
+        require_writable(out)
+        with lock.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInput(f"{out}: another import is writing to it; wait for its end") from error
+            try:
+                yield
+            finally:
+                (out / f".{_FILE}.partial").unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # the folder holds something, or was never made
+            for place in new:
+                place.rmdir()
+
+
+def _stoppable() -> AbstractContextManager[None]:
+    """Let SIGTERM end the work as an exception does, where this is the main thread; others cannot heed signals."""
+    return signals_unwind() if current_thread() is main_thread() else nullcontext()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def write_large(folder: Path) -> None:
     (folder / "large.csv").write_text(f"id,title\n{lines}", encoding="utf-8")
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["killed", "stopped", "ended"])
 def test_an_import_that_is_ended_halfway_leaves_what_lay_there(tmp_path: Path, sent: signal.Signals) -> None:
     imported(tmp_path, b"id,title\n1,Desk\n")
     write_large(tmp_path)
@@ -261,6 +262,30 @@ def test_an_import_that_is_ended_halfway_leaves_what_lay_there(tmp_path: Path, s
     _, found = imported(tmp_path, b"id,title\n2,Lamp\n")
     assert [product.product_id for product in found] == ["2"]
     assert [path.name for path in (tmp_path / "shop").iterdir()] == ["products.jsonl"]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["stopped", "ended"])
+def test_a_command_that_is_ended_leaves_no_folder(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    write_large(tmp_path)
+    command = [sys.executable, "-m", "gen_rerank", "import", "large.csv", "new/shop", "--format", "feed"]
+    partial = tmp_path / "new" / "shop" / ".products.jsonl.partial"
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
+    ) as process:
+        while not partial.exists():
+            assert process.poll() is None, "it ended before it was ended"
+            time.sleep(0.01)
+        process.send_signal(sent)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert b"Traceback" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["large.csv"]
+
+
+def test_an_import_in_another_thread_heeds_no_signals(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        _, found = pool.submit(imported, tmp_path, b"id,title\n1,Desk\n").result()
+    assert found == [Product(product_id="1", title="Desk")]
 
 
 def test_a_disk_without_room_leaves_nothing(tmp_path: Path) -> None:
