@@ -236,7 +236,7 @@ def _identifier(column: str, value: Any, notes: list[FeedNote]) -> Any:
     if isinstance(written, str) and _FRACTION.fullmatch(written):
         notes.append(FeedNote(WHOLE_ID, column, value, written[:-2]))
         return written[:-2]
-    if isinstance(value, float):
+    if isinstance(value, float) and value.is_integer():
         notes.append(FeedNote(WHOLE_ID, column, value, values.identifier(value)))
     elif isinstance(value, str) and not value.isascii() and visible(value) != value:
         notes.append(FeedNote(INVISIBLE, column, value, values.identifier(value)))

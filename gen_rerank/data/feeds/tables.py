@@ -101,6 +101,13 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str] | UnreadRow]]:
             cells = next(reader, None)
             more = cells is not None
         except csv.Error as error:
+            if str(error).startswith("field larger"):
+                cells = UnreadRow(
+                    begin, "cell too large", f"a cell has more than {csv.field_size_limit():,} characters"
+                )
+                yield begin, cells
+                begin = reader.line_num + 1
+                continue
             lines = f"lines {begin:,} to {reader.line_num:,}" if reader.line_num > begin else "the line"
             reason = f"the quotes of {lines} are not those of CSV ({error})"
             cells = UnreadRow(begin, "quotes that do not close", reason)

@@ -307,3 +307,9 @@ def test_a_formula_without_a_value_is_counted_or_the_reason(tmp_path: Path) -> N
     assert report.changes[FORMULA].count == 1
     (refused,) = report.first_refused
     assert refused.reason.startswith("column 'title' has a formula without a value: open and save the file")
+
+
+def test_only_an_id_that_changes_is_counted(tmp_path: Path) -> None:
+    report, found = imported(tmp_path, b'[{"id": 5.5, "title": "Desk"}, {"id": 6.0, "title": "Lamp"}]')
+    assert [product.product_id for product in found] == ["5.5", "6"]
+    assert report.changes["id written as a whole number"].count == 1

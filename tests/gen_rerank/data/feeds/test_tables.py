@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gen_rerank.data.cleaning import READ_CHARACTERS
 from gen_rerank.data.feeds.rows import FeedRow, UnreadRow
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
 from gen_rerank.data.feeds.tables import column_names, delimiter_of, table_rows
@@ -92,3 +93,12 @@ def test_what_csv_writes_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("id", "title", "text"), *cells])
     rows = rows_of(tmp_path_factory.mktemp("csv"), file.getvalue(), ",")
     assert [tuple(row.cells.values()) for row in rows if isinstance(row, FeedRow)] == cells
+
+
+def test_a_cell_beyond_the_limit_is_said_as_such(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("id,title\n1," + "x" * (READ_CHARACTERS * 2 + 1) + "\n2,Desk\n", encoding="utf-8")
+    source = FeedSource.recognise(tmp_path / "f.csv")
+    large, desk = table_rows(source, ",")
+    assert isinstance(large, UnreadRow)
+    assert (large.line, large.kind) == (2, "cell too large")
+    assert desk == FeedRow(3, {"id": "2", "title": "Desk"})
