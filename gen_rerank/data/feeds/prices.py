@@ -65,8 +65,8 @@ _CENTS = (
     "cents?|cts?|c|p|pence|penny|pfennig|rappen|centimes?|c[ée]ntimos?|centavos?|centesimi|öre|øre|grosz[ye]?|paise|коп"
 )
 _MANY = (
-    "k|m|mm|mn|mio|mill|millions?|millionen|millones|b(?!/)|bn|mrd|billions?|thousands?|tsd|tausend|mille|mil|hundreds?|"
-    "lakhs?|lacs?|crores?|cr|dozen|тыс|млн"
+    "k|m|mm|mn|mio|mill|millions?|millionen|millones|b(?!/)|bn|mrd|billions?|thousands?|tsd|tausend|mille|mil|"
+    "hundreds?|lakhs?|lacs?|crores?|cr|dozen|тыс|млн"
 )
 # Behind the number, perhaps with the currency between them, or before the euro: "99 c", "5 USD k", "T€ 5"; not "5 C$".
 _SCALED = re.compile(
