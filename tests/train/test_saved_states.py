@@ -1,6 +1,7 @@
 """Saved states: cut short, damaged, unwritable; and a real run that is killed with SIGKILL and goes on."""
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -26,6 +27,15 @@ RECIPE = {
         "max_steps": 60, "save_steps": 11, "logging_steps": 10, "eval_steps": 20, "disable_tqdm": True,
     },
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def heard(caplog, monkeypatch):
+    """What other tests of this process have done to its loggers is no matter here."""
+    for logger in (states.logger, logging.getLogger("train")):
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.WARNING, logger=states.logger.name)
 
 
 def state(run: Path, step: int) -> Path:
