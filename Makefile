@@ -27,7 +27,7 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo
 	$(BIN)/gen-rerank demo --out runs/demo
 
-test: install browser ## All tests but the slowest real ones (12 minutes on two cores)
+test: install browser ## All tests but the slowest real ones
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: install browser ## All tests, as CI runs them
