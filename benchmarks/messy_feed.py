@@ -33,6 +33,7 @@ from rich.console import Console
 from gen_rerank.data.feeds import prices, products
 from gen_rerank.data.feeds.importing import import_feed
 from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.whole_ids import WHOLE_ID
 from gen_rerank.errors import BadInput
 from harness.command import new_app, run_app
 from harness.own_process import in_own_process
@@ -155,7 +156,7 @@ FAULTS = (
     _stock("in stock", products.STOCK, True),
     _stock("sold out", products.STOCK, False),
     _stock("on the moon", products.NOT_STOCK, None),
-    PlantedFault("id as a fraction", lambda row: row.update(id=float(row["id"])), products.WHOLE_ID),
+    PlantedFault("id as a fraction", lambda row: row.update(id=float(row["id"])), WHOLE_ID),
     PlantedFault("repeated id", lambda row: row.update(id=row["id"] % _APART + 1), refused=_REPEATED),
     PlantedFault("HTML in a title", _set("title", "<b>Lap</b>top &amp; bag"), products.MARKUP, field="title",
           right="Laptop & bag"),

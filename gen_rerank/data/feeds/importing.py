@@ -16,8 +16,7 @@ from threading import current_thread, main_thread
 
 from gen_rerank.data.feeds.catalog import CatalogIndex
 from gen_rerank.data.feeds.columns import FeedColumns, FeedField
-from gen_rerank.data.feeds.json_rows import json_rows
-from gen_rerank.data.feeds.merchant_xml import merchant_rows
+from gen_rerank.data.feeds.opened import rows_of
 from gen_rerank.data.feeds.prices import (
     SIGN_NAMES,
     PriceReader,
@@ -26,11 +25,11 @@ from gen_rerank.data.feeds.prices import (
 )
 from gen_rerank.data.feeds.products import ProductReader, RefusedProduct
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
-from gen_rerank.data.feeds.sheets import parquet_rows, sheet_names, sheet_rows
+from gen_rerank.data.feeds.sheets import sheet_names
 from gen_rerank.data.feeds.shopify import merged_products, shopify_columns, shopify_names
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
-from gen_rerank.data.feeds.tables import DELIMITERS, delimiter_of, table_rows
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.feeds.tables import DELIMITERS, delimiter_of
+from gen_rerank.data.importing.report import ImportReport, times_listed
 from gen_rerank.data.reading import ENDINGS, write_rows
 from gen_rerank.data.records import Product
 from gen_rerank.errors import BadInput
@@ -42,7 +41,6 @@ FORMAT = "feed"
 _HEAD_ROWS = 1000
 _ROWS_A_STEP = 1000
 _FILE = f"products{ENDINGS[0]}"
-_NAMED_COLUMNS = 20
 
 
 @dataclass(frozen=True)
@@ -136,20 +134,14 @@ def _opened(
 
 
 def _rows(source: FeedSource, report: ImportReport) -> FeedRows:
-    match source.form:
-        case FeedForm.TABLE:
-            delimiter = delimiter_of(source)
-            report.found["delimiter"] = DELIMITERS.get(delimiter, repr(delimiter))
-            return table_rows(source, delimiter)
-        case FeedForm.PARQUET:
-            return parquet_rows(source)
-        case FeedForm.XLSX:
-            read, *others = sheet_names(source)
-            report.found["sheet"] = f"{read}; not read: {', '.join(others)}" if others else read
-            return sheet_rows(source)
-        case FeedForm.XML:
-            return merchant_rows(source)
-    return json_rows(source)
+    """Return the rows of a feed, and tell the report by which delimiter or from which sheet they come."""
+    if source.form == FeedForm.TABLE:
+        delimiter = delimiter_of(source)
+        report.found["delimiter"] = DELIMITERS.get(delimiter, repr(delimiter))
+    if source.form == FeedForm.XLSX:
+        read, *others = sheet_names(source)
+        report.found["sheet"] = f"{read}; not read: {', '.join(others)}" if others else read
+    return rows_of(source)
 
 
 def _decimal_sign(columns: FeedColumns, head: list[FeedRow | UnreadRow]) -> tuple[str | None, str]:
@@ -202,9 +194,7 @@ def _say_columns(columns: FeedColumns, report: ImportReport) -> None:
         dropped = ", ".join(name or "the first column, which has no name" for name in columns.index)
         report.found["pandas' index"] = f"dropped: {dropped}"
     if columns.rest:
-        listed = [f"{name} (in {times:,} rows)" for name, times in columns.rest.most_common(_NAMED_COLUMNS)]
-        more = f" and {len(columns.rest) - len(listed):,} more" if len(columns.rest) > len(listed) else ""
-        report.found["columns not kept"] = f"{', '.join(listed)}{more}; --keep-rest makes attributes of them"
+        report.found["columns not kept"] = f"{times_listed(columns.rest)}; --keep-rest makes attributes of them"
 
 
 def _nothing_kept(source: Path, report: ImportReport) -> str:

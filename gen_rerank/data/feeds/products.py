@@ -7,7 +7,6 @@ value, ids that a spreadsheet made fractions of, prices, stock, and columns that
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +20,7 @@ from gen_rerank.data.feeds.availability import availability
 from gen_rerank.data.feeds.columns import FeedColumns, FeedField
 from gen_rerank.data.feeds.prices import PriceReader
 from gen_rerank.data.feeds.rows import FORMULA, FeedNote, FeedRow
+from gen_rerank.data.importing.whole_ids import WHOLE_ID, whole_id
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.data.records import Product, row_fault
 
@@ -33,13 +33,11 @@ ONE_TEXT = "list or object written as one text"
 BOOLEAN = "true or false written as a word"
 RECORDS = "attributes read from a list of records"
 LEFT_OUT = "attribute left out: it cannot be read"
-WHOLE_ID = "id written as a whole number"
 STOCK = "availability read from words or numbers"
 NOT_STOCK = "availability left out: not understood"
 
 # What pandas, SQL and spreadsheets write for nothing. "NAN" and "none" may be names.
 _NOTHING = frozenset(["NaN", "nan", "NaT", "<NA>", "NULL", "null", "None", "\\N", "N/A", "n/a", "#N/A"])
-_FRACTION = re.compile(r"\d+\.0", re.ASCII)
 _TEXTS = (FeedField.TITLE, FeedField.DESCRIPTION, FeedField.BRAND, FeedField.CATEGORY)
 _DEEPEST = 4
 
@@ -233,9 +231,9 @@ def _is_nothing(value: Any) -> bool:
 def _identifier(column: str, value: Any, notes: list[FeedNote]) -> Any:
     """Return an id; of "1.0", as spreadsheets and pandas write a number, the point and the zero go."""
     written = value.strip() if isinstance(value, str) else value
-    if isinstance(written, str) and _FRACTION.fullmatch(written):
-        notes.append(FeedNote(WHOLE_ID, column, value, written[:-2]))
-        return written[:-2]
+    if isinstance(written, str) and whole_id(written) != written:
+        notes.append(FeedNote(WHOLE_ID, column, value, whole_id(written)))
+        return whole_id(written)
     if isinstance(value, float) and value.is_integer():
         notes.append(FeedNote(WHOLE_ID, column, value, values.identifier(value)))
     elif isinstance(value, str) and not value.isascii() and visible(value) != value:

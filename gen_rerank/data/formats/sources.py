@@ -12,11 +12,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gen_rerank.data.feeds.json_rows import json_rows
+from gen_rerank.data.feeds.opened import rows_of
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows
-from gen_rerank.data.feeds.sheets import parquet_rows, sheet_rows
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
-from gen_rerank.data.feeds.tables import delimiter_of, table_rows
 from gen_rerank.data.importing.report import ImportReport, times_listed
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
@@ -106,17 +104,11 @@ def _watched(entries: Iterable[Entry], what: str) -> Iterator[Entry]:
 
 
 def _rows(source: FeedSource, report: ImportReport) -> FeedRows:
-    match source.form:
-        case FeedForm.TABLE:
-            report.found["encoding"] = source.encoding_said
-            return table_rows(source, delimiter_of(source))
-        case FeedForm.JSON_LINES | FeedForm.JSON_ARRAY:
-            return json_rows(source)
-        case FeedForm.PARQUET:
-            return parquet_rows(source)
-        case FeedForm.XLSX:
-            return sheet_rows(source)
-    raise BadInput(f"{source.path}: is XML; judgments are read from tables, JSON, Parquet and XLSX")
+    if source.form == FeedForm.XML:
+        raise BadInput(f"{source.path}: is XML; judgments are read from tables, JSON, Parquet and XLSX")
+    if source.form == FeedForm.TABLE:
+        report.found["encoding"] = source.encoding_said
+    return rows_of(source)
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:

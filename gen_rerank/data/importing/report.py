@@ -192,7 +192,7 @@ def times_listed(columns: Counter[str]) -> str:
         'color (in 2 rows), size (in 1 row)'
     """
     most = columns.most_common(_NAMED_COLUMNS)
-    listed = [f"{name or '(without a name)'} (in {times:,} row{'s' * (times > 1)})" for name, times in most]
+    listed = [f"{shortened(name) or '(without a name)'} (in {times:,} row{'s' * (times > 1)})" for name, times in most]
     more = f" and {len(columns) - len(listed):,} more" if len(columns) > len(listed) else ""
     return f"{', '.join(listed)}{more}"
 

@@ -10,11 +10,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gen_rerank.data.feeds.json_rows import json_rows
+from gen_rerank.data.feeds.opened import rows_of
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows
-from gen_rerank.data.feeds.sheets import parquet_rows, sheet_rows
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
-from gen_rerank.data.feeds.tables import delimiter_of, table_rows
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.values import BadValue, identifier
 from gen_rerank.errors import BadInput
@@ -193,16 +191,9 @@ def with_rest(
 
 
 def _rows(source: FeedSource) -> FeedRows:
-    match source.form:
-        case FeedForm.TABLE:
-            return table_rows(source, delimiter_of(source))
-        case FeedForm.JSON_LINES | FeedForm.JSON_ARRAY:
-            return json_rows(source)
-        case FeedForm.PARQUET:
-            return parquet_rows(source)
-        case FeedForm.XLSX:
-            return sheet_rows(source)
-    raise BadInput(f"{source.path}: is XML; a table, JSON or Parquet is needed")
+    if source.form == FeedForm.XML:
+        raise BadInput(f"{source.path}: is XML; a table, JSON or Parquet is needed")
+    return rows_of(source)
 
 
 def _check_columns(file: Path, row: FeedRow, needed: Sequence[str]) -> None:

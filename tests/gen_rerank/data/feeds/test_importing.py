@@ -164,7 +164,7 @@ def test_people_say_columns_locale_and_encoding(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_kept_are_counted_and_named(tmp_path: Path) -> None:
     report, _ = imported(tmp_path, b",id,title,note,stamp\n0,1,Desk,x,\n1,2,Lamp,,\n")
-    assert report.found["columns not kept"] == "note (in 1 rows); --keep-rest makes attributes of them"
+    assert report.found["columns not kept"] == "note (in 1 row); --keep-rest makes attributes of them"
     assert report.found["pandas' index"] == "dropped: the first column, which has no name"
 
 

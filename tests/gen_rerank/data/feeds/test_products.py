@@ -12,6 +12,7 @@ from gen_rerank.data.feeds.columns import FeedColumns
 from gen_rerank.data.feeds.prices import PriceReader
 from gen_rerank.data.feeds.products import ProductReader, RefusedProduct
 from gen_rerank.data.feeds.rows import FeedRow
+from gen_rerank.data.importing.whole_ids import WHOLE_ID
 from gen_rerank.data.records import Product
 
 NAMES = ("id", "title", "description", "brand", "category", "attributes", "price", "sale_price", "currency",
@@ -74,8 +75,8 @@ def test_an_empty_cell_and_null_are_absent_and_no_change() -> None:
 @pytest.mark.parametrize(
     ("given", "product_id", "kinds"),
     [
-        (1.0, "1", [products.WHOLE_ID]),
-        ("1.0", "1", [products.WHOLE_ID]),
+        (1.0, "1", [WHOLE_ID]),
+        ("1.0", "1", [WHOLE_ID]),
         ("007", "007", []),
         ("1.5", "1.5", []),
         ("A\u200b7", "A7", [products.INVISIBLE]),
