@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gen_rerank.bins import Floats
+from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.data.documents import NoText, product_of
 from gen_rerank.data.records import Pair
 from gen_rerank.data.values import text
 from gen_rerank.reporting.progress import WorkProgress, progress_console
-from gen_rerank.scorers.opening import Backend, DtypeChoice, prepare_scorer
+from gen_rerank.scorers.opening import Backend, DtypeChoice, PreparedScorer, prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
 
 if TYPE_CHECKING:
@@ -81,11 +82,9 @@ class MtebReranker:
         """
         prepared = prepare_scorer(model, backend, adapter, dtype)
         scorer = prepared.open()
-        states = [prepared.checkpoint.fingerprint, scorer.checkpoint.card.calibration.model_dump_json()]
-        states += [prepared.adapter.fingerprint if prepared.adapter else "", prepared.dtype or ""]
         names = "+".join(Path(each).resolve().name for each in (model, adapter) if each is not None)
         name = str(model) if adapter is None and not Path(model).is_dir() else f"gen_rerank/{names}"
-        return cls(scorer, name, hashlib.sha256("\n".join(states).encode()).hexdigest()[:16])
+        return cls(scorer, name, revision_of(prepared, scorer.checkpoint.card.calibration))
 
     @cached_property
     def mteb_model_meta(self) -> ModelMeta:
@@ -133,6 +132,22 @@ class MtebReranker:
             pairs = [pair for pair, _ in (part[place] for place in places) if pair is not None]
             scores[places] = self.scorer.score(pairs, instruction=instruction).mean
         return scores
+
+
+def revision_of(prepared: PreparedScorer, calibration: Calibration) -> str:
+    """Return 16 hexadecimal digits of all that moves a score, so that mteb never tells one model's results for another.
+
+    Args:
+        prepared: weights, adapter, backend and number type.
+        calibration: of the scorer that was opened.
+
+    Example:
+        >>> revision_of(prepare_scorer("runs/model"), calibration)  # doctest: +SKIP
+        '7cf6e1cac4c0db2d'
+    """
+    adapter = prepared.adapter.fingerprint if prepared.adapter else ""
+    states = (prepared.checkpoint.fingerprint, calibration.model_dump_json(), adapter, str(prepared))
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:16]
 
 
 def _queries(batches: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str | None]]:

@@ -17,8 +17,10 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models.models_protocols import CrossEncoderProtocol, EncoderProtocol, SearchProtocol
 
 from gen_rerank import Dataset, Product, Reranker
+from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.evaluation.eress_measures import MTEB, eress_report
-from gen_rerank.evaluation.mteb_model import MtebReranker
+from gen_rerank.evaluation.mteb_model import MtebReranker, revision_of
+from gen_rerank.scorers.opening import prepare_scorer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,6 +129,16 @@ def test_mteb_finds_what_our_own_figure_is(model: MtebReranker, plain_shop: Data
     found = eress_report(plain_shop, {"model": ours(model, plain_shop)}).systems["model"][MTEB].mean
     assert scores["main_score"] == scores["ndcg_at_5"] == pytest.approx(found, abs=1e-5)
     assert 0.3 < found < 1.0
+
+
+def test_what_moves_a_score_moves_the_revision(tiny_checkpoint: Path, tiny_adapter: Path):
+    ways = [("transformers", None, None), ("vllm", None, None), ("transformers", None, "bfloat16"),
+            ("transformers", tiny_adapter, None)]  # fmt: skip
+    prepared = [prepare_scorer(tiny_checkpoint, backend, adapter, dtype) for backend, adapter, dtype in ways]
+    revisions = {revision_of(one, Calibration()) for one in prepared}
+    revisions.add(revision_of(prepared[0], Calibration(temperature=2.0)))
+    assert len(revisions) == 5
+    assert revision_of(prepare_scorer(tiny_checkpoint), Calibration()) in revisions
 
 
 @pytest.mark.usefixtures("no_network")
