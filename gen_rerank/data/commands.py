@@ -153,13 +153,12 @@ def _target(out: str, source: Path, report_file: Path | None) -> Path:
 
 def _require_apart(report_file: Path, source: Path, out: Path) -> None:
     """Refuse a report that would be written over a source, over the result, or over a file of a data folder."""
-    from gen_rerank.data.reading import ENDINGS
+    from gen_rerank.data.reading import is_rows_file
     from gen_rerank.errors import BadInput
 
     report, read, made = report_file.resolve(), source.resolve(), out.resolve()
-    rows = {f"{name}{ending}" for name in ("products", "queries", "judgments", "needs") for ending in ENDINGS}
     overwritten = read in report.parents and report.exists()
-    if report in (read, made) or overwritten or (made in report.parents and report.name in rows):
+    if report in (read, made) or overwritten or is_rows_file(report, made):
         raise BadInput(f"--report {report_file}: would take the place of what is read or made; name another file")
 
 

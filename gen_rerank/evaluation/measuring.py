@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
+from gen_rerank.data.reading import is_rows_file
 from gen_rerank.data.records import BadRow
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.eress_measures import EressReport, eress_report
@@ -130,7 +131,7 @@ def score_split(
     Raises:
         BadInput: an `out` that cannot be written, bad data, an empty split, or a refused checkpoint or adapter.
     """
-    require_writable_file(out)
+    _require_place(out, data)
     dataset = judged_split(data, split, skip_bad_rows)
     distribution, scored = _score(prepare_scorer(model, backend, adapter, dtype), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +189,7 @@ def _check(plan: EvaluationPlan) -> None:
     """
     for path in (plan.out, plan.scores):
         if path is not None:
-            require_writable_file(path)
+            _require_place(path, plan.data)
     if plan.out is not None and plan.scores is not None and plan.out.resolve() == plan.scores.resolve():
         raise BadInput(f"{plan.out}: --out and --scores are one file; name two")
     if plan.measure not in (None, ERESS):
@@ -199,6 +200,17 @@ def _check(plan: EvaluationPlan) -> None:
         raise BadInput(
             "--adapter goes with one model; evaluate one with --out evaluation.json, and pass that file as --baseline"
         )
+
+
+def _require_place(file: Path, data: Path) -> None:
+    """Refuse a file that cannot be written, or that would take the place of the data.
+
+    Raises:
+        BadInput: one of the two.
+    """
+    if is_rows_file(file, data):
+        raise BadInput(f"{file}: is a file of the data that is read; name another")
+    require_writable_file(file)
 
 
 def _as_baseline(saved: Evaluation, plan: EvaluationPlan, dataset: Dataset) -> Evaluation:

@@ -18,6 +18,7 @@ from gen_rerank.evaluation.evaluation import Evaluation, difference
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
+OUTPUTS = ("--out", "--scores")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUERY = "red desk please"
@@ -178,3 +179,14 @@ def test_what_cannot_be_ranked_is_one_sentence(run, tiny_checkpoint, products, t
     assert json.loads(printed)["left_out"][0].startswith(f"{bad}:1: ")
     assert "1 bad row left out" in err
     assert run("rank", tiny_checkpoint, QUERY, "--products", products, "--top", 0)[0] == 2
+
+
+def test_nothing_is_written_over_the_data_that_is_read(run, tiny_checkpoint, tiny_shop, tmp_path) -> None:
+    shop = tmp_path / "shop"
+    tiny_shop.save(shop)
+    before = {path.name: path.read_bytes() for path in shop.iterdir()}
+    words = [("score", tiny_checkpoint, shop, "--out"), *(("evaluate", tiny_checkpoint, shop, o) for o in OUTPUTS)]
+    for command in words:
+        for name in ("queries.jsonl", "judgments.jsonl", "products.parquet"):
+            assert "is a file of the data that is read; name another" in complaint(run(*command, shop / name))
+    assert {path.name: path.read_bytes() for path in shop.iterdir()} == before
