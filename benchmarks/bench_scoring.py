@@ -18,7 +18,6 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank.bins import Distribution
-from gen_rerank.scorers.opening import computes_bfloat16
 from gen_rerank.scorers.transformers import DecoderNetwork, length_batches
 from gen_rerank.system.machine import Machine
 
@@ -99,7 +98,7 @@ def number_types(pairs: int) -> None:
         scores[dtype] = Distribution.from_logits(logits.numpy()).mean
         print(f"{str(dtype).removeprefix('torch.'):31} {speed[dtype]:7.2f} pairs/s")
     change = np.abs(scores[torch.bfloat16] - scores[torch.float32])
-    native = "multiplies" if computes_bfloat16(Machine.here()) else "emulates"
+    native = "multiplies" if Machine.here().computes_bfloat16 else "emulates"
     print(f"this machine {native} bfloat16: {speed[torch.bfloat16] / speed[torch.float32]:.2f}x float32;")
     spread = scores[torch.float32].std()
     print(f"scores (spread {spread:.3f}) differ by {change.max():.4f} at most, {change.mean():.4f} on average")

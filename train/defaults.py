@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gen_rerank.evaluation.evaluation import RPS
+from gen_rerank.system.machine import Machine
 
 Arguments = dict[str, Any]
 
@@ -36,7 +37,7 @@ _COSINE: Arguments = {"lr_scheduler_type": "cosine", "warmup_steps": 0.05}
 
 DISTRIBUTIONAL: Arguments = {
     **EVERY_RUN, **_MEASURED, **_SAVED, **_COSINE,
-    "bf16": True,
+    "bf16": Machine.here().computes_bfloat16,
     "learning_rate": 2e-5,
 }  # fmt: skip
 

@@ -20,11 +20,6 @@ from gen_rerank.system.machine import Machine
 Backend = Literal["transformers", "vllm"]
 DtypeChoice = Literal["auto", "float32", "bfloat16"]
 
-# What multiplies bfloat16 in hardware: these instructions of a CPU, and GPUs from Ampere on. Elsewhere it is emulated,
-# several times slower than float32.
-_BFLOAT16_INSTRUCTIONS = ("AVX512-BF16", "AMX-BF16")
-_BFLOAT16_CAPABILITY = 8.0
-
 
 @dataclass(frozen=True)
 class PreparedScorer:
@@ -112,20 +107,8 @@ def open_scorer(
     return prepare_scorer(model, backend, adapter, dtype).open()
 
 
-def computes_bfloat16(machine: Machine) -> bool:
-    """Return whether a machine multiplies bfloat16 in hardware, on its GPUs or else on its CPU.
-
-    Example:
-        >>> computes_bfloat16(Machine("AMD EPYC", 16, {"AVX512-BF16": True}, 128.0, 64.0, ()))
-        True
-    """
-    if machine.gpus:
-        return all(float(gpu.capability) >= _BFLOAT16_CAPABILITY for gpu in machine.gpus)
-    return any(machine.instruction_sets.get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
-
-
 def _fitting_dtype(checkpoint: Checkpoint, backend: str) -> Dtype:
     """Return the backend's usual type, but float32 where transformers would have to emulate another."""
-    if backend == "transformers" and not computes_bfloat16(Machine.here()):
+    if backend == "transformers" and not Machine.here().computes_bfloat16:
         return "float32"
     return default_dtype(checkpoint)

@@ -26,6 +26,12 @@ _INSTRUCTION_SETS = {
 }  # fmt: skip
 
 
+# What multiplies bfloat16 in hardware: these instructions of a CPU, and GPUs from Ampere on. Elsewhere it is emulated,
+# many times slower than float32.
+_BFLOAT16_INSTRUCTIONS = ("AVX512-BF16", "AMX-BF16")
+_BFLOAT16_CAPABILITY = 8.0
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU.
@@ -77,6 +83,18 @@ class Machine:
             disk_free_gib=shutil.disk_usage(Path.cwd()).free / _GIB,
             gpus=_gpus(),
         )
+
+    @property
+    def computes_bfloat16(self) -> bool:
+        """Whether it multiplies bfloat16 in hardware, on its GPUs or else on its CPU; elsewhere float32 is faster.
+
+        Example:
+            >>> Machine("AMD EPYC", 16, {"AVX512-BF16": True}, 128.0, 64.0, ()).computes_bfloat16
+            True
+        """
+        if self.gpus:
+            return all(float(gpu.capability) >= _BFLOAT16_CAPABILITY for gpu in self.gpus)
+        return any(self.instruction_sets.get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
 
     def __str__(self) -> str:
         """Return all of it on one line."""

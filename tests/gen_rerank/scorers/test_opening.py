@@ -11,31 +11,9 @@ import torch
 from gen_rerank import BadInput
 from gen_rerank.checkpoints.card import Card, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.scorers import opening
-from gen_rerank.scorers.opening import computes_bfloat16, open_scorer, prepare_scorer
+from gen_rerank.scorers.opening import open_scorer, prepare_scorer
 from gen_rerank.scorers.transformers import TransformersScorer
-from gen_rerank.system.machine import Gpu, Machine
-
-
-def machine(instructions: tuple[str, ...] = (), *capabilities: str) -> Machine:
-    sets = dict.fromkeys(("AVX2", "AVX512-BF16", "AMX-BF16"), False) | dict.fromkeys(instructions, True)
-    return Machine("a processor", 2, sets, 24.0, 64.0, tuple(Gpu("a GPU", each, 16.0) for each in capabilities))
-
-
-@pytest.mark.parametrize(
-    ("has", "there"),
-    [
-        (machine(("AVX2",)), False),
-        (machine(("AVX512-BF16",)), True),
-        (machine(("AMX-BF16",)), True),
-        (machine((), "7.5"), False),
-        (machine(("AMX-BF16",), "7.5"), False),  # the GPU computes
-        (machine((), "8.0", "10.0"), True),
-        (Machine("without torch", 2, {}, 1.0, 1.0, ()), False),
-    ],
-)
-def test_bfloat16_is_there_where_the_hardware_multiplies_it(has: Machine, there: bool) -> None:
-    assert computes_bfloat16(has) is there
+from gen_rerank.system.machine import Machine
 
 
 @pytest.mark.parametrize(
@@ -43,7 +21,7 @@ def test_bfloat16_is_there_where_the_hardware_multiplies_it(has: Machine, there:
     [("transformers", True, "bfloat16"), ("transformers", False, "float32"), ("vllm", False, "bfloat16")],
 )
 def test_auto_is_bfloat16_only_where_it_is_fast(monkeypatch, tiny_checkpoint, backend, native, expected) -> None:
-    monkeypatch.setattr(opening, "computes_bfloat16", lambda _: native)
+    monkeypatch.setattr(Machine, "computes_bfloat16", native)
     prepared = prepare_scorer(tiny_checkpoint, backend, dtype="auto")
     assert str(prepared) == f"{backend} in {expected}"
 
@@ -51,7 +29,7 @@ def test_auto_is_bfloat16_only_where_it_is_fast(monkeypatch, tiny_checkpoint, ba
 def test_an_encoder_is_float32_everywhere(monkeypatch, tiny_checkpoint) -> None:
     decoder = Checkpoint.open(tiny_checkpoint)
     encoder = replace(decoder, card=Card(readout=Readout.classifier(), prompt=decoder.card.prompt))
-    monkeypatch.setattr(opening, "computes_bfloat16", lambda _: True)
+    monkeypatch.setattr(Machine, "computes_bfloat16", True)
     monkeypatch.setattr(Checkpoint, "open", lambda _: encoder)
     assert prepare_scorer(tiny_checkpoint, dtype="auto").dtype == "float32"
 

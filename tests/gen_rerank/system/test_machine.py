@@ -47,3 +47,24 @@ def test_versions_say_what_is_absent() -> None:
 def test_the_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
     assert ", 1 cores, " in str(Machine.here())
+
+
+def machine(instructions: tuple[str, ...] = (), *capabilities: str) -> Machine:
+    sets = dict.fromkeys(("AVX2", "AVX512-BF16", "AMX-BF16"), False) | dict.fromkeys(instructions, True)
+    return Machine("a processor", 2, sets, 24.0, 64.0, tuple(Gpu("a GPU", each, 16.0) for each in capabilities))
+
+
+@pytest.mark.parametrize(
+    ("has", "there"),
+    [
+        (machine(("AVX2",)), False),
+        (machine(("AVX512-BF16",)), True),
+        (machine(("AMX-BF16",)), True),
+        (machine((), "7.5"), False),
+        (machine(("AMX-BF16",), "7.5"), False),  # the GPU computes
+        (machine((), "8.0", "10.0"), True),
+        (Machine("without torch", 2, {}, 1.0, 1.0, ()), False),
+    ],
+)
+def test_bfloat16_is_there_where_the_hardware_multiplies_it(has: Machine, there: bool) -> None:
+    assert has.computes_bfloat16 is there
