@@ -1,9 +1,11 @@
 from copy import deepcopy
 
+import pytest
 import torch
 from torch import nn
 
-from train.optim import MasterWeights, MuonAdamW, hidden_matrices
+from gen_rerank.system.machine import Machine
+from train.optim import Float32Muon, MasterWeights, MuonAdamW, hidden_matrices
 
 
 class Net(nn.Module):
@@ -89,3 +91,32 @@ def test_a_schedule_moves_the_rate_of_the_inner_optimizer():
     inner = torch.optim.AdamW([nn.Parameter(torch.ones(1, dtype=torch.bfloat16))], lr=1.0)
     torch.optim.lr_scheduler.LambdaLR(MasterWeights(inner), lambda step: 0.25)
     assert inner.param_groups[0]["lr"] == 0.25
+
+
+def test_float32_steps_as_torchs_muon_does_but_for_its_rounding():
+    torch.manual_seed(0)
+    start, gradient = torch.randn(64, 32), torch.randn(64, 32)
+    moved = []
+    for kind in (torch.optim.Muon, Float32Muon):
+        weight = nn.Parameter(start.clone())
+        weight.grad = gradient.clone()
+        kind([weight], lr=0.1, weight_decay=0.5).step()
+        moved.append((weight - start).detach())
+    apart = (moved[0] - moved[1]).norm() / moved[0].norm()
+    assert 0 < apart < 0.02
+
+
+def test_float32_goes_on_from_the_state_of_torchs_muon():
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(8, 8))
+    weight.grad = torch.randn(8, 8)
+    torchs, ours = torch.optim.Muon([weight]), Float32Muon([weight])
+    torchs.step()
+    ours.load_state_dict(torchs.state_dict())
+    assert torch.equal(ours.state[weight]["momentum_buffer"], torchs.state[weight]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("native", "kind"), [(True, torch.optim.Muon), (False, Float32Muon)])
+def test_torchs_muon_is_taken_where_bfloat16_is_fast(monkeypatch, native, kind):
+    monkeypatch.setattr(Machine, "computes_bfloat16", native)
+    assert type(optimizer(Net()).muon) is kind
