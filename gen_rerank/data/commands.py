@@ -47,9 +47,7 @@ def sample(
     from gen_rerank.data.sample import write_sample
 
     data = write_sample(out, seed, products, queries)
-    console().print(
-        f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments"
-    )
+    say(f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments")
 
 
 @app.command("import")

@@ -54,7 +54,7 @@ def score(
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)
     list_left_out(console(), done.bad_rows)
-    console().print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
+    say(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
 
 
 @app.command(epilog=_EVALUATE_EXAMPLES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
@@ -103,7 +103,7 @@ class Report:
     eress: EressReport | None
     bad_rows: tuple[BadRow, ...]
 
-    def shown(self) -> Iterator[Table | str]:
+    def shown(self) -> Iterator[RenderableType]:
         """Yield what people see."""
         yield from self.legend
         yield from self.found.shown()

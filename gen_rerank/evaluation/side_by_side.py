@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from gen_rerank.evaluation.evaluation import HEADLINE, QUERY_MEASURES, Evaluation, difference
 from gen_rerank.evaluation.significance import Difference, differences
@@ -92,7 +92,7 @@ class SideBySide:
         evaluations = [one.to_json() for one in self.systems.values()]
         return {"models": [one.name for one in self.models], "evaluations": evaluations} | {"gates": []} | more
 
-    def shown(self) -> Iterator[Table | str]:
+    def shown(self) -> Iterator[RenderableType]:
         """Yield what people see: tables, and lines in between."""
         systems, first = list(self.systems.values()), self.models[0]
         yield ranking_table(systems)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -81,13 +82,19 @@ def show_any_text() -> None:
 
 @cache
 def console() -> Console:
-    """Return the console on which results are printed; one for the whole process."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    """Return the console on which results are printed; one for the whole process.
+
+    Its width is the terminal's, or what COLUMNS says. What it prints is text: names of folders and tags may look like
+    rich's markup.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    known = sys.stdout.isatty() or (columns.isdigit() and int(columns) > 0)
+    return Console(width=None if known else _PIPED_WIDTH, markup=False, emoji=False)
 
 
 def error_console() -> Console:
     """Return the console for what must not stand in a result."""
-    return Console(stderr=True, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(line: str, where: Console | None = None) -> None:
