@@ -114,8 +114,9 @@ class WideTable:
     def _parts(self, room: int) -> Iterator[list[tuple[list[str], int, JustifyMethod]]]:
         """Yield the columns of each table with their widths."""
         widths = [_width(column, _HEADING) for column in self.columns]
-        left = room - _EDGE - _BORDER - max(widths, default=0) - _BORDER
-        named = min(max(map(cell_len, self.names)), max(left, _HEADING // 2))
+        named = max(map(cell_len, self.names))
+        if _EDGE + sum(width + _BORDER for width in (named, *widths)) > room:
+            named = min(named, room // 3)  # long names are folded, so that several figures stand side by side
         names: tuple[list[str], int, JustifyMethod] = (self.names, named, "left")
         part, taken = [names], _EDGE + named + _BORDER
         for column, width in zip(self.columns, widths, strict=True):

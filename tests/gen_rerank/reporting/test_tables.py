@@ -76,6 +76,13 @@ def test_even_where_not_one_figure_fits_it_is_there() -> None:
     assert sorted(letters(found)) == sorted(letters("Systema-modelnDCG@5" + FIGURE))
 
 
+def test_long_names_leave_room_for_figures() -> None:
+    table = WideTable("", "", "System", ["nDCG@5", "nDCG@10"])
+    table.add_row("a-model-with-a-very-long-name-" * 2, [FIGURE, FIGURE])
+    assert shown(table, 80).count("System") == 1
+    assert "a-model-with-a-very-long-name-" * 2 in shown(table, 130)
+
+
 def test_what_fits_is_one_table() -> None:
     table = WideTable("", "", "System", ["nDCG@5", "nDCG@10"])
     table.add_row("a", [FIGURE, FIGURE])
