@@ -23,7 +23,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Judgment, Product, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.rankable import unranked
-from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.numbers import bars, counted
 from gen_rerank.reporting.tables import TextTable
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -140,7 +140,7 @@ def summary_table(summary: DataSummary) -> RenderableType:
     labels = summary.annotators
     spread = f"{labels.fewest} to {labels.most}, median {labels.median:g}"
     table = TextTable(
-        f"Data: {summary.products:,} products",
+        f"Data: {counted(summary.products, 'product')}",
         f"labels a judgment: {spread if labels.most else 'none'}",
     )
     table.add_column("Split", no_wrap=True)

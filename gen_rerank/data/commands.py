@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     Data,
     Out,
@@ -47,7 +48,8 @@ def sample(
     from gen_rerank.data.sample import write_sample
 
     data = write_sample(out, seed, products, queries)
-    say(f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments")
+    things = (data.products, "product"), (data.queries, "query", "queries"), (data.judgments, "judgment")
+    say(f"{out}: {', '.join(counted(len(rows), *words) for rows, *words in things)}")
 
 
 @app.command("import")

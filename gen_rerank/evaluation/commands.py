@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     AdapterName,
     AsJson,
@@ -54,7 +55,7 @@ def score(
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)
     list_left_out(console(), done.bad_rows)
-    say(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
+    say(f"{out}: {counted(done.pairs, 'pair')}, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
 
 
 @app.command(epilog=_EVALUATE_EXAMPLES)

@@ -21,6 +21,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.floors import random_scores
 from gen_rerank.evaluation.metrics import Doubles, Interval, bootstrap, shuffled_ranks
+from gen_rerank.evaluation.tables import judged
 from gen_rerank.reporting.tables import WideTable
 
 CUTOFF = 5
@@ -64,7 +65,7 @@ class EressReport:
             "mean [95% bootstrap interval over queries]; compare down a column, never along a row",
             *(f"{name}: {meaning}" for name, meaning in MEANINGS.items()),
         ]
-        title = f"The two nDCG@{CUTOFF} of ERESS: {self.queries:,} queries, {self.pairs:,} pairs"
+        title = f"The two nDCG@{CUTOFF} of ERESS: {judged(self.queries, self.pairs)}"
         table = WideTable(title, "\n".join(caption), "System", list(MEANINGS))
         for system, figures in self.systems.items():
             table.add_row(system, [str(figures[name]) for name in MEANINGS])

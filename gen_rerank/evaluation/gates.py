@@ -90,7 +90,7 @@ class Gate:
         first = systems[self.system]
         if self.other is None:
             interval, queries = _figure(first, self.measure)
-            shown = f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]" if interval else ""
+            shown = interval.shown(".4f") if interval else ""
         else:
             interval, queries = _difference(first, systems[self.other], self.measure)
             shown = signed_interval(interval) if interval else ""

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gen_rerank.evaluation.evaluation import Evaluation
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
 from gen_rerank.evaluation.significance import RESAMPLES, Difference
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval
-from gen_rerank.reporting.numbers import ABSENT, figure
+from gen_rerank.reporting.numbers import ABSENT, counted, figure
 from gen_rerank.reporting.tables import TextTable, WideTable
 
 # With more systems in one table, intervals of slices would be folded into several lines.
 _INTERVALS_OF = 4
+
+
+def judged(queries: int, pairs: int) -> str:
+    """Return what a title says of the data.
+
+    Example:
+        >>> judged(1, 20)
+        '1 query, 20 pairs'
+    """
+    return f"{counted(queries, 'query', 'queries')}, {counted(pairs, 'pair')}"
 
 
 def ranking_table(evaluations: Sequence[Evaluation]) -> WideTable:
@@ -21,11 +31,12 @@ def ranking_table(evaluations: Sequence[Evaluation]) -> WideTable:
     Args:
         evaluations: of the same split, in the order of the rows; floors show no calibration.
     """
-    first = f": {evaluations[0].queries:,} queries, {evaluations[0].pairs:,} pairs" if evaluations else ""
+    first = f": {judged(evaluations[0].queries, evaluations[0].pairs)}" if evaluations else ""
+    shown = [interval for one in evaluations for interval in (*one.ranking.values(), *one.calibrated.values())]
     measures = list(dict.fromkeys(name for one in evaluations for name in (*one.ranking, *one.calibrated)))
     table = WideTable(
         f"Ranking and calibration{first}",
-        "mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better",
+        f"mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better{_few(shown)}",
         "System",
         measures,
     )
@@ -43,7 +54,9 @@ def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") ->
         measure: the measure shown, a ranking measure, `RPS` or `MSE`.
     """
     wide = len(evaluations) > _INTERVALS_OF
-    caption = "mean; --out writes the intervals" if wide else "mean [95% bootstrap interval over queries]"
+    shown = [row.measures[measure] for one in evaluations for row in one.slices.values() if measure in row.measures]
+    with_intervals = f"mean [95% bootstrap interval over queries]{_few(shown)}"
+    caption = "mean; --out writes the intervals" if wide else with_intervals
     table = WideTable(f"{measure} by slice", caption, "Slice", ["Queries", *(one.name for one in evaluations)])
     counts = {tag: row.queries for one in evaluations for tag, row in one.slices.items()}
     for tag in sorted(counts):
@@ -61,7 +74,8 @@ def difference_table(rows: Mapping[str, Mapping[str, Interval]], title: str = "P
         title: of the table.
     """
     measures = list(dict.fromkeys(name for found in rows.values() for name in found))
-    caption = "difference [95% paired bootstrap interval over queries]; * the interval leaves out 0"
+    few = _few([interval for found in rows.values() for interval in found.values()])
+    caption = f"difference [95% paired bootstrap interval over queries]; * the interval leaves out 0{few}"
     table = WideTable(title, caption, "Comparison", measures)
     for comparison, found in rows.items():
         table.add_row(comparison, [_signed(found.get(name)) for name in measures])
@@ -76,10 +90,11 @@ def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> TextTabl
     """
     count = max((len(found) for found in rows.values()), default=0)
     family = f"by Holm over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
+    few = _few([row.interval for found in rows.values() for row in found.values()])
     test = f"two-sided paired bootstrap, {RESAMPLES:,} resamples"
     table = TextTable(
         title="Paired differences",
-        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05",
+        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05{few}",
     )
     table.add_column("Measure", no_wrap=True)
     table.add_column("Comparison")
@@ -144,5 +159,10 @@ def _cell(found: Mapping[str, Interval], name: str) -> str:
 def _signed(interval: Interval | None) -> str:
     if interval is None:
         return ABSENT
-    mark = "" if interval.low <= 0 <= interval.high else " *"
-    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{mark}"
+    mark = "" if interval.few or interval.low <= 0 <= interval.high else " *"
+    return interval.shown("+.3f") + mark
+
+
+def _few(shown: Sequence[Interval]) -> str:
+    """Return what a caption says where an interval is of too few queries."""
+    return f"; neither interval nor test: fewer than {LEAST_QUERIES} queries" if any(one.few for one in shown) else ""

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import counted
 
 # Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
 _PIPED_WIDTH = 130
@@ -117,7 +118,7 @@ def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
     for row in bad_rows:
         say(f"left out {row}", where)
     if bad_rows:
-        where.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+        where.print(f"{counted(len(bad_rows), 'bad row')} left out")
 
 
 def stop(sentence: str, code: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gen_rerank.evaluation.evaluation import HEADLINE
+from gen_rerank.evaluation.tables import judged
 from gen_rerank.reporting.tables import TextTable
 from quant.comparison import Comparison
 from quant.report.rows import summary
@@ -29,7 +30,7 @@ def _verdict_table(comparison: Comparison) -> TextTable:
 
 def _summary_table(comparison: Comparison) -> TextTable:
     table = TextTable(
-        f"Against {comparison.reference.name}: {comparison.queries:,} queries, {comparison.pairs:,} pairs",
+        f"Against {comparison.reference.name}: {judged(comparison.queries, comparison.pairs)}",
         "Δ: candidate − reference, 95% paired bootstrap interval over queries; disk and pairs/s: candidate / "
         "reference; the reference's own drift is the noise floor",
     )

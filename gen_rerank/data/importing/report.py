@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gen_rerank.data.cleaning import mend
+from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.publishing import write_text_whole
 
@@ -190,7 +191,7 @@ def times_listed(columns: Counter[str]) -> str:
         'color (in 2 rows), size (in 1 row)'
     """
     most = columns.most_common(_NAMED_COLUMNS)
-    listed = [f"{shortened(name) or '(without a name)'} (in {times:,} row{'s' * (times > 1)})" for name, times in most]
+    listed = [f"{shortened(name) or '(without a name)'} (in {counted(times, 'row')})" for name, times in most]
     more = f" and {len(columns) - len(listed):,} more" if len(columns) > len(listed) else ""
     return f"{', '.join(listed)}{more}"
 

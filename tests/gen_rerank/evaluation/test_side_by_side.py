@@ -90,7 +90,7 @@ def test_several_are_saved_with_all_that_was_found(floors, model, other) -> None
     assert saved["models"] == ["nano", "small [x]"]
     assert [row["name"] for row in saved["evaluations"]] == ["random", "bm25", "nano", "small [x]"]
     assert [row["measure"] for row in saved["differences"]] == list(QUERY_MEASURES)
-    assert saved["differences"][0].keys() == {"measure", "first", "second", "interval", "p", "holm"}
+    assert saved["differences"][0].keys() == {"measure", "first", "second", "interval", "queries", "p", "holm"}
     assert saved["gates"][0]["passed"] is True
 
 
