@@ -89,7 +89,8 @@ def evaluate(
 ) -> None:
     """Measure ranking and calibration beside the floors random and BM25, with 95% intervals, per slice.
 
-    Several models are also compared with each other. In gates they are called by their folders, or A, B, C in the order
+    Each model is compared with the --baseline, and of up to three models every pair; of more, each with the baseline
+    alone, or without one with the first model. In gates they are called by their folders, or A, B, C in the order
     given; a gate is judged on the worse end of the 95% interval.
     """
     from gen_rerank.evaluation.measuring import EvaluationPlan, evaluate_models

@@ -171,6 +171,8 @@ def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Pro
         >>> products, _ = read_products(Path("shop/products.jsonl"))  # doctest: +SKIP
     """
     file = rows_file(path, "products") if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise BadInput(f"{file}: is a pipe or a device, and products are read from a file; write them to a .jsonl file")
     if not file.is_file():
         raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
     if not file.name.endswith(ENDINGS):

@@ -54,7 +54,9 @@ def test_few_are_all_compared_and_many_with_the_first(floors, model) -> None:
     assert pairs("A", "B", "C") == [("B", "A"), ("C", "A"), ("C", "B")]
     assert pairs("A", "B", "C", "D") == [("B", "A"), ("C", "A"), ("D", "A")]
     assert pairs("A", baseline=True) == [("A", "baseline")]
-    assert pairs("A", "B", "C", baseline=True) == [("A", "baseline"), ("B", "baseline"), ("C", "baseline")]
+    before = [("A", "baseline"), ("B", "baseline"), ("C", "baseline")]
+    assert pairs("A", "B", "C", baseline=True) == [*before, ("B", "A"), ("C", "A"), ("C", "B")]
+    assert pairs("A", "B", "C", "D", baseline=True) == [*before, ("D", "baseline")]
 
 
 def test_p_values_are_corrected_over_the_comparisons_of_a_measure(floors, model, other) -> None:
