@@ -92,7 +92,10 @@ def realignment(
     _with_bins(model)
     dataset = Dataset.load(data)
     if not dataset.of("train").judgments:
-        raise BadInput(f"{data}: no query of the split 'train' has a judgment; {dataset.judged_splits()}")
+        raise BadInput(
+            f"{data}: no query of the split 'train' has a judgment; nothing to align the readout on "
+            f"({dataset.judged_splits()})"
+        )
     return lambda quantized, out: train_scalar(recipe, quantized, data, out, console=console)
 
 
