@@ -218,7 +218,7 @@ class Candidate(System):
         checks: of identity; empty for load-time rows, which are the reference's own files.
         layers: the layers with the largest errors, largest first.
         delta: candidate − reference, paired over queries, by measure.
-        queries: for how many queries that difference is defined, by measure.
+        queries: in how many queries the two can differ, by measure.
         drift: from the reference.
         slices: by tag.
         worst: the pairs whose scores changed most, most changed first.

@@ -20,6 +20,7 @@ from gen_rerank.evaluation.eress_measures import EressReport, eress_report
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate, save_json
 from gen_rerank.evaluation.floors import FLOORS, bm25_scores, evaluate_floors
 from gen_rerank.evaluation.gates import Gate
+from gen_rerank.evaluation.rankable import deciding_queries
 from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.side_by_side import SideBySide
 from gen_rerank.evaluation.systems import BASELINE, SystemNames
@@ -168,7 +169,8 @@ def evaluate_models(plan: EvaluationPlan) -> Report:
         for name, one in zip(names.models, prepared, strict=True)
     ]
     found = SideBySide(tuple(evaluate_floors(dataset)), baseline, tuple(models))
-    found = replace(found, verdicts=tuple(gate.judge(found.systems) for gate in gates))
+    deciding = deciding_queries(dataset)
+    found = replace(found, verdicts=tuple(gate.judge(found.systems, deciding) for gate in gates))
     eress = eress_report(dataset, {FLOORS[1]: bm25_scores(dataset), **scored}) if plan.measure == ERESS else None
     report = Report(found, tuple(_legend(plan, names, found)), eress, dataset.bad_rows)
     for path in (plan.out, plan.scores):

@@ -40,6 +40,19 @@ class Measure:
     meaning: str
     trec: Any
 
+    @property
+    def graded(self) -> bool:
+        """Whether any relevance counts, and not only whether it is above the threshold."""
+        return bool(self.trec.NAME == "nDCG")
+
+    def is_defined(self, best: int) -> bool:
+        """Return whether it has a value for a query whose best product has this grade, as trec_eval is told it."""
+        return best >= (1 if self.graded else _GRADE)
+
+    def is_decided(self, worst: int, best: int) -> bool:
+        """Return whether one order of a query's products is better than another."""
+        return self.is_defined(best) and worst < (best if self.graded else _GRADE)
+
 
 def _ndcg(cutoff: int) -> Measure:
     meaning = (
@@ -167,15 +180,40 @@ def ranking(
     for query, product, grade, rank in zip(query_ids, product_ids, integers, ranks.tolist(), strict=True):
         grades[query][product] = grade
         run[query][product] = -float(rank)
-    names = {measure.trec: measure.name for measure in MEASURES}
+    measures = {measure.trec: measure for measure in MEASURES}
     place = {query: i for i, query in enumerate(grades)}
     values = {measure.name: np.full(len(place), np.nan) for measure in MEASURES}
     best = {query: max(row.values()) for query, row in grades.items()}
-    for found in ir_measures.pytrec_eval.evaluator(list(names), grades).iter_calc(run):
-        needed = 1 if found.measure.NAME == "nDCG" else _GRADE
-        if best[found.query_id] >= needed:
-            values[names[found.measure]][place[found.query_id]] = found.value
+    for found in ir_measures.pytrec_eval.evaluator(list(measures), grades).iter_calc(run):
+        measure = measures[found.measure]
+        if measure.is_defined(best[found.query_id]):
+            values[measure.name][place[found.query_id]] = found.value
     return values
+
+
+def deciding_queries(query_ids: Sequence[str], relevance: npt.ArrayLike) -> dict[str, int]:
+    """Return, for each measure of `MEASURES`, in how many queries one order of the products is better than another.
+
+    In the others the measure is undefined, or the same for whoever ranks: nDCG where all products are equally relevant,
+    MRR and MAP where all are relevant. They say nothing of two systems, however many they are.
+
+    Args:
+        query_ids: `[n]`, the query of each pair.
+        relevance: `[n]` in [0, 1].
+
+    Raises:
+        BadInput: lengths differ, or a relevance is NaN or outside [0, 1].
+
+    Example:
+        >>> deciding_queries(["q", "q", "r", "r"], [1.0, 0.9, 0.5, 0.5])["nDCG@5"]
+        1
+    """
+    grades: dict[str, list[int]] = {}
+    gold = _relevance(relevance, len(query_ids))
+    for query, grade in zip(query_ids, np.rint(gold * _GRADE_SCALE).astype(int).tolist(), strict=True):
+        grades.setdefault(query, []).append(grade)
+    ends = [(min(found), max(found)) for found in grades.values()]
+    return {measure.name: sum(measure.is_decided(*query) for query in ends) for measure in MEASURES}
 
 
 def ranked_probability_score(predicted: Distribution, observed: Sequence[Sequence[float]]) -> Doubles:

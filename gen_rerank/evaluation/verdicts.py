@@ -37,14 +37,21 @@ class Verdict(BaseModel):
 def too_few_queries(measure: str, queries: int) -> str:
     """Return why a measure decides nothing on so many queries; empty where it does.
 
+    Args:
+        measure: its name.
+        queries: in how many two systems can differ by it; see `gen_rerank.evaluation.rankable.deciding_queries`.
+
     Example:
         >>> too_few_queries("nDCG@5", 1)
-        'too few queries to judge by: nDCG@5 is defined for 1 query, and at least 5 are needed'
+        'too few queries to judge by: systems can differ in nDCG@5 in 1 query, and at least 5 are needed'
     """
     if queries >= LEAST_QUERIES:
         return ""
     counted = "1 query" if queries == 1 else f"{queries} queries"
-    return f"too few queries to judge by: {measure} is defined for {counted}, and at least {LEAST_QUERIES} are needed"
+    return (
+        f"too few queries to judge by: systems can differ in {measure} in {counted}, and at least {LEAST_QUERIES} are "
+        "needed"
+    )
 
 
 def signed_interval(interval: Interval) -> str:

@@ -138,7 +138,7 @@ def test_a_few_queries_decide_nothing(gate: str, measure: str) -> None:
         assert (found[gate].passed, found[gate].measured) == (None, "not measured")
         assert (
             found[gate].meaning
-            == f"too few queries to judge by: {measure} is defined for {words}, and at least 5 are needed"
+            == f"too few queries to judge by: systems can differ in {measure} in {words}, and at least 5 are needed"
         )
 
 
