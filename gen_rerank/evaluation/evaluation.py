@@ -18,10 +18,12 @@ import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
 from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
+from gen_rerank.evaluation.saved import SavedEvaluation
 from gen_rerank.system.publishing import write_text_whole
 
 RPS = "RPS"
@@ -124,34 +126,30 @@ class Evaluation:
         """Return the evaluation of what `to_json` gave.
 
         Raises:
-            BadInput: a field is missing or has another shape, or these are several evaluations.
+            BadInput: a field is missing or has another shape, a value is no figure, fields contradict each other, or
+                these are several evaluations.
         """
         if isinstance(row, Mapping) and "evaluations" in row:
             raise BadInput("holds several evaluations; save one model's: gen-rerank evaluate MODEL DATA --out FILE")
-        try:
-            slices = {
-                tag: Slice(int(values["queries"]), _read_intervals({k: v for k, v in values.items() if k != "queries"}))
-                for tag, values in row["slices"].items()
-            }
-            per_query = {name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()}
-            if any(len(values) != len(row["query_ids"]) for values in per_query.values()):
-                raise ValueError("per_query has not one value a query")
-            return cls(
-                name=str(row["name"]),
-                data=str(row["data"]),
-                queries=int(row["queries"]),
-                pairs=int(row["pairs"]),
-                ranking=_read_intervals(row["ranking"]),
-                calibration=None if row["calibration"] is None else _read_intervals(row["calibration"]),
-                slices=slices,
-                reliability=tuple(ReliabilityBin(**values) for values in row["reliability"]),
-                query_ids=tuple(row["query_ids"]),
-                per_query=per_query,
-                unranked=Unranked.from_json(row["unranked"]) if "unranked" in row else NONE_UNRANKED,
-                scored_with=str(row.get("scored_with", "")),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"not an evaluation: {type(error).__name__}: {error}") from error
+        saved = SavedEvaluation.read(row)
+        _require_measures(saved)
+        return cls(
+            name=saved.name,
+            data=saved.data,
+            queries=saved.queries,
+            pairs=saved.pairs,
+            ranking=_read_intervals(saved.ranking),
+            calibration=None if saved.calibration is None else _read_intervals(saved.calibration),
+            slices={
+                tag: Slice(found.queries, _read_intervals(found.__pydantic_extra__))
+                for tag, found in saved.slices.items()
+            },
+            reliability=tuple(ReliabilityBin(**found.model_dump()) for found in saved.reliability),
+            query_ids=tuple(saved.query_ids),
+            per_query={name: np.array(values, dtype=np.float64) for name, values in saved.per_query.items()},
+            unranked=NONE_UNRANKED if saved.unranked is None else Unranked.from_json(saved.unranked.model_dump()),
+            scored_with=saved.scored_with,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON."""
@@ -165,10 +163,12 @@ class Evaluation:
             BadInput: there is no such file, or it is not a report.
         """
         try:
-            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_json(read_json(Path(path).read_bytes()))
         except OSError as error:
             raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:  # BadInput among them
+        except NotJson as error:
+            raise BadInput(f"{path}: is {error}") from error
+        except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
 
 
@@ -274,6 +274,26 @@ def _query_means(query_ids: list[str], values: Doubles) -> Doubles:
     number = {query: i for i, query in enumerate(dict.fromkeys(query_ids))}
     group = np.array([number[query] for query in query_ids])
     return np.bincount(group, weights=values) / np.bincount(group)
+
+
+def _require_measures(saved: SavedEvaluation) -> None:
+    """Refuse measures that are not known here, and those that are not there both as a mean and query by query.
+
+    Raises:
+        BadInput: one of them.
+    """
+    figures = {"ranking": saved.ranking, "calibration": saved.calibration or {}, "per_query": saved.per_query}
+    known = {"ranking": RANKING_MEASURES, "calibration": DISTRIBUTION_MEASURES, "per_query": QUERY_MEASURES}
+    places = [(field, name) for field, found in figures.items() for name in found]
+    places += [("slices", name) for found in saved.slices.values() for name in found.__pydantic_extra__]
+    for field, name in places:
+        if name not in known.get(field, QUERY_MEASURES):
+            raise BadInput(f"not an evaluation, or damaged: {field} has a measure {name!r}, which is not known")
+    means = {*saved.ranking, *(saved.calibration or ())} - {ECE}
+    values = {name for name, row in saved.per_query.items() if any(value is not None for value in row)}
+    for name in sorted(means ^ values):
+        where = "per_query" if name in means else "calibration" if name in DISTRIBUTION_MEASURES else "ranking"
+        raise BadInput(f"not an evaluation, or damaged: {where} has no values of {name}")
 
 
 def _intervals(rows: Mapping[str, Interval]) -> dict[str, list[float]]:

@@ -7,14 +7,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gen_rerank import Dataset
+from gen_rerank import Dataset, Distribution
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.evaluation.evaluation import Evaluation, difference
+from gen_rerank.evaluation.evaluation import Evaluation, difference, evaluate
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
@@ -89,6 +90,33 @@ def test_a_baseline_is_a_system(run, tiny_checkpoint, second, tiny_data, tiny_sh
     assert "cannot be read" in complaint(run("evaluate", second, tiny_data, "--baseline", tmp_path / "none.json"))
     saved.write_text(saved.read_text()[:500])
     assert str(saved) in complaint(run("evaluate", second, tiny_data, "--baseline", saved))
+
+
+def test_a_damaged_baseline_is_refused_before_anything_is_scored(
+    run, monkeypatch, tiny_checkpoint, tiny_shop, tiny_data, tmp_path
+) -> None:
+    saved = tmp_path / "evaluation.json"
+    test = tiny_shop.of("test")
+    evaluate("x", test, Distribution(np.eye(11)[np.zeros(len(test.judgments), int)])).save(saved)
+    monkeypatch.setattr("gen_rerank.evaluation.measuring.score_pairs", lambda *_: pytest.fail("scored"))
+    row = json.loads(saved.read_text())
+    faults: dict[str, dict[str, object]] = {
+        "is of other data": {"data": "0" * 16},
+        "is of other data (": {"pairs": row["pairs"] + 1},
+        "per_query is missing": {"per_query": ...},
+        "of nDCG@5 the query 'q17' must have a value": {
+            "per_query": row["per_query"] | {"nDCG@5": [1.0, None, *row["per_query"]["nDCG@5"][2:]]}
+        },
+        "of MSE the query 'q16' must have a value": {
+            "per_query": row["per_query"] | {"MSE": [None, *row["per_query"]["MSE"][1:]]}
+        },
+    }
+    for said, changed in faults.items():
+        damaged = {name: value for name, value in (row | changed).items() if value is not ...}
+        saved.write_text(json.dumps(damaged))
+        told = complaint(run("evaluate", tiny_checkpoint, tiny_data, "--baseline", saved))
+        assert f"{saved}: " in told
+        assert said in told
 
 
 def test_what_does_not_go_together_is_said_before_any_work(run, tmp_path) -> None:
