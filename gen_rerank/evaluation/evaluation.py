@@ -7,7 +7,6 @@ gone; a scores file keeps the distributions themselves. Models are left to `gen_
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
 from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
 from gen_rerank.evaluation.saved import SavedEvaluation
+from gen_rerank.reporting.whole_json import whole_json
 from gen_rerank.system.publishing import write_text_whole
 
 RPS = "RPS"
@@ -230,7 +230,7 @@ def save_json(path: str | Path, value: Any) -> None:
     Example:
         >>> save_json("/dev/null", {"nDCG@5": 0.9})
     """
-    text, place = json.dumps(value, indent=1, allow_nan=False) + "\n", Path(path).resolve()
+    text, place = whole_json(value) + "\n", Path(path).resolve()
     if place.exists() and not place.is_file():
         place.write_text(text, encoding="utf-8")
     else:

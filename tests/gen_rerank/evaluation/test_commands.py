@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic_core import from_json
 
-from gen_rerank import Dataset, Distribution
+from gen_rerank import BadInput, Dataset, Distribution
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, difference, evaluate
+from gen_rerank.evaluation.one_query import rank_products
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
@@ -155,6 +158,24 @@ def test_one_query_is_ranked_as_in_python(run, tiny_checkpoint, products, tiny_s
         assert (row["score"], row["std"]) == (pytest.approx(one.score, abs=1e-5), pytest.approx(one.std, abs=1e-5))
         assert row["probabilities"] == pytest.approx(one.distribution.tolist(), abs=1e-5)
         assert row["tier"] is None  # the checkpoint has no thresholds
+
+
+def test_a_query_that_is_no_text_is_valid_json(run, tiny_checkpoint, products, tmp_path) -> None:
+    """The shell hands its bytes on; names of files are bytes too."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    odd.write_text(products.read_text() + "{}\n")
+    query = os.fsdecode(b"red \xff <b>desk</b>")
+    code, printed, _ = run("rank", tiny_checkpoint, query, "--products", odd, "--skip-bad-rows", "--json")
+    assert code == 0
+    answer = from_json(printed)  # stricter than Python's own
+    assert answer["query"] == "red ? desk"
+    assert answer["left_out"][0].endswith("caf?.jsonl:65: column 'product_id' is missing")
+
+
+def test_queries_that_are_none_are_refused(products) -> None:
+    for given, said in ((float("nan"), "has no text"), (b"\xff", "bytes that are not UTF-8"), (["a"], "not a list")):
+        with pytest.raises(BadInput, match=f"the query.*{said}"):
+            rank_products("no-model", given, products)  # type: ignore[arg-type]
 
 
 def test_the_table_of_one_query(run, second, products) -> None:
