@@ -22,16 +22,8 @@ import numpy.typing as npt
 import typer
 from scipy import stats
 
-from gen_rerank.evaluation.metrics import (
-    BOOTSTRAP_CELLS,
-    RELIABILITY_BINS,
-    RESAMPLES,
-    Doubles,
-    Interval,
-    bootstrap,
-    calibration_error,
-    paired,
-)
+from gen_rerank.evaluation.intervals import BOOTSTRAP_CELLS, RESAMPLES, Interval, bootstrap, paired
+from gen_rerank.evaluation.metrics import RELIABILITY_BINS, Doubles, calibration_error
 from gen_rerank.evaluation.significance import holm
 from harness.command import run
 from harness.tables import FigureTable, wide_console

@@ -22,7 +22,7 @@ from rich.console import Console
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.sample.annotators import PLANTED
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, evaluate
-from gen_rerank.evaluation.metrics import Interval, bootstrap, paired
+from gen_rerank.evaluation.intervals import Interval, bootstrap, paired
 from gen_rerank.evaluation.scores import read_scores
 from harness.command import run
 from harness.recipes import write_recipe

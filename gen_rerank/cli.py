@@ -2,11 +2,14 @@
 
 A room that people command has a `commands.py` with a Typer app, named in `pyproject.toml` under the entry points
 `gen_rerank.commands`. This module knows none of them. Bad input ends with exit code 2 and one sentence. So does a bug
-of ours, with its traceback: exit code 1 is a verdict of `compare`.
+of ours, with its traceback: exit code 1 is a verdict of `compare`. Ctrl-C ends with 130 and one line.
 """
 
 from __future__ import annotations
 
+import gen_rerank.system.early_interrupts  # noqa: F401 (it acts when it is imported)
+
+# isort: split
 import errno
 import logging
 import traceback
@@ -18,6 +21,7 @@ import typer
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.reporting.shell import console, filled, show_any_text, stop
+from gen_rerank.system.interrupts import INTERRUPTED, interrupted_sentence, interruption_behind
 from gen_rerank.system.memory import is_out_of_memory
 from gen_rerank.system.own_packages import hidden_package, prefer_own_packages
 
@@ -90,9 +94,12 @@ def main() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         mounted()()
-    except KeyboardInterrupt:
-        stop("interrupted", 130)
-    except Exception as error:
+    except BaseException as error:
+        interrupt = interruption_behind(error)
+        if interrupt is not None:
+            stop(interrupted_sentence(interrupt), INTERRUPTED)
+        if not isinstance(error, Exception):
+            raise
         sentence = _what_to_do(error)
         if sentence is None:  # nobody's input: a bug, and whoever reports it needs the place
             traceback.print_exc()

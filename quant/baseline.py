@@ -16,7 +16,8 @@ import numpy.typing as npt
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, difference, evaluate
-from gen_rerank.evaluation.metrics import paired
+from gen_rerank.evaluation.intervals import paired
+from gen_rerank.evaluation.rankable import deciding_queries
 from quant.answers import CandidateAnswers
 from quant.comparison import Candidate, Drift, Quality, SliceChange, System
 from quant.drift import drift, worst_pairs
@@ -71,7 +72,7 @@ class Baseline:
         return Candidate(
             **dict(system.described(quality_of(other))),
             delta=delta,
-            queries={name: int(self._defined(other, name).sum()) for name in delta},
+            queries={name: self._deciding(other, name) for name in delta},
             drift=self._drift(answers.distribution),
             slices=self._slices(answers.distribution, other),
             worst=worst_pairs(self.dataset, self.expected, answers.distribution),
@@ -85,6 +86,11 @@ class Baseline:
     def _defined(self, other: Evaluation, measure: str) -> npt.NDArray[np.bool_]:
         """Return for which queries the difference of a measure is defined, `[queries]`."""
         return ~np.isnan(other.per_query[measure] - self.evaluation.per_query[measure])
+
+    def _deciding(self, other: Evaluation, measure: str) -> int:
+        """Return in how many queries the two can differ by a measure."""
+        defined = int(self._defined(other, measure).sum())
+        return min(defined, deciding_queries(self.dataset).get(measure, defined))
 
     def _slices(self, distribution: Distribution, other: Evaluation) -> dict[str, SliceChange]:
         """Return the change of each tag for whose queries the headline is defined, in alphabetical order."""

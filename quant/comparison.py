@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict
 from gen_rerank.system.publishing import write_text_whole
 
@@ -218,7 +218,7 @@ class Candidate(System):
         checks: of identity; empty for load-time rows, which are the reference's own files.
         layers: the layers with the largest errors, largest first.
         delta: candidate − reference, paired over queries, by measure.
-        queries: for how many queries that difference is defined, by measure.
+        queries: in how many queries the two can differ, by measure.
         drift: from the reference.
         slices: by tag.
         worst: the pairs whose scores changed most, most changed first.

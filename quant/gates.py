@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval, too_few_queries
 from gen_rerank.system.settings import read_settings
 from quant.comparison import Candidate, Drift, System

@@ -22,7 +22,7 @@ from gen_rerank.checkpoints.card import Calibration, Card, Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, difference
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.rankable import can_rank
 from train import defaults
 from train.bases import open_base

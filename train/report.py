@@ -17,7 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from gen_rerank import __version__
 from gen_rerank.checkpoints.card import Card
 from gen_rerank.evaluation.evaluation import HEADLINE, Evaluation
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.reporting.markdown import block, code, prose, table
 from gen_rerank.reporting.numbers import ABSENT, compact, figure
 from gen_rerank.reporting.pages import render

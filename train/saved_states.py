@@ -123,6 +123,10 @@ def ended_by_refusal(run: Path) -> Iterator[None]:
         yield
     except CanGoOn:
         raise
+    except KeyboardInterrupt as interrupt:
+        if any(run.glob(f"checkpoint-*/{_LIST}")):
+            interrupt.add_note(f"the last state in {run} is kept: run the same command with --resume to go on")
+        raise
     except BadInput:
         if PartialState().is_main_process:
             remove(run)

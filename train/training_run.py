@@ -17,7 +17,7 @@ from typing import Any, Literal
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import evaluation
 from gen_rerank.evaluation.evaluation import Evaluation
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from train.data_check import DataSummary
 from train.noise import Disagreement, FittedNoise
 from train.targets import Noise

@@ -9,7 +9,7 @@ from typing import Any
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Split
 from gen_rerank.evaluation.evaluation import ECE, Evaluation
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.significance import RESAMPLES, SIGNIFICANT, Difference, differences
 from gen_rerank.reporting.markdown import table
 from gen_rerank.reporting.numbers import ABSENT

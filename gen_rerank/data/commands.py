@@ -98,10 +98,13 @@ def import_command(
     --scale 0-3
     """
     from gen_rerank.data.imports import ImportOptions, import_source
+    from gen_rerank.system.interrupts import kept_when_interrupted
 
     options = ImportOptions(scale, split, seed, needs, columns, keep_rest, locale, encoding, replace)
     place = _target(out, source, report_file)
-    _show(import_source(source, place, format_name, options, repository), report_file, as_json=as_json)
+    with kept_when_interrupted(f"{place} is as it was"):
+        report = import_source(source, place, format_name, options, repository)
+    _show(report, report_file, as_json=as_json)
 
 
 @app.command()

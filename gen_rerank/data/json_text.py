@@ -6,18 +6,14 @@ does not know, are read: what they mean is `values`' to say. Other encodings are
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic_core import from_json
 
+from gen_rerank.reporting.whole_json import without_half_characters
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-
-# Every escape is matched, so that a backslash that is itself escaped begins none; a whole pair matches as one.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
-)
 
 
 class NotJson(ValueError):
@@ -42,7 +38,7 @@ def read_json(raw: bytes) -> Any:
     except ValueError as error:
         if not _is_utf_8(raw):
             raise NotJson("not UTF-8; write it as UTF-8") from error
-        mended = _ESCAPE.sub(lambda escape: b"?" if escape[1] else escape[0], raw)
+        mended = without_half_characters(raw)
         if mended == raw:
             raise NotJson(f"not valid JSON ({error})") from error
     try:

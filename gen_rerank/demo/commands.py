@@ -27,7 +27,9 @@ def demo(
     Example: gen-rerank demo --out runs/demo
     """
     from gen_rerank.demo.demo import Demo
+    from gen_rerank.system.interrupts import kept_when_interrupted
     from gen_rerank.system.processes import signals_unwind
 
-    with signals_unwind():
+    kept = f"the finished steps in {out} are kept: the same command goes on"
+    with signals_unwind(), kept_when_interrupted(kept):
         Demo(out, seed=seed, config=config, products=products, queries=queries, console=console()).run()

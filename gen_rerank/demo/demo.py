@@ -25,7 +25,8 @@ from gen_rerank.demo.report import write_report
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, difference, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
-from gen_rerank.evaluation.metrics import Interval, agreement
+from gen_rerank.evaluation.intervals import Interval
+from gen_rerank.evaluation.metrics import agreement
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
 from gen_rerank.reporting.numbers import bars

@@ -20,7 +20,8 @@ from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.floors import random_scores
-from gen_rerank.evaluation.metrics import Doubles, Interval, bootstrap, shuffled_ranks
+from gen_rerank.evaluation.intervals import Interval, bootstrap
+from gen_rerank.evaluation.metrics import Doubles, shuffled_ranks
 from gen_rerank.evaluation.tables import judged
 from gen_rerank.reporting.tables import WideTable
 

@@ -7,7 +7,6 @@ gone; a scores file keeps the distributions themselves. Models are left to `gen_
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,14 @@ import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
-from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
+from gen_rerank.evaluation.intervals import Interval, bootstrap, paired
+from gen_rerank.evaluation.metrics import Doubles, ReliabilityBin
 from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
+from gen_rerank.evaluation.saved import SavedEvaluation
+from gen_rerank.reporting.whole_json import whole_json
 from gen_rerank.system.publishing import write_text_whole
 
 RPS = "RPS"
@@ -124,37 +127,34 @@ class Evaluation:
         """Return the evaluation of what `to_json` gave.
 
         Raises:
-            BadInput: a field is missing or has another shape, or these are several evaluations.
+            BadInput: a field is missing or has another shape, a value is no figure, fields contradict each other, or
+                these are several evaluations.
         """
         if isinstance(row, Mapping) and "evaluations" in row:
             raise BadInput("holds several evaluations; save one model's: gen-rerank evaluate MODEL DATA --out FILE")
-        try:
-            slices = {
+        saved = SavedEvaluation.read(row)
+        _require_measures(saved)
+        per_query = {name: np.array(values, dtype=np.float64) for name, values in saved.per_query.items()}
+        return cls(
+            name=saved.name,
+            data=saved.data,
+            queries=saved.queries,
+            pairs=saved.pairs,
+            ranking=_read_intervals(saved.ranking, per_query),
+            calibration=None if saved.calibration is None else _read_intervals(saved.calibration, per_query),
+            slices={
                 tag: Slice(
-                    int(values["queries"]),
-                    {k: Interval.from_json(v, int(values["queries"])) for k, v in values.items() if k != "queries"},
+                    found.queries,
+                    {name: Interval.from_json(row, found.queries) for name, row in found.__pydantic_extra__.items()},
                 )
-                for tag, values in row["slices"].items()
-            }
-            per_query = {name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()}
-            if any(len(values) != len(row["query_ids"]) for values in per_query.values()):
-                raise ValueError("per_query has not one value a query")
-            return cls(
-                name=str(row["name"]),
-                data=str(row["data"]),
-                queries=int(row["queries"]),
-                pairs=int(row["pairs"]),
-                ranking=_read_intervals(row["ranking"], per_query),
-                calibration=None if row["calibration"] is None else _read_intervals(row["calibration"], per_query),
-                slices=slices,
-                reliability=tuple(ReliabilityBin(**values) for values in row["reliability"]),
-                query_ids=tuple(row["query_ids"]),
-                per_query=per_query,
-                unranked=Unranked.from_json(row["unranked"]) if "unranked" in row else NONE_UNRANKED,
-                scored_with=str(row.get("scored_with", "")),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"not an evaluation: {type(error).__name__}: {error}") from error
+                for tag, found in saved.slices.items()
+            },
+            reliability=tuple(ReliabilityBin(**found.model_dump()) for found in saved.reliability),
+            query_ids=tuple(saved.query_ids),
+            per_query=per_query,
+            unranked=NONE_UNRANKED if saved.unranked is None else Unranked.from_json(saved.unranked.model_dump()),
+            scored_with=saved.scored_with,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON."""
@@ -168,10 +168,12 @@ class Evaluation:
             BadInput: there is no such file, or it is not a report.
         """
         try:
-            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_json(read_json(Path(path).read_bytes()))
         except OSError as error:
             raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:  # BadInput among them
+        except NotJson as error:
+            raise BadInput(f"{path}: is {error}") from error
+        except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
 
 
@@ -233,7 +235,7 @@ def save_json(path: str | Path, value: Any) -> None:
     Example:
         >>> save_json("/dev/null", {"nDCG@5": 0.9})
     """
-    write_text_whole(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text_whole(Path(path), whole_json(value) + "\n")
 
 
 def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Interval]:
@@ -247,7 +249,7 @@ def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Inte
     if a.data != b.data or a.query_ids != b.query_ids:
         raise BadInput(f"{a.name!r} and {b.name!r} were evaluated on different data ({a.data} and {b.data})")
     common = [name for name in a.per_query if name in b.per_query and not np.isnan(a.per_query[name]).all()]
-    return {name: metrics.paired(a.per_query[name], b.per_query[name], seed=seed) for name in common}
+    return {name: paired(a.per_query[name], b.per_query[name], seed=seed) for name in common}
 
 
 def _slices(
@@ -266,13 +268,37 @@ def _slices(
 def _summary(per_query: Mapping[str, Doubles], seed: int) -> dict[str, Interval]:
     """Return the interval of each measure that is defined for a query at least."""
     known = {name: values for name, values in per_query.items() if not np.isnan(values).all()}
-    return {name: metrics.bootstrap(values, seed=seed) for name, values in known.items()}
+    return {name: bootstrap(values, seed=seed) for name, values in known.items()}
 
 
 def _query_means(query_ids: list[str], values: Doubles) -> Doubles:
     number = {query: i for i, query in enumerate(dict.fromkeys(query_ids))}
     group = np.array([number[query] for query in query_ids])
     return np.bincount(group, weights=values) / np.bincount(group)
+
+
+def _require_measures(saved: SavedEvaluation) -> None:
+    """Refuse measures that are not known here, and those that are not there both as a mean and query by query.
+
+    Raises:
+        BadInput: one of them.
+    """
+    figures: dict[str, Mapping[str, Any]] = {
+        "ranking": saved.ranking,
+        "calibration": saved.calibration or {},
+        "per_query": saved.per_query,
+    }
+    known = {"ranking": RANKING_MEASURES, "calibration": DISTRIBUTION_MEASURES, "per_query": QUERY_MEASURES}
+    places = [(field, name) for field, found in figures.items() for name in found]
+    places += [("slices", name) for found in saved.slices.values() for name in found.__pydantic_extra__]
+    for field, name in places:
+        if name not in known.get(field, QUERY_MEASURES):
+            raise BadInput(f"not an evaluation, or damaged: {field} has a measure {name!r}, which is not known")
+    means = {*saved.ranking, *(saved.calibration or ())} - {ECE}
+    values = {name for name, row in saved.per_query.items() if any(value is not None for value in row)}
+    for name in sorted(means ^ values):
+        where = "per_query" if name in means else "calibration" if name in DISTRIBUTION_MEASURES else "ranking"
+        raise BadInput(f"not an evaluation, or damaged: {where} has no values of {name}")
 
 
 def _intervals(rows: Mapping[str, Interval]) -> dict[str, list[float]]:

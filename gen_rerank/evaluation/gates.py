@@ -16,7 +16,7 @@ import numpy as np
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import DISTRIBUTION_MEASURES, ECE, RANKING_MEASURES, Evaluation
 from gen_rerank.evaluation.floors import FLOORS
-from gen_rerank.evaluation.metrics import Interval, paired
+from gen_rerank.evaluation.intervals import Interval, paired
 from gen_rerank.evaluation.systems import BASELINE, SystemNames
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval, too_few_queries
 
@@ -81,8 +81,13 @@ class Gate:
             raise BadInput(f"--gate {text!r}: {ECE} is one figure for all queries, so it has no paired difference")
         return cls(text.strip(), measure, system, others[0] if others else None, found["sign"] == ">=", limit)
 
-    def judge(self, systems: Mapping[str, Evaluation]) -> Verdict:
-        """Return the verdict on evaluated systems, by name.
+    def judge(self, systems: Mapping[str, Evaluation], deciding: Mapping[str, int]) -> Verdict:
+        """Return the verdict on evaluated systems.
+
+        Args:
+            systems: by name, all of one split.
+            deciding: by ranking measure, how many queries of the split can tell two systems apart, of
+                `gen_rerank.evaluation.rankable.deciding_queries`. Where they are too few, the gate is not judged.
 
         Raises:
             BadInput: the two were not evaluated on the same queries.
@@ -95,7 +100,7 @@ class Gate:
             interval, queries = _difference(first, systems[self.other], self.measure)
             shown = signed_interval(interval) if interval else ""
         limit = f"{'lower end at least' if self.at_least else 'upper end at most'} {self.limit:g}"
-        few = too_few_queries(self.measure, queries)
+        few = too_few_queries(self.measure, min(queries, deciding.get(self.measure, queries)))
         if interval is None or few:
             return Verdict(gate=self.text, passed=None, measured=shown or "not measured", limit=limit, meaning=few)
         passed = self._holds(interval.low if self.at_least else interval.high)

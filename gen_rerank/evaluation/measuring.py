@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import RenderableType
 
 from gen_rerank.bins import Distribution
@@ -20,6 +21,7 @@ from gen_rerank.evaluation.eress_measures import EressReport, eress_report
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate, save_json
 from gen_rerank.evaluation.floors import FLOORS, bm25_scores, evaluate_floors
 from gen_rerank.evaluation.gates import Gate
+from gen_rerank.evaluation.rankable import deciding_queries
 from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.side_by_side import SideBySide
 from gen_rerank.evaluation.systems import BASELINE, SystemNames
@@ -157,7 +159,8 @@ def evaluate_models(plan: EvaluationPlan) -> Report:
     names = SystemNames.of(plan.models, plan.adapter, baseline=saved is not None)
     gates = [Gate.parse(text, names, saved) for text in plan.gates]
     dataset = judged_split(plan.data, plan.split, plan.skip_bad_rows)
-    baseline = None if saved is None else _as_baseline(saved, plan, dataset)
+    floors = tuple(evaluate_floors(dataset))
+    baseline = None if saved is None else _as_baseline(saved, plan, floors[0])
     prepared = [prepare_scorer(model, plan.backend, plan.adapter, plan.dtype) for model in plan.models]
     scored = {
         name: _score(one, dataset, "scoring" if len(prepared) == 1 else f"scoring {name}")[0]
@@ -167,8 +170,9 @@ def evaluate_models(plan: EvaluationPlan) -> Report:
         replace(evaluate(name, dataset, scored[name]), scored_with=str(one))
         for name, one in zip(names.models, prepared, strict=True)
     ]
-    found = SideBySide(tuple(evaluate_floors(dataset)), baseline, tuple(models))
-    found = replace(found, verdicts=tuple(gate.judge(found.systems) for gate in gates))
+    found = SideBySide(floors, baseline, tuple(models))
+    deciding = deciding_queries(dataset)
+    found = replace(found, verdicts=tuple(gate.judge(found.systems, deciding) for gate in gates))
     eress = eress_report(dataset, {FLOORS[1]: bm25_scores(dataset), **scored}) if plan.measure == ERESS else None
     report = Report(found, tuple(_legend(plan, names, found)), eress, dataset.bad_rows)
     for path in (plan.out, plan.scores):
@@ -215,19 +219,32 @@ def _require_place(file: Path, data: Path) -> None:
     require_writable_file(file)
 
 
-def _as_baseline(saved: Evaluation, plan: EvaluationPlan, dataset: Dataset) -> Evaluation:
+def _as_baseline(saved: Evaluation, plan: EvaluationPlan, floor: Evaluation) -> Evaluation:
     """Return a saved evaluation under the name of the baseline.
 
+    Args:
+        saved: what was read.
+        plan: names the data.
+        floor: of the data; of whatever system, a measure is defined for the same queries.
+
     Raises:
-        BadInput: it was made on other data.
+        BadInput: it was made on other data, or has no values where this data has some.
     """
-    judged = tuple(dict.fromkeys(row.query_id for row in dataset.judgments))
-    if saved.data != dataset.fingerprint or saved.query_ids != judged:
+    again = "evaluate the baseline's model again on this data"
+    if saved.data != floor.data or (saved.query_ids, saved.pairs) != (floor.query_ids, floor.pairs):
         raise BadInput(
             f"{plan.baseline}: is of other data (fingerprint {saved.data}) than the split {plan.split!r} of "
-            f"{plan.data} ({dataset.fingerprint}), or of the same rows in another order; "
-            "evaluate the baseline's model again on this data"
+            f"{plan.data} ({floor.data}), or of the same rows in another order; {again}"
         )
+    everywhere = np.full(floor.queries, False)
+    for measure, values in saved.per_query.items():
+        absent = np.isnan(floor.per_query[measure]) if measure in floor.per_query else everywhere
+        wrong = np.flatnonzero(np.isnan(values) != absent)
+        if len(wrong):
+            raise BadInput(
+                f"{plan.baseline}: is damaged: of {measure} the query {saved.query_ids[wrong[0]]!r} must have "
+                f"{'no' if absent[wrong[0]] else 'a'} value; {again}"
+            )
     return replace(saved, name=BASELINE)
 
 

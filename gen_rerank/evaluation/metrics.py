@@ -1,14 +1,14 @@
 """Measures of rankings and of relevance distributions, each with a name that says what it is.
 
-Ranking measures come from trec_eval through `ir_measures`; calibration measures and bootstrap intervals are here. All
+Ranking measures come from trec_eval through `ir_measures`; calibration measures are here, intervals in `intervals`. All
 conventions that change a figure (gain, threshold, ties, normalisation) are in `MEASURES` and in the docstrings. This
 module sees arrays only: what a data set, a split or a slice is, `gen_rerank.evaluation.evaluation` knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -19,21 +19,15 @@ from ir_measures import AP, RR, nDCG
 
 from gen_rerank.bins import BIN_COUNT, Distribution
 from gen_rerank.errors import BadInput
-from gen_rerank.reporting.numbers import figure
+from gen_rerank.evaluation.intervals import RESAMPLES, Interval, draws
 
 Doubles = npt.NDArray[np.float64]
 
 RELEVANT_FROM = 0.8
 RELIABILITY_BINS = 10
-RESAMPLES = 2000
-# With fewer queries an interval is narrow by luck, with one it has no width at all: nothing is said of luck then, in no
-# table, test or gate.
-LEAST_QUERIES = 5
 
 # trec_eval's grades are integers. nDCG does not change when all gains are multiplied by one number.
 _GRADE_SCALE = 10_000
-# Draws at a time: as many as a core's cache holds; benchmarks/bench_intervals.py measures it.
-BOOTSTRAP_CELLS = 50_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,19 @@ class Measure:
     name: str
     meaning: str
     trec: Any
+
+    @property
+    def graded(self) -> bool:
+        """Whether any relevance counts, and not only whether it is above the threshold."""
+        return bool(self.trec.NAME == "nDCG")
+
+    def is_defined(self, best: int) -> bool:
+        """Return whether it has a value for a query whose best product has this grade, as trec_eval is told it."""
+        return best >= (1 if self.graded else _GRADE)
+
+    def is_decided(self, worst: int, best: int) -> bool:
+        """Return whether one order of a query's products is better than another."""
+        return self.is_defined(best) and worst < (best if self.graded else _GRADE)
 
 
 def _ndcg(cutoff: int) -> Measure:
@@ -64,52 +71,6 @@ MEASURES: tuple[Measure, ...] = (
     Measure(f"MRR({_THRESHOLD})", f"1 / rank of the first relevant product; {_RELEVANT}", RR(rel=_GRADE)),
     Measure(f"MAP({_THRESHOLD})", f"mean precision at the ranks of the relevant products; {_RELEVANT}", AP(rel=_GRADE)),
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95% confidence interval; as JSON `[mean, low, high]`.
-
-    Attributes:
-        mean: over queries.
-        low: the lower end.
-        high: the upper end.
-        queries: how many there are; None where it is not known.
-    """
-
-    mean: float
-    low: float
-    high: float
-    queries: int | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def few(self) -> bool:
-        """Whether there are too few queries to say what is luck: such an interval is not shown, and nothing tested."""
-        return self.queries is not None and self.queries < LEAST_QUERIES
-
-    def to_json(self) -> list[float]:
-        """Return `[mean, low, high]`."""
-        return [self.mean, self.low, self.high]
-
-    @classmethod
-    def from_json(cls, row: Sequence[float], queries: int | None = None) -> Interval:
-        """Return the interval of `[mean, low, high]` over so many queries."""
-        mean, low, high = row
-        return cls(float(mean), float(low), float(high), queries)
-
-    def shown(self, form: str = ".3f") -> str:
-        """Return the mean and the interval as people read them; of few queries the mean alone.
-
-        Example:
-            >>> Interval(0.0012, -0.0021, 0.0049, 40).shown("+.4f"), Interval(0.5, 0.5, 0.5, 1).shown()
-            ('+0.0012 [-0.0021, +0.0049]', '0.500')
-        """
-        mean, low, high = (figure(value, form) for value in self.to_json())
-        return mean if self.few else f"{mean} [{low}, {high}]"
-
-    def __str__(self) -> str:
-        """Return `0.912 [0.890, 0.931]`."""
-        return self.shown()
 
 
 class ReliabilityBin(NamedTuple):
@@ -194,15 +155,40 @@ def ranking(
     for query, product, grade, rank in zip(query_ids, product_ids, integers, ranks.tolist(), strict=True):
         grades[query][product] = grade
         run[query][product] = -float(rank)
-    names = {measure.trec: measure.name for measure in MEASURES}
+    measures = {measure.trec: measure for measure in MEASURES}
     place = {query: i for i, query in enumerate(grades)}
     values = {measure.name: np.full(len(place), np.nan) for measure in MEASURES}
     best = {query: max(row.values()) for query, row in grades.items()}
-    for found in ir_measures.pytrec_eval.evaluator(list(names), grades).iter_calc(run):
-        needed = 1 if found.measure.NAME == "nDCG" else _GRADE
-        if best[found.query_id] >= needed:
-            values[names[found.measure]][place[found.query_id]] = found.value
+    for found in ir_measures.pytrec_eval.evaluator(list(measures), grades).iter_calc(run):
+        measure = measures[found.measure]
+        if measure.is_defined(best[found.query_id]):
+            values[measure.name][place[found.query_id]] = found.value
     return values
+
+
+def deciding_queries(query_ids: Sequence[str], relevance: npt.ArrayLike) -> dict[str, int]:
+    """Return, for each measure of `MEASURES`, in how many queries one order of the products is better than another.
+
+    In the others the measure is undefined, or the same for whoever ranks: nDCG where all products are equally relevant,
+    MRR and MAP where all are relevant. They say nothing of two systems, however many they are.
+
+    Args:
+        query_ids: `[n]`, the query of each pair.
+        relevance: `[n]` in [0, 1].
+
+    Raises:
+        BadInput: lengths differ, or a relevance is NaN or outside [0, 1].
+
+    Example:
+        >>> deciding_queries(["q", "q", "r", "r"], [1.0, 0.9, 0.5, 0.5])["nDCG@5"]
+        1
+    """
+    grades: dict[str, list[int]] = {}
+    gold = _relevance(relevance, len(query_ids))
+    for query, grade in zip(query_ids, np.rint(gold * _GRADE_SCALE).astype(int).tolist(), strict=True):
+        grades.setdefault(query, []).append(grade)
+    ends = [(min(found), max(found)) for found in grades.values()]
+    return {measure.name: sum(measure.is_decided(*query) for query in ends) for measure in MEASURES}
 
 
 def ranked_probability_score(predicted: Distribution, observed: Sequence[Sequence[float]]) -> Doubles:
@@ -324,47 +310,6 @@ def calibration_error(
     return Interval(float(np.abs(gaps.sum(axis=0)).sum() / sizes.sum()), float(low), float(high), n)
 
 
-def bootstrap(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of per-query values with its 95% percentile bootstrap interval over queries.
-
-    Queries, not pairs, are drawn: the pairs of a query are not independent (Sakai, "Evaluating evaluation metrics based
-    on the bootstrap", SIGIR 2006). NaN marks a query for which the measure is undefined, and is left out.
-
-    `values` are `[queries]`; the same `seed` and number of values give the same draws.
-
-    Raises:
-        BadInput: no value is defined, or one is infinite.
-
-    Example:
-        >>> bootstrap([0.5, 0.5, 0.5])
-        Interval(mean=0.5, low=0.5, high=0.5)
-    """
-    given = np.asarray(values, dtype=np.float64)
-    known = given[~np.isnan(given)]
-    if given.ndim != 1 or not len(known) or not np.isfinite(known).all():
-        raise BadInput("a bootstrap interval needs a list of finite values, one a query, and at least one of them")
-    rng = np.random.default_rng(seed)
-    n = len(known)
-    means = [known[rng.integers(n, size=(rows, n))].mean(axis=1) for rows in draws(resamples, n)]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Interval(float(known.mean()), float(low), float(high), n)
-
-
-def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of a − b over queries with its paired bootstrap interval: the same queries drawn for both.
-
-    `a` and `b` have the same queries in the same order; NaN in either leaves a query out. The rest is as in
-    `bootstrap`.
-
-    Raises:
-        BadInput: lengths differ, or no query is defined for both.
-    """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise BadInput(f"a paired difference needs the same queries on both sides, not {len(first)} and {len(second)}")
-    return bootstrap(first - second, resamples=resamples, seed=seed)
-
-
 def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
     """Compare two score vectors of the same pairs.
 
@@ -388,17 +333,6 @@ def agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> Agreement:
         return Agreement(1.0, 0.0)
     tau = float(kendalltau(first, second).statistic)
     return Agreement(0.0 if np.isnan(tau) else tau, float(np.abs(first - second).max()))
-
-
-def draws(resamples: int, width: int) -> Iterable[int]:
-    """Return how many resamples of so many values to draw at a time, so that they fit into a core's cache.
-
-    Example:
-        >>> list(draws(2000, 40))
-        [1250, 750]
-    """
-    step = max(1, BOOTSTRAP_CELLS // width)
-    return (min(step, resamples - start) for start in range(0, resamples, step))
 
 
 def _coin(seed: int, query_id: str, product_id: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gen_rerank.bins import Floats, best_first
 from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
-from gen_rerank.data.cleaning import clean
+from gen_rerank.data import values
 from gen_rerank.data.reading import ENDINGS, RowReader, rows_file
 from gen_rerank.data.records import BadRow, Pair, Product
 from gen_rerank.errors import BadInput
@@ -61,7 +61,7 @@ class QueryAnswer:
     """The best products of one query.
 
     Attributes:
-        query: as it was given.
+        query: its text, as the normaliser has it.
         model: as it was named.
         scored_with: backend and number type.
         products: how many were scored.
@@ -129,7 +129,7 @@ def rank_products(
 
     Args:
         model: a checkpoint folder or hub name.
-        query: what the shopper typed.
+        query: what the shopper typed; half characters and bytes that are no text become question marks.
         products: a file of products, `.jsonl`, `.jsonl.gz` or `.parquet`, or a folder that holds one.
         top: how many are returned; equal ones stay in the file's order.
         backend: that computes.
@@ -144,12 +144,11 @@ def rank_products(
         >>> rank_products("runs/model", "oak desk", Path("shop"), top=1).ranked[0].product.title  # doctest: +SKIP
         'Oak writing desk, 120 cm'
     """
-    if not clean(query).strip():
-        raise BadInput("the query has no text")
+    text = _query_text(query)
     found, bad_rows = read_products(products, skip_bad_rows)
     prepared = prepare_scorer(model, backend, adapter, dtype)
     with prepared.open() as scorer, WorkProgress(transient=True) as progress:
-        scored = score_pairs(scorer, [Pair(query, product) for product in found], progress)
+        scored = score_pairs(scorer, [Pair(text, product) for product in found], progress)
         thresholds = scorer.checkpoint.card.calibration.thresholds
     best = best_first(scored.mean)[:top]
     rows = scored[best]
@@ -158,7 +157,21 @@ def rank_products(
         RankedProduct(place + 1, found[index], score, std, tier, rows.probabilities[place])
         for place, (index, score, std, tier) in enumerate(columns)
     )
-    return QueryAnswer(query, model, str(prepared), len(found), ranked, has_tiers(thresholds), bad_rows)
+    return QueryAnswer(text, model, str(prepared), len(found), ranked, has_tiers(thresholds), bad_rows)
+
+
+def _query_text(given: Any) -> str:
+    """Return a query as a data set would have it.
+
+    Raises:
+        BadInput: it has no text, or is none.
+    """
+    try:
+        return values.required_text(given)
+    except values.NoValue as error:
+        raise BadInput(f"the query {error}") from error
+    except values.BadValue as error:
+        raise BadInput(f"the query: {error}") from error
 
 
 def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Product], tuple[BadRow, ...]]:

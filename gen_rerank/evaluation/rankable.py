@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.evaluation import metrics
 from gen_rerank.reporting.numbers import counted
 
 _NAMED = 3
@@ -80,6 +81,19 @@ def unranked(dataset: Dataset) -> Unranked:
 def can_rank(dataset: Dataset) -> bool:
     """Return whether a query at least can be ranked: only then can a system be better than another."""
     return any(len(set(found)) > 1 for _, found in _relevances(dataset))
+
+
+def deciding_queries(dataset: Dataset) -> dict[str, int]:
+    """Return for each ranking measure how many queries can tell two systems apart by it.
+
+    Of nDCG these are the queries that can be ranked. MRR and MAP need a relevant product and one that is not.
+
+    Example:
+        >>> deciding_queries(Dataset.load("shop").of("test"))["nDCG@5"]  # doctest: +SKIP
+        299
+    """
+    rows = dataset.judgments
+    return metrics.deciding_queries([row.query_id for row in rows], [row.relevance for row in rows])
 
 
 def _relevances(dataset: Dataset) -> Iterator[tuple[str, list[float]]]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gen_rerank.evaluation.evaluation import Evaluation, difference
-from gen_rerank.evaluation.metrics import Doubles, Interval, draws
+from gen_rerank.evaluation.intervals import Interval, draws
+from gen_rerank.evaluation.metrics import Doubles
 
 RESAMPLES = 10_000
 SIGNIFICANT = 0.05

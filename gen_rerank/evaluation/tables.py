@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gen_rerank.evaluation.evaluation import Evaluation
-from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
+from gen_rerank.evaluation.intervals import LEAST_QUERIES, Interval
 from gen_rerank.evaluation.significance import RESAMPLES, Difference
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval
 from gen_rerank.reporting.numbers import ABSENT, counted, figure

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
+from gen_rerank.evaluation.intervals import LEAST_QUERIES, Interval
 from gen_rerank.reporting.numbers import counted
 
 
@@ -34,14 +34,21 @@ class Verdict(BaseModel):
 def too_few_queries(measure: str, queries: int) -> str:
     """Return why a measure decides nothing on so many queries; empty where it does.
 
+    Args:
+        measure: its name.
+        queries: in how many two systems can differ by it; see `gen_rerank.evaluation.rankable.deciding_queries`.
+
     Example:
         >>> too_few_queries("nDCG@5", 1)
-        'too few queries to judge by: nDCG@5 is defined for 1 query, and at least 5 are needed'
+        'too few queries to judge by: systems can differ in nDCG@5 in 1 query, and at least 5 are needed'
     """
     if queries >= LEAST_QUERIES:
         return ""
-    defined = counted(queries, "query", "queries")
-    return f"too few queries to judge by: {measure} is defined for {defined}, and at least {LEAST_QUERIES} are needed"
+    differing = counted(queries, "query", "queries")
+    return (
+        f"too few queries to judge by: systems can differ in {measure} in {differing}, and at least {LEAST_QUERIES} "
+        "are needed"
+    )
 
 
 def signed_interval(interval: Interval) -> str:

@@ -6,7 +6,6 @@ A room's `commands.py` parses, calls one function of its room and prints what ca
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typer.core import TyperCommand
 
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import counted
+from gen_rerank.reporting.whole_json import whole_json
 
 # Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
 _PIPED_WIDTH = 130
@@ -140,7 +140,7 @@ def say(line: str, where: Console | None = None) -> None:
 
 def say_json(value: Any) -> None:
     """Print a result for programs on the standard output; in ASCII, which every console has."""
-    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    sys.stdout.write(whole_json(value) + "\n")
 
 
 def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:

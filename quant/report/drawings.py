@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gen_rerank.evaluation.evaluation import HEADLINE
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.reporting.axis import Axis
 from gen_rerank.reporting.numbers import size_unit
 from quant.comparison import Candidate, Comparison, Histogram, System

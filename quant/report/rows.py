@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gen_rerank.calibration.tiers import IRRELEVANT
 from gen_rerank.evaluation.evaluation import HEADLINE
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict
 from gen_rerank.reporting.numbers import ABSENT, duration, figure, significant, size
 from quant.comparison import Candidate, Comparison, Cost, Drift, Engine, SliceChange, System

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
+from gen_rerank.evaluation.intervals import LEAST_QUERIES, Interval
 from gen_rerank.reporting.numbers import ABSENT, figure
 from quant.comparison import Candidate, System
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from gen_rerank.evaluation.evaluation import ECE, RPS
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict
 from quant.comparison import Candidate, Comparison, Cost, Drift, Histogram, Quality, System, Visit
 from quantization import a_gate_failed

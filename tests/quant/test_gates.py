@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gen_rerank import BadInput
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict
 from quant.comparison import Candidate, Check, Cost, Drift, Histogram, Quality, SliceChange, System
 from quant.gates import Collapse, Gates, Slices
@@ -138,7 +138,7 @@ def test_a_few_queries_decide_nothing(gate: str, measure: str) -> None:
         assert (found[gate].passed, found[gate].measured) == (None, "not measured")
         assert (
             found[gate].meaning
-            == f"too few queries to judge by: {measure} is defined for {words}, and at least 5 are needed"
+            == f"too few queries to judge by: systems can differ in {measure} in {words}, and at least 5 are needed"
         )
 
 

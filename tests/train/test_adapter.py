@@ -10,7 +10,7 @@ from gen_rerank import BadInput, Dataset
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Judgment
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.scorers.transformers import TransformersScorer
 from train import adapter as module
 from train.adapter import is_gain, train_adapter

@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from gen_rerank import BadInput
+from gen_rerank.system.interrupts import interrupted_sentence
 from train import saved_states as states
 
 RECIPE = {
@@ -81,6 +82,21 @@ def test_a_state_that_cannot_be_written_is_removed_and_the_last_one_stands(tmp_p
         write()
     assert not (tmp_path / "checkpoint-10").exists()
     assert states.newest_whole(tmp_path) == good
+
+
+def test_an_interruption_says_how_to_go_on_where_a_state_is_kept(tmp_path):
+    def interrupt() -> None:
+        with states.ended_by_refusal(tmp_path):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        interrupt()
+    assert interrupted_sentence(stopped.value) == "interrupted"
+    state(tmp_path, 9)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        interrupt()
+    assert "is kept: run the same command with --resume to go on" in interrupted_sentence(stopped.value)
+    assert (tmp_path / "checkpoint-9").exists()
 
 
 def test_only_the_same_run_is_resumed(tmp_path):

@@ -32,6 +32,7 @@ AMBIGUOUS = "price left out: two meanings, --locale decides"
 SEVERAL = "price left out: several numbers"
 NO_NUMBER = "price left out: no number"
 TOO_LARGE = "price left out: too large"
+NOT_PRICE = "price left out: words or signs that no price has"
 SCALED = "price left out: cents, thousands, percent or a fraction"
 
 # Beyond it stand digits that were run together, ids and the like; a flat costs less in the smallest currency.
@@ -81,7 +82,28 @@ _TWO_MEANINGS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _ONE_NUMBER = re.compile(
     r"\d*[.,]?\d+|\d{1,3}([., ])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|[\d.,]*\d€\d+"
 )
+_WORD = re.compile(r"[^\W\d_]+")
 _NO_GROUPS = re.compile(r"\d'\d(?!\d\d(?!\d))")
+# Words that stand beside a price, so that a number without a currency is one; others may make an article's number, a
+# size or a saving of it.
+_PRICE_WORD_LIST = """
+from starting at ab von vanaf dès desde od от fra från
+price preis prix precio prezzo prijs preço pris cena hinta цена list regular retail sale unit rrp msrp uvp vk
+now only just nur jetzt seulement solo sólo solamente nu each ea apiece stk stück
+incl inc including inkl excl excluding exkl zzgl vat tax mwst ust ttc ht tva iva btw moms net netto gross brutto vb vhb
+"""
+_PRICE_WORDS = frozenset(_PRICE_WORD_LIST.split())
+_PRICE_PHRASES = re.compile(r"\b[àa] partir d[ea]\b|^s/(?=\s?\d)", re.IGNORECASE)  # "S/" is Peru's currency
+_GLUED = re.compile(r"[^\W\d_]\d")
+# Behind it everything is what the price is for: "5 per pack", "5/kg".
+_PER = re.compile(r"(?<=\d)\s*(?:/|(?:per|pro|je|por|par)\b)\s*[^\W\d_][^\d]*$", re.IGNORECASE)
+# What is no price with a currency either; and what counts, compares or parts a sign from its digits.
+_SAVED = re.compile(
+    r"\b(?:off|saves?|savings?|discount|rebate|cashback|coupon|voucher|rabatt?|sparen?|nachlass|gutschein|remise|"
+    r"r[ée]duction|[ée]conomi\w*|descuento|dto|ahorr\w*|sconto|risparmi\w*|korting|bespaar|скидка)\b",
+    re.IGNORECASE,
+)
+_NO_PRICE_SIGNS = re.compile(r"[#№+<>=≥≤@]|(?<![\w.,])[.,]\s+\d")
 _FREE_WORDS = ("free", "gratis", "kostenlos", "umsonst", "gratuit", "gratuito")
 
 
@@ -191,6 +213,8 @@ class PriceReader:
         whole = _count_digits(digits) == _count_digits(text) and not _NO_GROUPS.search(text)
         if not whole or not _ONE_NUMBER.fullmatch(digits):
             return PriceRead(None, currency, (SEVERAL,))
+        if _is_another_number(text, currency):
+            return PriceRead(None, currency, (NOT_PRICE,))
         kinds = [CURRENCY] if currency else []
         sign = _decimal_sign(digits)
         if _TWO_MEANINGS.fullmatch(digits):
@@ -281,7 +305,22 @@ def _forms(text: str, digits: str, sign: str | None, currency: str | None) -> li
     other = COMMA if sign == POINT else POINT
     if (sign and other in digits) or " " in digits or "'" in text:
         kinds.append(GROUPS)
-    rest = text.replace(currency, "") if currency else text
-    if any(letter.isalpha() for letter in rest):
+    if _words(text, currency):
         kinds.append(WORDS)
     return kinds
+
+
+def _is_another_number(text: str, currency: str | None) -> bool:
+    """Say whether what stands beside the only number of a text makes something else of it than a price."""
+    if _SAVED.search(text) or _NO_PRICE_SIGNS.search(text):
+        return True
+    if currency is not None:
+        return False
+    rest = _PRICE_PHRASES.sub("", _PER.sub("", text))
+    return bool(_GLUED.search(rest)) or not _PRICE_WORDS.issuperset(_words(rest, None))
+
+
+def _words(text: str, currency: str | None) -> list[str]:
+    """Return the words of a text in small letters, without its currency."""
+    rest = text.replace(currency, "") if currency else text
+    return [word.casefold() for word in _WORD.findall(rest)]

@@ -8,14 +8,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic_core import from_json
 
-from gen_rerank import Dataset
+from gen_rerank import BadInput, Dataset, Distribution
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.evaluation.evaluation import Evaluation, difference
+from gen_rerank.evaluation.evaluation import Evaluation, difference, evaluate
+from gen_rerank.evaluation.one_query import rank_products
 from gen_rerank.reporting.shell import console
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
@@ -96,6 +99,33 @@ def test_a_baseline_is_a_system(run, tiny_checkpoint, second, tiny_data, tiny_sh
     assert str(saved) in complaint(run("evaluate", second, tiny_data, "--baseline", saved))
 
 
+def test_a_damaged_baseline_is_refused_before_anything_is_scored(
+    run, monkeypatch, tiny_checkpoint, tiny_shop, tiny_data, tmp_path
+) -> None:
+    saved = tmp_path / "evaluation.json"
+    test = tiny_shop.of("test")
+    evaluate("x", test, Distribution(np.eye(11)[np.zeros(len(test.judgments), int)])).save(saved)
+    monkeypatch.setattr("gen_rerank.evaluation.measuring.score_pairs", lambda *_: pytest.fail("scored"))
+    row = json.loads(saved.read_text())
+    faults: dict[str, dict[str, object]] = {
+        "is of other data": {"data": "0" * 16},
+        "is of other data (": {"pairs": row["pairs"] + 1},
+        "per_query is missing": {"per_query": ...},
+        "of nDCG@5 the query 'q17' must have a value": {
+            "per_query": row["per_query"] | {"nDCG@5": [1.0, None, *row["per_query"]["nDCG@5"][2:]]}
+        },
+        "of MSE the query 'q16' must have a value": {
+            "per_query": row["per_query"] | {"MSE": [None, *row["per_query"]["MSE"][1:]]}
+        },
+    }
+    for said, changed in faults.items():
+        damaged = {name: value for name, value in (row | changed).items() if value is not ...}
+        saved.write_text(json.dumps(damaged))
+        told = complaint(run("evaluate", tiny_checkpoint, tiny_data, "--baseline", saved))
+        assert f"{saved}: " in told
+        assert said in told
+
+
 def test_what_does_not_go_together_is_said_before_any_work(run, tmp_path) -> None:
     """No data and no models are looked at."""
     none = tmp_path / "none"
@@ -133,6 +163,24 @@ def test_one_query_is_ranked_as_in_python(run, tiny_checkpoint, products, tiny_s
         assert (row["score"], row["std"]) == (pytest.approx(one.score, abs=1e-5), pytest.approx(one.std, abs=1e-5))
         assert row["probabilities"] == pytest.approx(one.distribution.tolist(), abs=1e-5)
         assert row["tier"] is None  # the checkpoint has no thresholds
+
+
+def test_a_query_that_is_no_text_is_valid_json(run, tiny_checkpoint, products, tmp_path) -> None:
+    """The shell hands its bytes on; names of files are bytes too."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    odd.write_text(products.read_text() + "{}\n")
+    query = os.fsdecode(b"red \xff <b>desk</b>")
+    code, printed, _ = run("rank", tiny_checkpoint, query, "--products", odd, "--skip-bad-rows", "--json")
+    assert code == 0
+    answer = from_json(printed)  # stricter than Python's own
+    assert answer["query"] == "red ? desk"
+    assert answer["left_out"][0].endswith("caf?.jsonl:65: column 'product_id' is missing")
+
+
+def test_queries_that_are_none_are_refused(products) -> None:
+    for given, said in ((float("nan"), "has no text"), (b"\xff", "bytes that are not UTF-8"), (["a"], "not a list")):
+        with pytest.raises(BadInput, match=f"the query.*{said}"):
+            rank_products("no-model", given, products)  # type: ignore[arg-type]
 
 
 def test_the_table_of_one_query(run, second, products) -> None:

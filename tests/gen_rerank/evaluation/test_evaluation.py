@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from gen_rerank import BadInput, Dataset, Distribution, Judgment
 from gen_rerank.evaluation.evaluation import ECE, MSE, RPS, Evaluation, difference, evaluate, save_json
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.evaluation.tables import ranking_table
+
+Damage = Callable[[dict[str, Any]], None]
 
 # q is ranked right, r is not.
 HAND_SCORES = Distribution(np.eye(11)[[9, 1, 6, 5]])
@@ -85,10 +89,12 @@ def test_measures_that_no_query_defines_are_absent(by_hand):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", "Expecting"),
-        ("{}", "not an evaluation: KeyError"),
-        ("[]", "not an evaluation"),
-        ('{"slices": 3}', "not an evaluation"),
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("\u00ff\u00fe", "is not valid JSON"),
+        ("{}", "not an evaluation, or damaged: name is missing"),
+        ("[]", "not an evaluation, or damaged: the file: a valid dictionary"),
+        ('{"name": "x", "slices": 3}', "not an evaluation, or damaged: data is missing"),
     ],
 )
 def test_a_file_that_is_no_report(tmp_path, content, reason):
@@ -150,3 +156,59 @@ def test_values_of_queries_are_saved_as_they_are_and_belong_to_queries(judged, n
     saved["per_query"][RPS].pop()
     with pytest.raises(BadInput, match="not one value a query"):
         Evaluation.from_json(saved)
+
+
+def _without(field: str, *more: str) -> Damage:
+    def damage(row: dict[str, Any]) -> None:
+        for name in (field, *more)[:-1]:
+            row = row[name]
+        del row[(field, *more)[-1]]
+
+    return damage
+
+
+def _with(value: object, *place: str | int) -> Damage:
+    def damage(row: Any) -> None:
+        for name in place[:-1]:
+            row = row[name]
+        row[place[-1]] = value
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_without("per_query"), "per_query is missing"),
+        (_without("per_query", "nDCG@5"), "per_query has no values of nDCG@5"),
+        (_without("ranking", "nDCG@5"), "ranking has no values of nDCG@5"),
+        (_without("calibration", MSE), "calibration has no values of MSE"),
+        (_with(math.nan, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a finite number is needed, not nan"),
+        (_with(math.inf, "per_query", "nDCG@5", 1), r"per_query\.nDCG@5\.1: .* is needed, not inf"),
+        (_with(-math.inf, "ranking", "nDCG@5", 1), r"ranking\.nDCG@5\.1: .* is needed, not -inf"),
+        (_with("0.5", "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a valid number is needed, not '0\.5'"),
+        (_with(True, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a valid number is needed, not True"),
+        (_with(17.3, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: less than or equal to 1.* not 17\.3"),
+        (_with([], "per_query", "nDCG@5"), "per_query has not one value a query for nDCG@5"),
+        (_with(3, "per_query"), "per_query: a valid dictionary is needed, not 3"),
+        (_with([None] * 8, "per_query", "nDCG@5"), "per_query has no values of nDCG@5"),
+        (_with([0.5], "per_query", "P@3"), "per_query has not one value a query for P@3"),
+        (_with([0.5] * 8, "per_query", "P@3"), "per_query has a measure 'P@3', which is not known"),
+        (_with([0.5, 0.4, 0.6], "ranking", "P@3"), "ranking has a measure 'P@3', which is not known"),
+        (_with([0.5, 0.4], "ranking", "nDCG@5"), r"ranking\.nDCG@5: .*at least 3 items.* is needed"),
+        (_with([0.5, 0.4, 0.6], "slices", "colour", "P@3"), "slices has a measure 'P@3'"),
+        (_with("x", "slices", "colour", "nDCG@5"), r"slices\.colour\.nDCG@5: a valid list is needed"),
+        (_with(7.5, "pairs"), "pairs: a valid integer is needed, not 7.5"),
+        (_with(9, "queries"), "query_ids are not the ids of 9 queries, each once"),
+        (_with("q16", "query_ids", 1), "query_ids are not the ids of 8 queries, each once"),
+        (_with([{"low": 0.0}], "reliability"), r"reliability\.0\.high is missing"),
+        (_with([None], "unranked", "all_alike"), r"unranked\.all_alike\.0: a valid string is needed"),
+    ],
+)  # fmt: skip
+def test_what_is_damaged_is_named_with_the_file(tmp_path, judged, noisy, damage, reason):
+    row = evaluate("x", judged, noisy).to_json()
+    assert row["query_ids"][0] == "q16"
+    damage(row)
+    (tmp_path / "report.json").write_text(json.dumps(row))
+    with pytest.raises(BadInput, match=rf"report\.json: not an evaluation, or damaged: {reason}"):
+        Evaluation.load(tmp_path / "report.json")

@@ -11,7 +11,7 @@ from gen_rerank import BadInput
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, MSE, RPS, Evaluation, evaluate
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.gates import Gate
-from gen_rerank.evaluation.metrics import Interval, paired
+from gen_rerank.evaluation.intervals import Interval, paired
 from gen_rerank.evaluation.systems import SystemNames
 
 NAMES = SystemNames(("nano", "my-model v2"))
@@ -113,7 +113,7 @@ def test_a_measure_that_a_baseline_lacks(systems) -> None:
 
 
 def verdict(text: str, systems: dict[str, Evaluation]):
-    return Gate.parse(text, NAMES).judge(systems)
+    return Gate.parse(text, NAMES).judge(systems, {})
 
 
 def test_the_worse_end_of_the_interval_decides(systems) -> None:
@@ -142,15 +142,24 @@ def test_one_system_has_its_own_interval(systems) -> None:
 
 def test_few_queries_and_an_undefined_measure_are_not_judged(by_hand) -> None:
     few = evaluate("nano", by_hand, [0.9, 0.1, 0.2, 0.8])
-    found = Gate.parse("ndcg@5 of A >= 0", SystemNames(("nano",))).judge({"nano": few})
+    found = Gate.parse("ndcg@5 of A >= 0", SystemNames(("nano",))).judge({"nano": few}, {})
     assert found.passed is None
-    assert "defined for 2 queries, and at least 5 are needed" in found.meaning
+    assert "nDCG@5 in 2 queries, and at least 5 are needed" in found.meaning
     undefined = replace(few, ranking={}, per_query={HEADLINE: np.full(2, np.nan)})
     names = SystemNames(("nano", "small"))
     for text in ("ndcg@5 of A >= 0", "ndcg@5 of A - B >= 0"):
-        found = Gate.parse(text, names).judge({"nano": undefined, "small": undefined})
+        found = Gate.parse(text, names).judge({"nano": undefined, "small": undefined}, {})
         assert (found.passed, found.measured) == (None, "not measured")
-        assert "defined for 0 queries" in found.meaning
+        assert "nDCG@5 in 0 queries" in found.meaning
+
+
+def test_queries_in_which_no_order_is_better_decide_nothing(systems) -> None:
+    for text in ("ndcg@5 of B - A <= 0", "ndcg@5 of A >= 0"):
+        assert Gate.parse(text, NAMES).judge(systems, {HEADLINE: 5}).passed
+        found = Gate.parse(text, NAMES).judge(systems, {HEADLINE: 4})
+        assert found.passed is None
+        assert "systems can differ in nDCG@5 in 4 queries, and at least 5 are needed" in found.meaning
+    assert Gate.parse("rps of A >= 0", NAMES).judge(systems, {HEADLINE: 0}).passed
 
 
 def test_no_sign_stands_before_a_zero(systems) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_rerank import Dataset, Judgment, Product, Query
 from gen_rerank.evaluation.evaluation import HEADLINE, Evaluation, evaluate
-from gen_rerank.evaluation.rankable import Unranked, can_rank, unranked
+from gen_rerank.evaluation.rankable import Unranked, can_rank, deciding_queries, unranked
 
 
 def judged(**relevances: list[float]) -> Dataset:
@@ -29,6 +29,12 @@ def test_two_judgments_that_differ_can_be_ranked() -> None:
     assert unranked(data) == Unranked(single=("one",), alike=("flat", "none"))
     assert can_rank(data)
     assert not can_rank(judged(one=[1.0], flat=[0.5, 0.5], none=[0.0, 0.0]))
+
+
+def test_each_measure_needs_two_products_that_it_tells_apart() -> None:
+    data = judged(good=[1.0, 0.0], close=[1.0, 0.9], low=[0.5, 0.0], flat=[0.9, 0.9], none=[0.0, 0.0], one=[1.0])
+    ndcg, relevant = ("nDCG@1", "nDCG@5", "nDCG@10"), ("MRR(rel>=0.8)", "MAP(rel>=0.8)")
+    assert deciding_queries(data) == {**dict.fromkeys(ndcg, 3), **dict.fromkeys(relevant, 1)}
 
 
 def test_where_a_query_can_be_ranked_the_headline_is_defined() -> None:
@@ -62,6 +68,17 @@ def test_evaluate_says_it_under_the_table(run, tiny_checkpoint: Path, tmp_path: 
     assert code == 0
     assert "\n1 of 2 queries cannot be ranked: 1 has one judgment (one)\n" in out
     assert json.loads((tmp_path / "e.json").read_text())["unranked"]["one_judgment"] == ["one"]
+
+
+def test_a_gate_on_queries_that_cannot_be_ranked_is_not_judged_and_fails(run, tiny_checkpoint, tmp_path) -> None:
+    data = tmp_path / "data"
+    judged(**{f"q{i}": [1.0, 1.0] for i in range(6)}).save(data)
+    gate = "ndcg@5 of B - A >= -0.005"
+    code, out, err = run("evaluate", tiny_checkpoint, tiny_checkpoint, data, "--gate", gate, "--json")
+    (verdict,) = json.loads(out)["gates"]
+    assert (code, verdict["passed"]) == (1, None)
+    assert verdict["meaning"].startswith("too few queries to judge by: systems can differ in nDCG@5 in 0 queries")
+    assert "Traceback" not in err
 
 
 def test_evaluate_works_where_no_query_can_be_ranked(run, tiny_checkpoint: Path, tmp_path: Path) -> None:

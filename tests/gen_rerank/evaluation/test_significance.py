@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gen_rerank import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, MSE, RPS, evaluate
 from gen_rerank.evaluation.floors import random_scores
-from gen_rerank.evaluation.metrics import paired
+from gen_rerank.evaluation.intervals import paired
 from gen_rerank.evaluation.significance import differences, holm, paired_p
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.verdicts import Verdict
 from quant.comparison import (
     Candidate,
