@@ -7,11 +7,66 @@ peak.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
+
+from gen_rerank.system.machine import Machine
+
+
+class Float32Muon(torch.optim.Muon):
+    """torch's Muon, which multiplies in bfloat16, in float32: for machines that only emulate bfloat16.
+
+    There, torch's own took 3 of the 3.2 seconds of a step of the nano model.
+
+    Example:
+        >>> weight = nn.Parameter(torch.eye(2))
+        >>> weight.grad = 3 * torch.eye(2)
+        >>> Float32Muon([weight], lr=0.5, weight_decay=0.0).step()
+        >>> bool((weight.detach().diagonal() < 0.75).all())
+        True
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step as torch's Muon does, with its default rule of learning rates."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            for weight in (one for one in group["params"] if one.grad is not None):
+                state = self.state[weight]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(weight.grad)
+                buffer = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
+                update = weight.grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
+                update = orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
+                height, width = weight.shape
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update, alpha=-group["lr"] * math.sqrt(max(1, height / width)))
+        return loss
+
+
+def orthogonalized(
+    matrix: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> torch.Tensor:
+    """Return a matrix with the same singular vectors and singular values near 1, by Newton and Schulz's iteration.
+
+    Args:
+        matrix: `[n, m]`, in any number type; the result has the same.
+        coefficients: of the polynomial whose odd powers 1, 3 and 5 each step takes.
+        steps: how many.
+        eps: the least norm that is divided by.
+    """
+    a, b, c = coefficients
+    tall = matrix.size(0) > matrix.size(1)
+    found = matrix.T if tall else matrix
+    found = found / found.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = found @ found.T
+        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
+    return found.T if tall else found
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -35,7 +90,8 @@ class MuonAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         """Build both."""
-        self.muon = torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay, momentum=0.95)
+        kind = torch.optim.Muon if Machine.here().computes_bfloat16 else Float32Muon
+        self.muon = kind(matrices, lr=muon_lr, weight_decay=weight_decay, momentum=0.95)
         self.adamw = torch.optim.AdamW(others, lr=adamw_lr, weight_decay=0.0, betas=(0.9, 0.98), fused=True)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
         # The base class copies the groups; the schedulers must move the ones that the two optimizers read.

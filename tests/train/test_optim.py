@@ -1,9 +1,11 @@
 from copy import deepcopy
 
+import pytest
 import torch
 from torch import nn
 
-from train.optim import MasterWeights, MuonAdamW, hidden_matrices
+from gen_rerank.system.machine import Machine
+from train.optim import Float32Muon, MasterWeights, MuonAdamW, hidden_matrices, orthogonalized
 
 
 class Net(nn.Module):
@@ -55,6 +57,34 @@ def test_a_restored_optimizer_goes_on_the_same_way():
     steps(one, straight, 2)
     steps(two, restored, 2)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (16, 16)])
+def test_muon_in_float32_goes_where_torchs_own_goes(shape):
+    """Four steps with momentum and decay; torch's multiplies in bfloat16, whose rounding is all that may differ."""
+    weights = [nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0))) for _ in range(2)]
+    ours = Float32Muon(weights[:1], lr=0.05, weight_decay=0.1)
+    theirs = torch.optim.Muon(weights[1:], lr=0.05, weight_decay=0.1)
+    start, draw = weights[0].detach().clone(), torch.Generator().manual_seed(1)
+    for _ in range(4):
+        gradient = torch.randn(shape, generator=draw)
+        for weight, chosen in zip(weights, (ours, theirs), strict=True):
+            weight.grad = gradient.clone()
+            chosen.step()
+    moved = (weights[1] - start).norm()
+    assert (weights[0] - weights[1]).norm() < 0.02 * moved
+
+
+def test_an_orthogonalized_matrix_has_singular_values_near_one():
+    matrix = torch.diag(torch.tensor([3.0, 2.0, 0.5]))
+    values = torch.linalg.svdvals(orthogonalized(matrix, (3.4445, -4.775, 2.0315), 5, 1e-7))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_bfloat16_is_not_emulated_in_a_step():
+    """torch's Muon multiplies in bfloat16: emulated, a step of the nano model took 3 seconds in place of 0.3."""
+    assert isinstance(optimizer(Net()).muon, Float32Muon) is not Machine.here().computes_bfloat16
 
 
 def low_precision(rate, wrap):
