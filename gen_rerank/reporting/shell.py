@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from gen_rerank.errors import BadInput
 
-# Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
+# Piped output has no width of its own, unless COLUMNS says it; tables need more than the 80 that would be assumed.
 _PIPED_WIDTH = 130
 
 
@@ -82,7 +83,7 @@ def show_any_text() -> None:
 @cache
 def console() -> Console:
     """Return the console on which results are printed; one for the whole process."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 
 
 def error_console() -> Console:
