@@ -49,7 +49,8 @@ def scipy_interval(values: Doubles) -> Interval:
     found = stats.bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, batch=batch, method="percentile", rng=np.random.default_rng(0)
     )
-    return Interval(float(values.mean()), *map(float, found.confidence_interval))
+    low, high = map(float, found.confidence_interval)
+    return Interval(float(values.mean()), low, high)
 
 
 def scipy_calibration_error(queries: npt.NDArray[np.int64], predicted: Doubles, observed: Doubles) -> Interval:
@@ -66,7 +67,8 @@ def scipy_calibration_error(queries: npt.NDArray[np.int64], predicted: Doubles, 
     found = stats.bootstrap(
         (numbers,), error, n_resamples=RESAMPLES, batch=batch, method="percentile", rng=np.random.default_rng(0)
     )
-    return Interval(float(error(numbers, -1)), *map(float, found.confidence_interval))
+    low, high = map(float, found.confidence_interval)
+    return Interval(float(error(numbers, -1)), low, high)
 
 
 def difference(one: Interval, other: Interval) -> float:

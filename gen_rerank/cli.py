@@ -17,7 +17,7 @@ import typer
 
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.reporting.shell import console, show_any_text, stop
+from gen_rerank.reporting.shell import console, filled, show_any_text, stop
 from gen_rerank.system.memory import is_out_of_memory
 from gen_rerank.system.own_packages import hidden_package, prefer_own_packages
 
@@ -59,7 +59,7 @@ def mounted() -> typer.Typer:
             "gen_rerank is not installed, so its commands are not known: run make install, or pip install -e ."
         )
     for entry in offered:
-        app.add_typer(entry.load())
+        app.add_typer(filled(entry.load()))
     return app
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.folders import read_json
@@ -111,7 +111,7 @@ def measure(
             heading = f"visit {done} of {done + len(turns)}: {subject.name}, {subject.engine}"
             known = None if subject in sizes else _known(subject, workload, expected or {})
             order = _order(subject, workload, Path(folder), sizes.get(subject), known is not None, budget)
-            with console.status(escape(heading)):
+            with console.status(Text(heading)):
                 outcome = make_visit(order, Path(folder))
             say(f"{heading}: {_summary(outcome)}", console)
             if outcome.size is None:

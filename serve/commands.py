@@ -164,7 +164,7 @@ def doctor(
 
     Example: gen-rerank doctor --out doctor.json
     """
-    from gen_rerank.system.publishing import require_writable_file
+    from gen_rerank.system.publishing import require_writable_file, write_text_whole
     from serve.doctor import examine, tables
 
     if out is not None:
@@ -174,7 +174,7 @@ def doctor(
         console().print(table)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(found.to_json(), encoding="utf-8")
+        write_text_whole(out, found.to_json())
 
 
 @app.command("add-key")

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from gen_rerank.checkpoints.schemes import SCHEMES, SchemeInfo
+from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.machine import Machine, installed_version
 from serve.vllm_support import INPUTS, OUTPUTS, PLAIN, TOKENS, Support, ask_vllm, unsupported
 
@@ -86,7 +87,7 @@ def examine(console: Console = Console(quiet=True)) -> Examination:  # noqa: B00
     )
 
 
-def tables(examination: Examination) -> list[Table]:
+def tables(examination: Examination) -> list[TextTable]:
     """Return the examination for people: what can be done, what can be served here and elsewhere, and the machine."""
     return [
         _abilities_table(examination.abilities),
@@ -103,8 +104,8 @@ def _abilities(libraries: dict[str, str | None]) -> Iterator[Ability]:
         yield Ability(work=work, possible=not missing, reason=reason)
 
 
-def _abilities_table(abilities: Sequence[Ability]) -> Table:
-    table = Table(title="What this machine can do")
+def _abilities_table(abilities: Sequence[Ability]) -> TextTable:
+    table = TextTable("What this machine can do")
     for column in ("Work", "Possible", "Why not"):
         table.add_column(column)
     for ability in abilities:
@@ -112,10 +113,10 @@ def _abilities_table(abilities: Sequence[Ability]) -> Table:
     return table
 
 
-def _answers_table(answers: Sequence[Support]) -> Table:
-    table = Table(
-        title="What vLLM can serve here, by its own answer",
-        caption=f"one layer of {INPUTS} x {OUTPUTS}, {TOKENS} tokens; speed against bf16, error against the decoded "
+def _answers_table(answers: Sequence[Support]) -> TextTable:
+    table = TextTable(
+        "What vLLM can serve here, by its own answer",
+        f"one layer of {INPUTS} x {OUTPUTS}, {TOKENS} tokens; speed against bf16, error against the decoded "
         "weights; what is not served can be unpacked: serve --dequantize",
     )
     table.add_column("Scheme", no_wrap=True)
@@ -130,8 +131,8 @@ def _answers_table(answers: Sequence[Support]) -> Table:
     return table
 
 
-def _schemes_table(schemes: Sequence[SchemeInfo]) -> Table:
-    table = Table(title="What quantize --scheme can make, and where vLLM 0.32 runs it", show_lines=True)
+def _schemes_table(schemes: Sequence[SchemeInfo]) -> TextTable:
+    table = TextTable("What quantize --scheme can make, and where vLLM 0.32 runs it", show_lines=True)
     table.add_column("Scheme", no_wrap=True)
     for column in ("What it is", "CPU", "Hopper", "Blackwell"):
         table.add_column(column)
@@ -140,8 +141,8 @@ def _schemes_table(schemes: Sequence[SchemeInfo]) -> Table:
     return table
 
 
-def _machine_table(machine: Machine, libraries: dict[str, str | None]) -> Table:
-    table = Table(title="Machine and libraries", show_header=False)
+def _machine_table(machine: Machine, libraries: dict[str, str | None]) -> TextTable:
+    table = TextTable("Machine and libraries", show_header=False)
     table.add_row("Processor", f"{machine.processor}, {machine.cores} cores for this process")
     has = [name for name, there in machine.instruction_sets.items() if there]
     lacks = [name for name, there in machine.instruction_sets.items() if not there]
@@ -156,5 +157,5 @@ def _machine_table(machine: Machine, libraries: dict[str, str | None]) -> Table:
     return table
 
 
-def _yes(true: bool) -> str:
-    return "[green]yes" if true else "[red]no"
+def _yes(true: bool) -> Text:
+    return Text("yes", "green") if true else Text("no", "red")

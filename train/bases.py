@@ -23,6 +23,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_json, read_tokenizer, resolve_folder
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import load_model
+from train.defaults import fast_dtype
 from train.prune import keep_most_important
 from train.recipe import Recipe
 from train.warm_start import start_between
@@ -35,9 +36,9 @@ def open_base(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return the model that a recipe trains, and its tokenizer, both with the eleven bin tokens.
 
-    In this order: load (a base under a LoRA in bfloat16 or quantized, one that is trained itself in the recipe's
-    `weights`), leave out layers, add the bin tokens, start their rows. A base that already has the bin tokens keeps
-    its rows.
+    In this order: load (a base under a LoRA quantized or in this machine's `fast_dtype`, one that is trained itself in
+    the recipe's `weights`), leave out layers, add the bin tokens, start their rows. A base that already has the bin
+    tokens keeps its rows.
 
     Args:
         recipe: its `lora`, `quantize_base`, `weights`, `keep_layers` and `warm_start` are read.
@@ -58,7 +59,7 @@ def open_base(
             f"{name}: quantized, so that its layers do not learn; train the checkpoint that it was made from"
         )
     tokenizer = _open_tokenizer(folder)
-    dtype = torch.bfloat16 if recipe.lora else getattr(torch, recipe.weights)
+    dtype = fast_dtype() if recipe.lora else getattr(torch, recipe.weights)
     model = _open_model(folder, dtype, recipe.quantize_base)
     if recipe.keep_layers is not None:
         kept = keep_most_important(model, tokenizer, texts, recipe.keep_layers)
@@ -145,9 +146,10 @@ def _open_model(folder: Path, dtype: torch.dtype, loaded_as: LoadedAs | None) ->
 
 
 def _open_quantized(folder: Path, loaded_as: LoadedAs) -> PreTrainedModel:
-    settings = loading_settings(loaded_as, torch.bfloat16)
+    dtype = fast_dtype()
+    settings = loading_settings(loaded_as, dtype)
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, quantization_config=settings)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, quantization_config=settings)
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"quantize_base: {loaded_as}: bitsandbytes cannot load {folder} here ({reason})") from error

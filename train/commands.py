@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gen_rerank.reporting.shell import Config, DataOption, Out, Resume, SkipBadRows, console
+from gen_rerank.reporting.shell import Config, DataOption, Out, Resume, SkipBadRows, console, say
 
 if TYPE_CHECKING:
     from gen_rerank.checkpoints.checkpoint import Checkpoint
@@ -95,7 +95,7 @@ def train_adapter(
     adapter = run(
         Recipe.load(config), base, catalog, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console()
     )
-    console().print(f"{adapter.folder}: adapter of {adapter.card.base.name}, {adapter.folder / 'training.html'}")
+    say(f"{adapter.folder}: adapter of {adapter.card.base.name}, {adapter.folder / 'training.html'}")
 
 
 @app.command("encoder")
@@ -139,4 +139,4 @@ def train_encoder(
 
 def _say_trained(checkpoint: Checkpoint) -> None:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in (checkpoint.card.provenance.metrics or {}).items())
-    console().print(f"{checkpoint.folder}: {figures}; {checkpoint.folder / 'training.html'}")
+    say(f"{checkpoint.folder}: {figures}; {checkpoint.folder / 'training.html'}")

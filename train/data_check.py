@@ -16,8 +16,6 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from gen_rerank.bins import BIN_COUNT
@@ -25,7 +23,8 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Judgment, Product, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.rankable import unranked
-from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.numbers import bars, counted
+from gen_rerank.reporting.tables import TextTable
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 # How far, in units of relevance, the mean of a pair's labels may be from its relevance.
@@ -140,9 +139,9 @@ def summary_table(summary: DataSummary) -> RenderableType:
     """
     labels = summary.annotators
     spread = f"{labels.fewest} to {labels.most}, median {labels.median:g}"
-    table = Table(
-        title=f"Data: {summary.products:,} products",
-        caption=f"labels a judgment: {spread if labels.most else 'none'}",
+    table = TextTable(
+        f"Data: {counted(summary.products, 'product')}",
+        f"labels a judgment: {spread if labels.most else 'none'}",
     )
     table.add_column("Split", no_wrap=True)
     for name in ("Queries", "Judgments", "Products"):
@@ -150,7 +149,7 @@ def summary_table(summary: DataSummary) -> RenderableType:
     table.add_column("Relevance 0 … 1", no_wrap=True)
     for name, split in summary.splits.items():
         counts = (f"{count:,}" for count in (split.queries, split.judgments, split.products))
-        table.add_row(escape(name), *counts, bars(split.histogram))
+        table.add_row(name, *counts, bars(split.histogram))
     return Group(table, *(Text(f"! {problem}", style="yellow") for problem in summary.problems))
 
 

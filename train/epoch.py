@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from accelerate import PartialState
 from rich.console import Console
 from transformers import PretrainedConfig, TrainingArguments
 
 from gen_rerank.reporting.numbers import duration
-from gen_rerank.system.machine import Machine
 from train.batches import TokenBudgetSampler
+from train.defaults import fast_dtype
 from train.estimate import StepPlan, estimate_seconds, measured_matmul_flops
 
 SHARE_OF_PEAK = 0.4  # of the matrix product's FLOP/s that training usually reaches
@@ -63,14 +62,9 @@ class Epoch:
             f"an epoch: {self.pairs:,} pairs in {self.rows:,} rows, {self.tokens:,} tokens ({a_pair:.1f} a pair), "
             f"{self.batches:,} batches, padding {self.padding:.1%}"
         )
-        speed = SHARE_OF_PEAK * measured_matmul_flops(_fast_dtype()) * PartialState().num_processes
+        speed = SHARE_OF_PEAK * measured_matmul_flops(fast_dtype()) * PartialState().num_processes
         seconds = estimate_seconds(self.shape, self.tokens * self.epochs, flops_per_second=speed, plan=self.plan)
         console.print(
             f"{self.epochs:.2f} epochs: about {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of "
             "the measured peak (an estimate; small models stay further below it)"
         )
-
-
-def _fast_dtype() -> torch.dtype:
-    """Return the number type that training multiplies in here unless its recipe says otherwise."""
-    return torch.bfloat16 if Machine.here().computes_bfloat16 else torch.float32

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
 
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.tables import TextTable
 from train.bases import base_folder
 from train.recipe import Recipe
 
@@ -300,17 +300,17 @@ def training_tokens(recipe: Recipe, pairs: int, tokens_per_pair: int) -> float:
     return float(section.get("num_train_epochs", 3)) * recipe.augment.copies * pairs * tokens_per_pair
 
 
-def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int) -> Table:
+def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int) -> TextTable:
     """Return one row a method and device: hours of both phases and the peak of memory."""
     config = base_config(recipe)
     size = ParameterCounts(config)
     own = recipe_plan(recipe)
     tokens = training_tokens(recipe, pairs, tokens_per_pair)
     once = recipe.augment.copies * pairs * tokens_per_pair
-    table = Table(
-        title=f"{name}: {size.total / 1e9:.2f}B parameters, {pairs:,} pairs of {tokens_per_pair} tokens, "
+    table = TextTable(
+        f"{name}: {size.total / 1e9:.2f}B parameters, {pairs:,} pairs of {tokens_per_pair} tokens, "
         f"{tokens / 1e6:.0f}M tokens in phase 1, {own.batch_tokens:,} a step",
-        caption="Estimates by FLOP count at 40% of each device's peak, not run. One device; * the recipe's own method. "
+        "Estimates by FLOP count at 40% of each device's peak, not run. One device; * the recipe's own method. "
         "QLoRA's time to dequantize is not counted.",
     )
     for column in (

@@ -110,13 +110,8 @@ def _results(run: TrainingRun) -> str:
     systems = ((one.name, {name: str(interval) for name, interval in figures(one).items()}) for one in run.systems)
     rows = [row(prose(name), found) for name, found in systems]
     if run.gain:
-        rows.append(row("after − before", {name: _change(interval) for name, interval in run.gain.items()}))
+        rows.append(row("after − before", {name: interval.shown("+.3f") for name, interval in run.gain.items()}))
     return table(["System", *(prose(name) + " ↓" * (name in costs) for name in measures)], rows)
-
-
-def _change(interval: Interval) -> str:
-    mean, low, high = (figure(value, "+.3f") for value in (interval.mean, interval.low, interval.high))
-    return f"{mean} [{low}, {high}]"
 
 
 def _measures(run: TrainingRun) -> list[str]:

@@ -90,8 +90,12 @@ def realignment(
         BadInput: `model` is not a checkpoint with the `bins` readout, bad data, or no training pairs.
     """
     _with_bins(model)
-    if not Dataset.load(data).of("train").judgments:
-        raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to align the readout on")
+    dataset = Dataset.load(data)
+    if not dataset.of("train").judgments:
+        raise BadInput(
+            f"{data}: no query of the split 'train' has a judgment; nothing to align the readout on "
+            f"({dataset.judged_splits()})"
+        )
     return lambda quantized, out: train_scalar(recipe, quantized, data, out, console=console)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 
 from gen_rerank.reporting import markdown
+from gen_rerank.reporting.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FigureTable:
         """Print it, unless it is empty."""
         if not self.rows:
             return
-        table = Table(title=self.title, caption=self.caption or None)
+        table = TextTable(self.title, self.caption)
         for i, name in enumerate(self.header):
             table.add_column(name, justify="right" if i else "left", no_wrap=not i)
         for row in self.rows:

@@ -163,4 +163,4 @@ def _signed(row: Difference | None) -> str:
     if row is None:
         return ABSENT
     mark = " \\*" if row.significant else ""
-    return f"{row.interval.mean:+.3f} [{row.interval.low:+.3f}, {row.interval.high:+.3f}]{mark}"
+    return row.interval.shown("+.3f") + mark

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     Data,
     Out,
@@ -47,9 +48,8 @@ def sample(
     from gen_rerank.data.sample import write_sample
 
     data = write_sample(out, seed, products, queries)
-    console().print(
-        f"{out}: {len(data.products):,} products, {len(data.queries):,} queries, {len(data.judgments):,} judgments"
-    )
+    things = (data.products, "product"), (data.queries, "query", "queries"), (data.judgments, "judgment")
+    say(f"{out}: {', '.join(counted(len(rows), *words) for rows, *words in things)}")
 
 
 @app.command("import")
@@ -138,13 +138,10 @@ def _target(out: str, source: Path, report_file: Path | None) -> Path:
     """Return where the result goes; the report's place is tried before any work.
 
     Raises:
-        BadInput: there is no such place, or the report would take the place of what is read or written.
+        BadInput: the report cannot be written, or would take the place of what is read or written.
     """
-    from gen_rerank.errors import BadInput
     from gen_rerank.system.publishing import require_writable_file
 
-    if not out.strip():
-        raise BadInput("OUT is empty; name the file or folder to write")
     if report_file is not None:
         _require_apart(report_file, source, Path(out))
         require_writable_file(report_file)

@@ -8,7 +8,7 @@ the reason. This module knows nothing of models, prompts or metrics.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,6 +126,18 @@ class Dataset:
             groups[judgment.query_id].append(judgment)
         return dict(groups)
 
+    def judged_splits(self) -> str:
+        """Return which splits have judged queries, and how many, for a sentence that refuses another.
+
+        Example:
+            >>> Dataset.load("shop").judged_splits()  # doctest: +SKIP
+            'judged queries: train has 240, validation has 30'
+        """
+        judged = {row.query_id for row in self.judgments}
+        count = Counter(query.split for key, query in self.queries.items() if key in judged)
+        found = [f"{split} has {count[split]:,}" for split in get_args(Split) if count[split]]
+        return f"judged queries: {', '.join(found)}" if found else "no query of any split has one"
+
     @cached_property
     def fingerprint(self) -> str:
         """A SHA-256 over all rows: the same data gives the same 16 hexadecimal digits on every machine."""
@@ -165,5 +177,5 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
         )
     part = dataset.of(cast(Split, split))
     if not part.judgments:
-        raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
+        raise BadInput(f"{data}: no query of the split {split!r} has a judgment; {dataset.judged_splits()}")
     return part

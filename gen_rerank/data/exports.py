@@ -99,7 +99,7 @@ def _judged(data: Path, split: str | None, skip_bad_rows: bool) -> Dataset:
         raise BadInput(f"{data}: has no judgments.jsonl, and there is nothing else to export")
     part = dataset.of(cast(Split, split)) if split else dataset
     if not part.judgments:
-        raise BadInput(f"{data}: no query of the split {split!r} has a judgment")
+        raise BadInput(f"{data}: no query of the split {split!r} has a judgment; {dataset.judged_splits()}")
     return part
 
 

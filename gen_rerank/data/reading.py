@@ -19,6 +19,7 @@ from gen_rerank.data.json_text import BYTE_ORDER_MARK, NotJson, is_utf_16, read_
 from gen_rerank.data.parquet_values import value_reader
 from gen_rerank.data.records import BadRow, Record, row_fault
 from gen_rerank.errors import BadInput, first_line
+from gen_rerank.system.publishing import naming_the_file
 
 Row = TypeVar("Row", bound=Record)
 
@@ -29,7 +30,7 @@ _HEAD_BYTES = 4096
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
     """Write records as JSON Lines, without the fields that are absent."""
-    with path.open("w", encoding="utf-8") as file:
+    with naming_the_file(path), path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(row.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.demo.report import write_report
@@ -29,6 +29,8 @@ from gen_rerank.evaluation.metrics import Interval, agreement
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
 from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.shell import say
+from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.processes import run_group
 from gen_rerank.system.publishing import require_writable
 from gen_rerank.system.server import start_server
@@ -102,9 +104,9 @@ class Demo:
         """Run one command with `--out output`, unless it is already done."""
         words = shlex.join([*map(str, command), "--out", str(output)])
         if output.exists() and self.steps.kept(name, words) is not None:
-            self.console.print(f"[dim]kept {output} ({name})[/dim]", soft_wrap=True)
+            self.console.print(Text(f"kept {output} ({name})", "dim"), soft_wrap=True)
             return
-        self.console.print(f"\n[bold]$ gen-rerank {words}[/bold]", soft_wrap=True)
+        self.console.print(Text(f"\n$ gen-rerank {words}", "bold"), soft_wrap=True)
         output.parent.mkdir(parents=True, exist_ok=True)
         for left in (output, output.with_name(output.name + ".training")):  # by a step that was killed
             if left.is_dir():
@@ -126,7 +128,7 @@ class Demo:
 
     def _serve(self, model: Path, test: Dataset) -> dict[str, Any]:
         """Start the endpoint, ask one query, then many at once, and stop it."""
-        self.console.print(f"\n[bold]$ gen-rerank serve {model}[/bold]")
+        self.console.print(Text(f"\n$ gen-rerank serve {model}", "bold"), soft_wrap=True)
         requests = list(rerank_requests(test).values())
         example = rerank_requests(test)[example_queries(test)[0]]
         with start_server(model, served_name="sample-shop") as url, httpx.Client(base_url=url, timeout=120) as client:
@@ -181,7 +183,7 @@ class Demo:
         }
 
     def _print_answer(self, query: str, results: list[dict[str, Any]]) -> None:
-        table = Table(title=f"POST /v1/rerank · “{query}”")
+        table = TextTable(f"POST /v1/rerank · “{query}”")
         for column in ("Score", "± std", "0 … relevance … 1", "Product"):
             table.add_column(column, no_wrap=column != "Product")
         for row in results:
@@ -202,7 +204,7 @@ class Demo:
         times = self._times()
         training = times.get("train_phase1", 0) + times.get("train_phase2", 0)
         self.console.print(f"training {training:.0f} s, all steps {sum(times.values()):.0f} s")
-        self.console.print(f"[bold]{self.out / 'report.html'}[/bold]  {self.out / 'summary.json'}")
+        say(f"{self.out / 'report.html'}  {self.out / 'summary.json'}", self.console)
 
 
 def example_queries(test: Dataset) -> list[str]:

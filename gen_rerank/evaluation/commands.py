@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     AdapterName,
     AsJson,
@@ -54,7 +55,7 @@ def score(
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)
     list_left_out(console(), done.bad_rows)
-    console().print(f"{out}: {done.pairs:,} pairs, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
+    say(f"{out}: {counted(done.pairs, 'pair')}, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
 
 
 @app.command(epilog=_EVALUATE_EXAMPLES)
@@ -88,7 +89,8 @@ def evaluate(
 ) -> None:
     """Measure ranking and calibration beside the floors random and BM25, with 95% intervals, per slice.
 
-    Several models are also compared with each other. In gates they are called by their folders, or A, B, C in the order
+    Each model is compared with the --baseline, and of up to three models every pair; of more, each with the baseline
+    alone, or without one with the first model. In gates they are called by their folders, or A, B, C in the order
     given; a gate is judged on the worse end of the 95% interval.
     """
     from gen_rerank.evaluation.measuring import EvaluationPlan, evaluate_models

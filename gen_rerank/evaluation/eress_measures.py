@@ -15,14 +15,14 @@ import ir_measures
 import numpy as np
 import numpy.typing as npt
 from ir_measures import nDCG
-from rich.markup import escape
-from rich.table import Table
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.floors import random_scores
 from gen_rerank.evaluation.metrics import Doubles, Interval, bootstrap, shuffled_ranks
+from gen_rerank.evaluation.tables import judged
+from gen_rerank.reporting.tables import WideTable
 
 CUTOFF = 5
 PUBLISHED = f"published nDCG@{CUTOFF}"
@@ -59,23 +59,16 @@ class EressReport:
     pairs: int
     systems: dict[str, dict[str, Interval]]
 
-    def table(self) -> Table:
+    def table(self) -> WideTable:
         """Return one row a system and one column a figure, with 95% intervals."""
-        table = Table(
-            title=f"The two nDCG@{CUTOFF} of ERESS: {self.queries:,} queries, {self.pairs:,} pairs",
-            caption="\n".join(
-                [
-                    "mean [95% bootstrap interval over queries]; compare down a column, never along a row",
-                    *(f"{name}: {meaning}" for name, meaning in MEANINGS.items()),
-                ]
-            ),
-            caption_justify="left",
-        )
-        table.add_column("System", no_wrap=True)
-        for name in MEANINGS:
-            table.add_column(name, justify="right")
+        caption = [
+            "mean [95% bootstrap interval over queries]; compare down a column, never along a row",
+            *(f"{name}: {meaning}" for name, meaning in MEANINGS.items()),
+        ]
+        title = f"The two nDCG@{CUTOFF} of ERESS: {judged(self.queries, self.pairs)}"
+        table = WideTable(title, "\n".join(caption), "System", list(MEANINGS))
         for system, figures in self.systems.items():
-            table.add_row(escape(system), *(str(figures[name]) for name in MEANINGS))
+            table.add_row(system, [str(figures[name]) for name in MEANINGS])
         return table
 
     def to_json(self) -> dict[str, Any]:

@@ -130,7 +130,10 @@ class Evaluation:
             raise BadInput("holds several evaluations; save one model's: gen-rerank evaluate MODEL DATA --out FILE")
         try:
             slices = {
-                tag: Slice(int(values["queries"]), _read_intervals({k: v for k, v in values.items() if k != "queries"}))
+                tag: Slice(
+                    int(values["queries"]),
+                    {k: Interval.from_json(v, int(values["queries"])) for k, v in values.items() if k != "queries"},
+                )
                 for tag, values in row["slices"].items()
             }
             per_query = {name: np.array(values, dtype=np.float64) for name, values in row["per_query"].items()}
@@ -141,8 +144,8 @@ class Evaluation:
                 data=str(row["data"]),
                 queries=int(row["queries"]),
                 pairs=int(row["pairs"]),
-                ranking=_read_intervals(row["ranking"]),
-                calibration=None if row["calibration"] is None else _read_intervals(row["calibration"]),
+                ranking=_read_intervals(row["ranking"], per_query),
+                calibration=None if row["calibration"] is None else _read_intervals(row["calibration"], per_query),
                 slices=slices,
                 reliability=tuple(ReliabilityBin(**values) for values in row["reliability"]),
                 query_ids=tuple(row["query_ids"]),
@@ -230,11 +233,7 @@ def save_json(path: str | Path, value: Any) -> None:
     Example:
         >>> save_json("/dev/null", {"nDCG@5": 0.9})
     """
-    text, place = json.dumps(value, indent=1, allow_nan=False) + "\n", Path(path).resolve()
-    if place.exists() and not place.is_file():
-        place.write_text(text, encoding="utf-8")
-    else:
-        write_text_whole(place, text)
+    write_text_whole(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Interval]:
@@ -280,5 +279,8 @@ def _intervals(rows: Mapping[str, Interval]) -> dict[str, list[float]]:
     return {name: [round(value, 6) for value in row.to_json()] for name, row in rows.items()}
 
 
-def _read_intervals(rows: Mapping[str, list[float]]) -> dict[str, Interval]:
-    return {name: Interval.from_json(row) for name, row in rows.items()}
+def _read_intervals(rows: Mapping[str, list[float]], per_query: Mapping[str, Doubles]) -> dict[str, Interval]:
+    """Return intervals that know for how many queries they are: those with a value, and for ECE all."""
+    queries = {name: int((~np.isnan(values)).sum()) for name, values in per_query.items()}
+    everything = max(map(len, per_query.values()), default=0)
+    return {name: Interval.from_json(row, queries.get(name, everything)) for name, row in rows.items()}

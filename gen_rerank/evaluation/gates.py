@@ -22,7 +22,8 @@ from gen_rerank.evaluation.verdicts import Verdict, signed_interval, too_few_que
 
 # A measure's name may hold spaces and signs, MRR(rel>=0.8), and a system's hyphens.
 _FORM = re.compile(r"(?P<measure>.+?)\s+of\s+(?P<systems>.+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[^\s<>=]+)", re.IGNORECASE)
-_MINUS = re.compile(r"\s+[-−–]\s+")
+_MINUS = re.compile(r"(?<=\s)[-−–](?=\s)")
+_TIGHT_MINUS = re.compile(r"[-−–]")
 _HOW = '"ndcg@5 of B - A >= -0.005", or "rps of A <= 0.1"'
 
 
@@ -66,13 +67,12 @@ class Gate:
             ('nDCG@5', 'small', 'nano', -0.005)
         """
         found = _FORM.fullmatch(text.strip())
-        written = _MINUS.split(found["systems"]) if found else []
         limit = _number(found["limit"]) if found else None
-        if found is None or limit is None or len(written) > 2:
+        if found is None or limit is None:
             raise BadInput(f"--gate {text!r}: cannot be read; write it as in {_HOW}")
         try:
             measure = _measure(found["measure"])
-            system, *others = (names.find(name.strip()) for name in written)
+            system, *others = _systems(found["systems"], names)
             for name in (system, *others):
                 _require(measure, name, baseline)
         except BadInput as error:
@@ -90,7 +90,7 @@ class Gate:
         first = systems[self.system]
         if self.other is None:
             interval, queries = _figure(first, self.measure)
-            shown = f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]" if interval else ""
+            shown = interval.shown(".4f") if interval else ""
         else:
             interval, queries = _difference(first, systems[self.other], self.measure)
             shown = signed_interval(interval) if interval else ""
@@ -106,6 +106,39 @@ class Gate:
 
     def _holds(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
+
+
+def _systems(written: str, names: SystemNames) -> tuple[str, ...]:
+    """Return the names of the system that is written, or of the two of a difference.
+
+    A folder's name may hold a minus with spaces too, so every minus is tried.
+
+    Raises:
+        BadInput: there is no such system, or what is written can be read in two ways.
+    """
+    differences = _split(_MINUS, written)
+    meant = [pair for pair in differences if all(map(names.has, pair))]
+    if names.has(written) and not meant:
+        return (names.find(written),)
+    if len(meant) == 1 and not names.has(written):
+        return tuple(map(names.find, meant[0]))
+    if meant:
+        two = "is the name of a system, and also a difference of two" if names.has(written) else "has two readings"
+        raise BadInput(f"{written!r} {two}; call the systems by their places, A, B")
+    tight = next((pair for pair in _split(_TIGHT_MINUS, written) if all(map(names.has, pair))), None)
+    if tight is not None:
+        raise BadInput(
+            f"there is no system {written!r}; a minus between two systems has a space on either side: "
+            f"{' - '.join(tight)}"
+        )
+    if len(differences) > 1:
+        raise BadInput(f"cannot be read; write it as in {_HOW}")
+    return tuple(map(names.find, differences[0] if differences else (written,)))
+
+
+def _split(minus: re.Pattern[str], written: str) -> list[tuple[str, str]]:
+    """Return what stands on both sides of each minus."""
+    return [(written[: one.start()].strip(), written[one.end() :].strip()) for one in minus.finditer(written)]
 
 
 def _number(text: str) -> float | None:

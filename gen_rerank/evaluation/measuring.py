@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
@@ -103,7 +103,7 @@ class Report:
     eress: EressReport | None
     bad_rows: tuple[BadRow, ...]
 
-    def shown(self) -> Iterator[Table | str]:
+    def shown(self) -> Iterator[RenderableType]:
         """Yield what people see."""
         yield from self.legend
         yield from self.found.shown()
@@ -187,6 +187,8 @@ def _check(plan: EvaluationPlan) -> None:
     Raises:
         BadInput: one of them.
     """
+    if (plan.data / "config.json").is_file():
+        raise BadInput(f"{plan.data}: is a model's folder; models come first and the data folder last")
     for path in (plan.out, plan.scores):
         if path is not None:
             _require_place(path, plan.data)
@@ -223,7 +225,8 @@ def _as_baseline(saved: Evaluation, plan: EvaluationPlan, dataset: Dataset) -> E
     if saved.data != dataset.fingerprint or saved.query_ids != judged:
         raise BadInput(
             f"{plan.baseline}: is of other data (fingerprint {saved.data}) than the split {plan.split!r} of "
-            f"{plan.data} ({dataset.fingerprint}); evaluate the baseline's model again on this data"
+            f"{plan.data} ({dataset.fingerprint}), or of the same rows in another order; "
+            "evaluate the baseline's model again on this data"
         )
     return replace(saved, name=BASELINE)
 

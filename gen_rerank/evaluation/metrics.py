@@ -8,7 +8,7 @@ module sees arrays only: what a data set, a split or a slice is, `gen_rerank.eva
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -19,12 +19,16 @@ from ir_measures import AP, RR, nDCG
 
 from gen_rerank.bins import BIN_COUNT, Distribution
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import figure
 
 Doubles = npt.NDArray[np.float64]
 
 RELEVANT_FROM = 0.8
 RELIABILITY_BINS = 10
 RESAMPLES = 2000
+# With fewer queries an interval is narrow by luck, with one it has no width at all: nothing is said of luck then, in no
+# table, test or gate.
+LEAST_QUERIES = 5
 
 # trec_eval's grades are integers. nDCG does not change when all gains are multiplied by one number.
 _GRADE_SCALE = 10_000
@@ -64,25 +68,48 @@ MEASURES: tuple[Measure, ...] = (
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95% confidence interval; as JSON `[mean, low, high]`."""
+    """A mean with its 95% confidence interval; as JSON `[mean, low, high]`.
+
+    Attributes:
+        mean: over queries.
+        low: the lower end.
+        high: the upper end.
+        queries: how many there are; None where it is not known.
+    """
 
     mean: float
     low: float
     high: float
+    queries: int | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few queries to say what is luck: such an interval is not shown, and nothing tested."""
+        return self.queries is not None and self.queries < LEAST_QUERIES
 
     def to_json(self) -> list[float]:
         """Return `[mean, low, high]`."""
         return [self.mean, self.low, self.high]
 
     @classmethod
-    def from_json(cls, row: Sequence[float]) -> Interval:
-        """Return the interval of `[mean, low, high]`."""
+    def from_json(cls, row: Sequence[float], queries: int | None = None) -> Interval:
+        """Return the interval of `[mean, low, high]` over so many queries."""
         mean, low, high = row
-        return cls(float(mean), float(low), float(high))
+        return cls(float(mean), float(low), float(high), queries)
+
+    def shown(self, form: str = ".3f") -> str:
+        """Return the mean and the interval as people read them; of few queries the mean alone.
+
+        Example:
+            >>> Interval(0.0012, -0.0021, 0.0049, 40).shown("+.4f"), Interval(0.5, 0.5, 0.5, 1).shown()
+            ('+0.0012 [-0.0021, +0.0049]', '0.500')
+        """
+        mean, low, high = (figure(value, form) for value in self.to_json())
+        return mean if self.few else f"{mean} [{low}, {high}]"
 
     def __str__(self) -> str:
         """Return `0.912 [0.890, 0.931]`."""
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return self.shown()
 
 
 class ReliabilityBin(NamedTuple):
@@ -294,7 +321,7 @@ def calibration_error(
         weights = rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(np.float64)
         drawn.append(np.abs(weights @ gaps).sum(axis=1) / (weights @ sizes))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-    return Interval(float(np.abs(gaps.sum(axis=0)).sum() / sizes.sum()), float(low), float(high))
+    return Interval(float(np.abs(gaps.sum(axis=0)).sum() / sizes.sum()), float(low), float(high), n)
 
 
 def bootstrap(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -320,7 +347,7 @@ def bootstrap(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 
     n = len(known)
     means = [known[rng.integers(n, size=(rows, n))].mean(axis=1) for rows in draws(resamples, n)]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Interval(float(known.mean()), float(low), float(high))
+    return Interval(float(known.mean()), float(low), float(high), n)
 
 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

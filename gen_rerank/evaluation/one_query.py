@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from gen_rerank.bins import Floats, best_first
 from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
 from gen_rerank.data.cleaning import clean
@@ -21,6 +18,7 @@ from gen_rerank.data.records import BadRow, Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import bars
 from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.reporting.tables import TextTable
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scoring import score_pairs
 
@@ -80,27 +78,27 @@ class QueryAnswer:
     tiers: bool
     bad_rows: tuple[BadRow, ...]
 
-    def table(self) -> Table:
+    def table(self) -> TextTable:
         """Return one row a product, with its distribution over the eleven bins in blocks."""
         counted = f"{len(self.ranked):,} of {self.products:,} products" if len(self.ranked) < self.products else ""
-        table = Table(
-            title=Text(f"{self.query}{': ' if counted else ''}{counted}"),
-            caption="spread: standard deviation of the distribution, which is drawn from 0.0 to 1.0",
+        table = TextTable(
+            f"{self.query}{': ' if counted else ''}{counted}",
+            "spread: standard deviation of the distribution, which is drawn from 0.0 to 1.0",
         )
         table.add_column("Rank", justify="right")
-        table.add_column("Product", overflow="fold")
-        table.add_column("Title", overflow="fold", ratio=1)
+        table.add_column("Product")
+        table.add_column("Title", ratio=1)
         for name in ("Score", "Spread", *(["Tier"] if self.tiers else []), "0         1"):
             table.add_column(name, justify="right" if name in ("Score", "Spread") else "left", no_wrap=True)
         for one in self.ranked:
             table.add_row(
                 str(one.rank),
-                Text(one.product.product_id),
-                Text(" ".join(one.product.title.split())),
+                one.product.product_id,
+                " ".join(one.product.title.split()),
                 f"{one.score:.3f}",
                 f"{one.std:.3f}",
                 *([str(one.tier)] if self.tiers else []),
-                Text(bars(one.distribution.tolist())),
+                bars(one.distribution.tolist()),
             )
         return table
 
@@ -173,6 +171,8 @@ def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Pro
         >>> products, _ = read_products(Path("shop/products.jsonl"))  # doctest: +SKIP
     """
     file = rows_file(path, "products") if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise BadInput(f"{file}: is a pipe or a device, and products are read from a file; write them to a .jsonl file")
     if not file.is_file():
         raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
     if not file.name.endswith(ENDINGS):

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.reporting.numbers import counted
 
 _NAMED = 3
 
@@ -47,7 +48,7 @@ class Unranked:
             for ids, what in ((self.single, "one judgment"), (self.alike, "all alike"))
             if ids
         ]
-        return f"{len(self):,} of {queries:,} queries cannot be ranked: {', '.join(parts)}"
+        return f"{len(self):,} of {counted(queries, 'query', 'queries')} cannot be ranked: {', '.join(parts)}"
 
     def to_json(self) -> dict[str, list[str]]:
         """Return all ids, by the reason."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gen_rerank.bins import BIN_COUNT, Distribution
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
+from gen_rerank.system.publishing import naming_the_file
 
 
 class ScoredPair(BaseModel):
@@ -68,7 +69,7 @@ def write_scores(path: str | Path, dataset: Dataset, distribution: Distribution)
         x.astype(np.float64).round(6).tolist()
         for x in (distribution.mean, distribution.std, distribution.probabilities)
     ]
-    with Path(path).open("w", encoding="utf-8") as file:
+    with naming_the_file(Path(path)), Path(path).open("w", encoding="utf-8") as file:
         for row, score, std, probabilities in zip(dataset.judgments, *columns, strict=True):
             ids = {"query_id": row.query_id, "product_id": row.product_id}
             file.write(

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from gen_rerank.evaluation.evaluation import HEADLINE, QUERY_MEASURES, Evaluation, difference
 from gen_rerank.evaluation.significance import Difference, differences
@@ -26,7 +26,7 @@ from gen_rerank.evaluation.tables import (
 )
 from gen_rerank.evaluation.verdicts import Verdict
 
-# Of so many systems every pair is compared; of more, each with the first.
+# Of so many models every pair is compared; of more, each with the first, or with the baseline.
 _FEW = 3
 
 
@@ -63,10 +63,18 @@ class SideBySide:
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
-        """Which is compared with which, the later system first: all pairs of three, or of more each with the first."""
-        names = [one.name for one in self.compared]
-        pairs = combinations(names, 2) if len(names) <= _FEW else [(names[0], other) for other in names[1:]]
-        return [(later, earlier) for earlier, later in pairs]
+        """Which is compared with which, the later system first.
+
+        Each model with the baseline, where there is one, and of up to three models every pair. Of more models each is
+        compared with the baseline alone, or without one with the first model.
+        """
+        first, *others = (one.name for one in self.compared)
+        with_first = [(other, first) for other in others]
+        if len(self.models) > _FEW:
+            return with_first
+        rest = others if self.baseline else [first, *others]
+        pairs = [(later, earlier) for earlier, later in combinations(rest, 2)]
+        return [*with_first, *pairs] if self.baseline else pairs
 
     @cached_property
     def differences(self) -> dict[str, dict[tuple[str, str], Difference]]:
@@ -92,7 +100,7 @@ class SideBySide:
         evaluations = [one.to_json() for one in self.systems.values()]
         return {"models": [one.name for one in self.models], "evaluations": evaluations} | {"gates": []} | more
 
-    def shown(self) -> Iterator[Table | str]:
+    def shown(self) -> Iterator[RenderableType]:
         """Yield what people see: tables, and lines in between."""
         systems, first = list(self.systems.values()), self.models[0]
         yield ranking_table(systems)

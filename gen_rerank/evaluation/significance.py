@@ -25,23 +25,24 @@ class Difference:
 
     Attributes:
         interval: the mean of first − second over queries, with its paired 95% bootstrap interval.
-        p: of "the mean is 0", by `paired_p`.
+        p: of "the mean is 0", by `paired_p`; None where there are too few queries for a test.
         holm: the same, corrected for all that was tested together.
     """
 
     interval: Interval
-    p: float
-    holm: float
+    p: float | None
+    holm: float | None
 
     @property
     def significant(self) -> bool:
         """Whether the corrected p-value is below 0.05."""
-        return self.holm < SIGNIFICANT
+        return self.holm is not None and self.holm < SIGNIFICANT
 
     def to_json(self) -> dict[str, Any]:
-        """Return interval and p-values with six decimals."""
+        """Return interval and p-values with six decimals, null where nothing was tested."""
         interval = [round(value, 6) for value in self.interval.to_json()]
-        return {"interval": interval, "p": round(self.p, 6), "holm": round(self.holm, 6)}
+        p, corrected = (None if value is None else round(value, 6) for value in (self.p, self.holm))
+        return {"interval": interval, "queries": self.interval.queries, "p": p, "holm": corrected}
 
 
 def differences(
@@ -49,7 +50,8 @@ def differences(
 ) -> dict[tuple[str, str], dict[str, Difference]]:
     """Return first − second for each comparison, in the measures that both systems have.
 
-    Holm's correction runs over all that is asked for in one call: comparisons × measures.
+    Holm's correction runs over all that is tested in one call: comparisons × measures. With fewer than `LEAST_QUERIES`
+    queries nothing is tested.
 
     Args:
         systems: by name; a comparison with a name that is not among them is left out.
@@ -63,7 +65,7 @@ def differences(
         >>> differences({"A": a, "B": b}, [("B", "A")], ["nDCG@5"])["B", "A"]["nDCG@5"].holm  # doctest: +SKIP
         0.0213
     """
-    found: dict[tuple[str, str, str], tuple[Interval, float]] = {}
+    found: dict[tuple[str, str, str], tuple[Interval, float | None]] = {}
     for first, second in comparisons:
         if first not in systems or second not in systems:
             continue
@@ -71,10 +73,13 @@ def differences(
         intervals = difference(a, b)
         for measure in measures:
             if measure in intervals:
-                found[first, second, measure] = intervals[measure], paired_p(a.per_query[measure], b.per_query[measure])
-    corrected = holm([p for _, p in found.values()])
+                gap = intervals[measure]
+                p = None if gap.few else paired_p(a.per_query[measure], b.per_query[measure])
+                found[first, second, measure] = gap, p
+    corrected = iter(holm([p for _, p in found.values() if p is not None]))
     table: dict[tuple[str, str], dict[str, Difference]] = {}
-    for ((first, second, measure), (interval, p)), adjusted in zip(found.items(), corrected, strict=True):
+    for (first, second, measure), (interval, p) in found.items():
+        adjusted = None if p is None else next(corrected)
         table.setdefault((first, second), {})[measure] = Difference(interval, p, adjusted)
     return table
 

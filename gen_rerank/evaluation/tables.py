@@ -4,41 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.markup import escape
-from rich.table import Table
-
 from gen_rerank.evaluation.evaluation import Evaluation
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
 from gen_rerank.evaluation.significance import RESAMPLES, Difference
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval
-from gen_rerank.reporting.numbers import ABSENT, figure
+from gen_rerank.reporting.numbers import ABSENT, counted, figure
+from gen_rerank.reporting.tables import TextTable, WideTable
 
 # With more systems in one table, intervals of slices would be folded into several lines.
 _INTERVALS_OF = 4
 
 
-def ranking_table(evaluations: Sequence[Evaluation]) -> Table:
+def judged(queries: int, pairs: int) -> str:
+    """Return what a title says of the data.
+
+    Example:
+        >>> judged(1, 20)
+        '1 query, 20 pairs'
+    """
+    return f"{counted(queries, 'query', 'queries')}, {counted(pairs, 'pair')}"
+
+
+def ranking_table(evaluations: Sequence[Evaluation]) -> WideTable:
     """Return one row a system and one column a measure, ranking first, with 95% intervals.
 
     Args:
         evaluations: of the same split, in the order of the rows; floors show no calibration.
     """
-    first = f": {evaluations[0].queries:,} queries, {evaluations[0].pairs:,} pairs" if evaluations else ""
-    table = Table(
-        title=f"Ranking and calibration{first}",
-        caption="mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better",
-    )
-    table.add_column("System", no_wrap=True)
+    first = f": {judged(evaluations[0].queries, evaluations[0].pairs)}" if evaluations else ""
+    shown = [interval for one in evaluations for interval in (*one.ranking.values(), *one.calibrated.values())]
     measures = list(dict.fromkeys(name for one in evaluations for name in (*one.ranking, *one.calibrated)))
-    for name in measures:
-        table.add_column(name, justify="right")
+    table = WideTable(
+        f"Ranking and calibration{first}",
+        f"mean [95% bootstrap interval over queries]; RPS, MSE and ECE: lower is better{_few(shown)}",
+        "System",
+        measures,
+    )
     for one in evaluations:
         found = {**one.ranking, **one.calibrated}
-        table.add_row(escape(one.name), *(_cell(found, name) for name in measures))
+        table.add_row(one.name, [_cell(found, name) for name in measures])
     return table
 
 
-def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") -> Table:
+def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") -> WideTable:
     """Return one row a tag, with its number of queries, and one column a system; of more than four the means alone.
 
     Args:
@@ -46,40 +54,35 @@ def slices_table(evaluations: Sequence[Evaluation], measure: str = "nDCG@10") ->
         measure: the measure shown, a ranking measure, `RPS` or `MSE`.
     """
     wide = len(evaluations) > _INTERVALS_OF
-    caption = "mean; --out writes the intervals" if wide else "mean [95% bootstrap interval over queries]"
-    table = Table(title=f"{measure} by slice", caption=caption)
-    table.add_column("Slice", no_wrap=True)
-    table.add_column("Queries", justify="right")
-    for one in evaluations:
-        table.add_column(escape(one.name), justify="right")
+    shown = [row.measures[measure] for one in evaluations for row in one.slices.values() if measure in row.measures]
+    with_intervals = f"mean [95% bootstrap interval over queries]{_few(shown)}"
+    caption = "mean; --out writes the intervals" if wide else with_intervals
+    table = WideTable(f"{measure} by slice", caption, "Slice", ["Queries", *(one.name for one in evaluations)])
     counts = {tag: row.queries for one in evaluations for tag, row in one.slices.items()}
     for tag in sorted(counts):
         found = [one.slices[tag].measures if tag in one.slices else {} for one in evaluations]
         means = [figure(row[measure].mean) if measure in row else ABSENT for row in found]
-        table.add_row(escape(tag), f"{counts[tag]:,}", *(means if wide else [_cell(row, measure) for row in found]))
+        table.add_row(tag, [f"{counts[tag]:,}", *(means if wide else [_cell(row, measure) for row in found])])
     return table
 
 
-def difference_table(rows: Mapping[str, Mapping[str, Interval]], title: str = "Paired differences") -> Table:
+def difference_table(rows: Mapping[str, Mapping[str, Interval]], title: str = "Paired differences") -> WideTable:
     """Return one row a comparison and one column a measure.
 
     Args:
         rows: by the name of the comparison ("ours - BM25"), what `gen_rerank.evaluation.evaluation.difference` gave.
         title: of the table.
     """
-    table = Table(
-        title=title, caption="difference [95% paired bootstrap interval over queries]; * the interval leaves out 0"
-    )
-    table.add_column("Comparison", no_wrap=True)
     measures = list(dict.fromkeys(name for found in rows.values() for name in found))
-    for name in measures:
-        table.add_column(name, justify="right")
+    few = _few([interval for found in rows.values() for interval in found.values()])
+    caption = f"difference [95% paired bootstrap interval over queries]; * the interval leaves out 0{few}"
+    table = WideTable(title, caption, "Comparison", measures)
     for comparison, found in rows.items():
-        table.add_row(escape(comparison), *(_signed(found.get(name)) for name in measures))
+        table.add_row(comparison, [_signed(found.get(name)) for name in measures])
     return table
 
 
-def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> Table:
+def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> TextTable:
     """Return one row a measure and comparison, with p-values before and after the correction.
 
     Args:
@@ -87,39 +90,40 @@ def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> Table:
     """
     count = max((len(found) for found in rows.values()), default=0)
     family = f"by Holm over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
+    few = _few([row.interval for found in rows.values() for row in found.values()])
     test = f"two-sided paired bootstrap, {RESAMPLES:,} resamples"
-    table = Table(
+    table = TextTable(
         title="Paired differences",
-        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05",
+        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05{few}",
     )
     table.add_column("Measure", no_wrap=True)
-    table.add_column("Comparison", overflow="fold")
+    table.add_column("Comparison")
     for name in ("Difference", "p", "corrected"):
         table.add_column(name, justify="right", no_wrap=True)
     for measure, found in rows.items():
         for place, (comparison, row) in enumerate(found.items()):
             cells = (signed_interval(row.interval), figure(row.p, ".4f"), figure(row.holm, ".4f"))
             mark = " *" if row.significant else "  "
-            table.add_row("" if place else measure, escape(comparison), *cells[:2], cells[2] + mark)
+            table.add_row("" if place else measure, comparison, *cells[:2], cells[2] + mark)
         table.add_section()
     return table
 
 
-def gate_table(verdicts: Sequence[Verdict]) -> Table:
+def gate_table(verdicts: Sequence[Verdict]) -> TextTable:
     """Return one row a gate: what was asked, what was measured, and whether it holds."""
-    table = Table(title="Gates")
+    table = TextTable(title="Gates")
     for heading in ("Gate", "Verdict", "Measured", "Asked", "By"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     for one in verdicts:
         word = "not judged" if one.passed is None else "holds" if one.passed else "FAILS"
-        table.add_row(*(escape(cell) for cell in (one.gate, word, one.measured, one.limit, one.meaning)))
+        table.add_row(one.gate, word, one.measured, one.limit, one.meaning)
     return table
 
 
-def reliability_table(evaluation: Evaluation) -> Table:
+def reliability_table(evaluation: Evaluation) -> TextTable:
     """Return the reliability diagram of one system as numbers: one row a bin of the score that has pairs."""
-    table = Table(
-        title=f"Reliability of {escape(evaluation.name)}",
+    table = TextTable(
+        title=f"Reliability of {evaluation.name}",
         caption="a calibrated score has the same mean score and mean relevance",
     )
     for name in ("Score", "Pairs", "Mean score", "Mean relevance", "Gap"):
@@ -130,22 +134,21 @@ def reliability_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def reliabilities_table(evaluations: Sequence[Evaluation]) -> Table:
+def reliabilities_table(evaluations: Sequence[Evaluation]) -> WideTable:
     """Return the reliability diagrams of several systems: one row a bin of the score, one column a system."""
-    table = Table(
-        title="Reliability: mean score - mean relevance (pairs)",
-        caption="0 is calibrated; a system that scores too high has positive figures",
+    table = WideTable(
+        "Reliability: mean score - mean relevance (pairs)",
+        "0 is calibrated; a system that scores too high has positive figures",
+        "Score",
+        [one.name for one in evaluations],
     )
-    table.add_column("Score", no_wrap=True)
-    for one in evaluations:
-        table.add_column(escape(one.name), justify="right")
     cells: dict[tuple[float, float], dict[str, str]] = {}
     for one in evaluations:
         for row in one.reliability:
             gap = figure(row.predicted - row.observed, "+.3f")
             cells.setdefault((row.low, row.high), {})[one.name] = f"{gap} ({row.pairs:,})"
     for (low, high), found in sorted(cells.items()):
-        table.add_row(f"{low:.1f} – {high:.1f}", *(found.get(one.name, ABSENT) for one in evaluations))
+        table.add_row(f"{low:.1f} – {high:.1f}", [found.get(one.name, ABSENT) for one in evaluations])
     return table
 
 
@@ -156,5 +159,10 @@ def _cell(found: Mapping[str, Interval], name: str) -> str:
 def _signed(interval: Interval | None) -> str:
     if interval is None:
         return ABSENT
-    mark = "" if interval.low <= 0 <= interval.high else " *"
-    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{mark}"
+    mark = "" if interval.few or interval.low <= 0 <= interval.high else " *"
+    return interval.shown("+.3f") + mark
+
+
+def _few(shown: Sequence[Interval]) -> str:
+    """Return what a caption says where an interval is of too few queries."""
+    return f"; neither interval nor test: fewer than {LEAST_QUERIES} queries" if any(one.few for one in shown) else ""

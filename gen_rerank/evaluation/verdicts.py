@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from gen_rerank.evaluation.metrics import Interval
-from gen_rerank.reporting.numbers import figure
-
-# With fewer queries an interval is narrow by luck: with one it has no width at all.
-LEAST_QUERIES = 5
+from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
+from gen_rerank.reporting.numbers import counted
 
 
 class Verdict(BaseModel):
@@ -43,8 +40,8 @@ def too_few_queries(measure: str, queries: int) -> str:
     """
     if queries >= LEAST_QUERIES:
         return ""
-    counted = "1 query" if queries == 1 else f"{queries} queries"
-    return f"too few queries to judge by: {measure} is defined for {counted}, and at least {LEAST_QUERIES} are needed"
+    defined = counted(queries, "query", "queries")
+    return f"too few queries to judge by: {measure} is defined for {defined}, and at least {LEAST_QUERIES} are needed"
 
 
 def signed_interval(interval: Interval) -> str:
@@ -54,5 +51,4 @@ def signed_interval(interval: Interval) -> str:
         >>> signed_interval(Interval(0.0012, -0.0021, 0.0049))
         '+0.0012 [-0.0021, +0.0049]'
     """
-    mean, low, high = (figure(value, "+.4f") for value in interval.to_json())
-    return f"{mean} [{low}, {high}]"
+    return interval.shown("+.4f")

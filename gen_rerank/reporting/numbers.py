@@ -82,6 +82,16 @@ def compact(number: int) -> str:
     return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things with their name; `many` is `one` with an s unless it is given.
+
+    Example:
+        >>> counted(1, "query", "queries"), counted(1200, "pair")
+        ('1 query', '1,200 pairs')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def bars(distribution: Sequence[float]) -> str:
     """Return block characters, one a bin, the tallest for the most probable.
 

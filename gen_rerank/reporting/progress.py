@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 def progress_console(*, quiet: bool = False) -> Console:
     """Return where progress is shown: on the standard error, or nowhere."""
-    return Console(stderr=True, quiet=quiet)
+    return Console(stderr=True, quiet=quiet, markup=False, emoji=False)
 
 
 class WorkProgress(Progress):

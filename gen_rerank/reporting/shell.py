@@ -12,24 +12,60 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import counted
 
-# Piped output has no width of its own, unless COLUMNS says it; tables need more than the 80 that would be assumed.
+# Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
 _PIPED_WIDTH = 130
 
 
-def _named_place(parameter: typer.CallbackParam, value: Any) -> Path | None:
-    """Return a path; an empty text, of a variable that is not set, must not mean the current folder.
+class FilledCommand(TyperCommand):
+    """A command that refuses empty values: that of a variable which is not set would mean the current folder."""
 
-    Documents name the folder in which they lie, so its name must be text.
-    """
-    if value is not None and not str(value).strip():
-        raise BadInput(f"{parameter.opts[0]} is empty; name the file or folder to write")
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line.
+
+        Raises:
+            BadInput: an argument or an option is empty, or one word is there for two arguments.
+        """
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        values = {parameter: given.get(parameter.name or "") for parameter in self.params}
+        for parameter, value in values.items():
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(one, str) and not one.strip():
+                    raise BadInput(f"{_called(parameter)} is empty; give it a value (is a variable not set?)")
+        arguments = {each: value for each, value in values.items() if not each.opts[0].startswith("-")}
+        several = [each for each, value in arguments.items() if each.nargs == -1 and each.required and not value]
+        alone = [str(value) for value in arguments.values() if value]
+        if several and alone:
+            needed = " and ".join(map(_called, arguments))
+            raise BadInput(f"{needed} are needed, in this order; there is only {' '.join(alone)}")
+        return super().parse_args(ctx, args)
+
+
+def _called(parameter: Any) -> str:
+    """Return what people call a parameter: `--out`, or `DATA`."""
+    first: str = parameter.opts[0]
+    return first if first.startswith("-") else parameter.metavar or first.upper()
+
+
+def filled(app: typer.Typer) -> typer.Typer:
+    """Let all commands of an app, and of those in it, refuse empty values."""
+    for command in app.registered_commands:
+        command.cls = FilledCommand
+    for group in app.registered_groups:
+        filled(cast(typer.Typer, group.typer_instance))
+    return app
+
+
+def _named_place(parameter: typer.CallbackParam, value: Any) -> Path | None:
+    """Return a path; documents name the folder in which they lie, so its name must be text."""
     if value is not None and str(value).encode(errors="replace").decode() != str(value):
         raise BadInput(f"{parameter.opts[0]} {value}: the name is no text in UTF-8; choose another")
     return None if value is None else Path(value)
@@ -82,13 +118,19 @@ def show_any_text() -> None:
 
 @cache
 def console() -> Console:
-    """Return the console on which results are printed; one for the whole process."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+    """Return the console on which results are printed; one for the whole process.
+
+    Its width is the terminal's, or what COLUMNS says. What it prints is text: names of folders and tags may look like
+    rich's markup.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    known = sys.stdout.isatty() or (columns.isdigit() and int(columns) > 0)
+    return Console(width=None if known else _PIPED_WIDTH, markup=False, emoji=False)
 
 
 def error_console() -> Console:
     """Return the console for what must not stand in a result."""
-    return Console(stderr=True, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(line: str, where: Console | None = None) -> None:
@@ -111,7 +153,7 @@ def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
     for row in bad_rows:
         say(f"left out {row}", where)
     if bad_rows:
-        where.print(f"{len(bad_rows)} bad row{'s' if len(bad_rows) > 1 else ''} left out")
+        where.print(f"{counted(len(bad_rows), 'bad row')} left out")
 
 
 def stop(sentence: str, code: int) -> NoReturn:

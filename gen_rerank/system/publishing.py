@@ -108,10 +108,43 @@ def opened_before_named(reader: Callable[[Path], Opened], folder: Path, out: Pat
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a file, in UTF-8, so that a reader meets the old content or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write a file, in UTF-8, so that a reader meets the old content or the new one.
+
+    A link stays one. What is no file, such as a device or a pipe, is written into and never replaced.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
+    place = path.resolve()
+    with naming_the_file(path):
+        if place.exists() and not place.is_file():
+            place.write_text(text, encoding="utf-8")
+            return
+        partial = place.with_name(f".{place.name}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(place)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming_the_file(path: Path) -> Iterator[None]:
+    """Let the system's errors in the block name what is written: a full disk does not say which file it was.
+
+    Example:
+        >>> with naming_the_file(Path("/dev/full")), open("/dev/full", "w") as file:
+        ...     _ = file.write("x")
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device: '/dev/full'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def require_writable(folder: Path) -> None:

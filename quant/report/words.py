@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from gen_rerank.evaluation.metrics import Interval
+from gen_rerank.evaluation.metrics import LEAST_QUERIES, Interval
 from gen_rerank.reporting.numbers import ABSENT, figure
 from quant.comparison import Candidate, System
 
 
 def interval_ends(interval: Interval, form: str = ".3f") -> str:
-    """Return `0.890 – 0.931`, or `-0.003 to +0.001` where the form has signs."""
+    """Return `0.890 – 0.931`, or `-0.003 to +0.001` where the form has signs; of few queries that they are few."""
+    if interval.few:
+        return f"fewer than {LEAST_QUERIES} queries"
     between = " to " if form.startswith("+") else " – "
     return f"{figure(interval.low, form)}{between}{figure(interval.high, form)}"
 
 
 def bracketed(interval: Interval | None, form: str = ".3f") -> str:
     """Return `0.912 [0.890, 0.931]`, a dash without an interval."""
-    if interval is None:
-        return ABSENT
-    return f"{figure(interval.mean, form)} [{figure(interval.low, form)}, {figure(interval.high, form)}]"
+    return ABSENT if interval is None else interval.shown(form)
 
 
 def times(value: float, reference: float) -> str:

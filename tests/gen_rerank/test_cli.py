@@ -218,3 +218,25 @@ def test_every_room_s_commands_are_mounted() -> None:
 def test_without_an_installation_it_is_said_what_to_do(run, monkeypatch) -> None:
     monkeypatch.setattr("gen_rerank.cli.entry_points", lambda **_: [])
     assert "make install" in complaint(run("sample", "--help"))
+
+
+def test_an_empty_value_is_refused_by_every_command(run):
+    """An argument that is empty, as that of a variable which is not set, would mean the current folder."""
+
+    def commands(group, *names):
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from commands(command, *names, name)
+            else:
+                yield (*names, name), command
+
+    tried = 0
+    for names, command in commands(get_command(mounted())):
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        for one in (one for one in command.params if one in arguments or not one.is_flag):
+            words = ["" if one is each else "x" for each in arguments]
+            said = complaint(run(*names, *words, *([] if one in arguments else [one.opts[0], ""])))
+            name = one.opts[0] if one not in arguments else one.metavar or one.name.upper()
+            assert said.startswith(f"error: {name} is empty; give it a value")
+            tried += 1
+    assert tried > 40

@@ -52,6 +52,7 @@ class Running:
     log: Path
     admin: str
     shopper: str
+    before: set[psutil.Process]  # children of the tests that are not this server's
 
     def client(self, key: str | None = None, **more: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key or self.shopper}"}
@@ -83,8 +84,9 @@ def running(
         str(keys),
     ]
     arguments += ["--log", str(log), "--max-adapters", "2", "--dtype", "float32", "--max-adapter-rank", "8"]
+    before = set(psutil.Process().children(recursive=True))
     url = stack.enter_context(start_server(tiny_checkpoint, *arguments, served_name="tiny"))
-    return Running(url, folder / "adapters", log, admin, shopper)
+    return Running(url, folder / "adapters", log, admin, shopper, before)
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +433,8 @@ def test_vllms_own_routes_are_there(client: httpx.Client) -> None:
 def test_stop_leaves_nothing_behind(running: Running, stack: ExitStack) -> None:
     """The last test of the file: it stops the server that the others used."""
     ours = os.getsid(0)
-    started = [child for child in psutil.Process().children(recursive=True) if os.getsid(child.pid) != ours]
+    children = set(psutil.Process().children(recursive=True)) - running.before
+    started = [child for child in children if os.getsid(child.pid) != ours]
     assert started
     stack.close()
     _, alive = psutil.wait_procs(started, timeout=10)

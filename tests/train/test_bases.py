@@ -9,6 +9,7 @@ from gen_rerank import BIN_TOKENS, BadInput
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
 from train.bases import open_base
+from train.defaults import fast_dtype
 from train.lora import Lora
 from train.recipe import Recipe
 
@@ -48,7 +49,7 @@ def test_an_unknown_base_is_one_sentence(tmp_path):
     [
         (Recipe(), torch.float32),
         (Recipe(weights="bfloat16"), torch.bfloat16),
-        (Recipe(lora=Lora()), torch.bfloat16),
+        (Recipe(lora=Lora()), fast_dtype()),
         (Recipe(keep_layers=1), torch.float32),
     ],
 )

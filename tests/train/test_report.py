@@ -220,7 +220,7 @@ def test_the_model_card_has_the_run_in_words(run, tmp_path):
         row = next(line for line in text.splitlines() if line.startswith(f"| {system.name} |"))
         assert all(str(interval) in row for interval in figures(system).values())
     gain = run.gain["nDCG@5"]
-    assert f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" in text
+    assert gain.shown("+.3f") in text
     for said in (
         run.fingerprint,
         "**validation** split: 4 queries, 60 pairs",

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from gen_rerank.data.cleaning import mend
+from gen_rerank.reporting.numbers import counted
+from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.publishing import write_text_whole
 
 _EXAMPLES = 3
@@ -160,28 +159,28 @@ class ImportReport:
         """Write it as JSON."""
         write_text_whole(path, mend(json.dumps(self.to_json(), indent=1, ensure_ascii=False)) + "\n")
 
-    def table(self) -> Table:
+    def table(self) -> TextTable:
         """Return it for a screen: what was found, counts, changes with examples, refusals by kind."""
-        title = Text(shortened(f"{self.source} ({self.format})"))
-        table = Table(title=title, title_justify="left", show_header=False)
+        title = shortened(f"{self.source} ({self.format})")
+        table = TextTable(title, title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
-        table.add_column(overflow="fold")
+        table.add_column()
         for name, value in self.found.items():
-            table.add_row(Text(name), "", Text(visible_codes(value)))
+            table.add_row(name, "", visible_codes(value))
         table.add_section()
         for what, number in self.read.items():
-            table.add_row(Text(f"{what} read"), f"{number:,}", "")
+            table.add_row(f"{what} read", f"{number:,}", "")
         for what, number in self.kept.items():
-            table.add_row(Text(f"{what} written"), f"{number:,}", "")
+            table.add_row(f"{what} written", f"{number:,}", "")
         for named in (self.changes, self.compared):
             table.add_section()
             for kind, change in named.items():
-                table.add_row(Text(kind), f"{change.count:,}", Text("\n".join(map(str, change.examples))))
+                table.add_row(kind, f"{change.count:,}", "\n".join(map(str, change.examples)))
         table.add_section()
         for kind, number in self.refused.items():
             first = next((row for row in self.first_refused if row.kind == kind), None)
-            table.add_row(Text(f"refused: {kind}"), f"{number:,}", Text(visible_codes(str(first or ""))))
+            table.add_row(f"refused: {kind}", f"{number:,}", visible_codes(str(first or "")))
         return table
 
 
@@ -193,7 +192,7 @@ def times_listed(columns: Counter[str]) -> str:
         'color (in 2 rows), size (in 1 row)'
     """
     most = columns.most_common(_NAMED_COLUMNS)
-    listed = [f"{shortened(name) or '(without a name)'} (in {times:,} row{'s' * (times > 1)})" for name, times in most]
+    listed = [f"{shortened(name) or '(without a name)'} (in {counted(times, 'row')})" for name, times in most]
     more = f" and {len(columns) - len(listed):,} more" if len(columns) > len(listed) else ""
     return f"{', '.join(listed)}{more}"
 

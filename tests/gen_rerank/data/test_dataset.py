@@ -381,3 +381,11 @@ def test_a_product_says_title_brand_category_attributes_and_description():
     )
     assert product_text(product) == "Oak desk Lindvik Home width 120 cm For work."
     assert product_text(Product(product_id="p", title="Oak desk")) == "Oak desk"
+
+
+def test_an_empty_split_is_told_with_those_that_there_are(tiny_shop, tmp_path):
+    rows = tuple(row for row in tiny_shop.judgments if tiny_shop.queries[row.query_id].split != "test")
+    Dataset(tiny_shop.products, tiny_shop.queries, rows).save(tmp_path)
+    said = "no query of the split 'test' has a judgment; judged queries: train has 12, validation has 4"
+    with pytest.raises(BadInput, match=said):
+        judged_split(tmp_path, "test")

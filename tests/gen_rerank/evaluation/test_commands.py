@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gen_rerank import Dataset
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, difference
+from gen_rerank.reporting.shell import console
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
@@ -86,6 +88,9 @@ def test_a_baseline_is_a_system(run, tiny_checkpoint, second, tiny_data, tiny_sh
     rows = tiny_shop.judgments
     Dataset(tiny_shop.products, tiny_shop.queries, rows[:-1]).save(other)
     assert "is of other data" in complaint(run("evaluate", second, other, "--baseline", saved))
+    turned = tmp_path / "turned"
+    Dataset(tiny_shop.products, tiny_shop.queries, rows[::-1]).save(turned)
+    assert "or of the same rows in another order" in complaint(run("evaluate", second, turned, "--baseline", saved))
     assert "cannot be read" in complaint(run("evaluate", second, tiny_data, "--baseline", tmp_path / "none.json"))
     saved.write_text(saved.read_text()[:500])
     assert str(saved) in complaint(run("evaluate", second, tiny_data, "--baseline", saved))
@@ -100,7 +105,8 @@ def test_what_does_not_go_together_is_said_before_any_work(run, tmp_path) -> Non
     assert "there is no system 'C'" in complaint(run(*two, "--gate", "ndcg@5 of C >= 0"))
     assert "cannot be read; write it as in" in complaint(run(*two, "--gate", "good"))
     assert "there is only eress" in complaint(run(*two, "--measure", "map"))
-    assert run("evaluate", none)[0] == 2
+    assert f"MODEL and DATA are needed, in this order; there is only {none}" in complaint(run("evaluate", none))
+    assert run("evaluate")[0] == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,6 +173,9 @@ def test_what_cannot_be_ranked_is_one_sentence(run, tiny_checkpoint, products, t
     assert "neither products.jsonl nor products.parquet" in said(QUERY, "--products", tmp_path)
     (tmp_path / "feed.csv").write_text("id,title\n1,desk\n")
     assert "gen-rerank import" in said(QUERY, "--products", tmp_path / "feed.csv")
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    assert "is a pipe or a device, and products are read from a file" in said(QUERY, "--products", pipe)
     bad = tmp_path / "bad.jsonl"
     bad.write_text("")
     assert "no usable rows" in said(QUERY, "--products", bad)
@@ -190,3 +199,42 @@ def test_nothing_is_written_over_the_data_that_is_read(run, tiny_checkpoint, tin
         for name in ("queries.jsonl", "judgments.jsonl", "products.parquet"):
             assert "is a file of the data that is read; name another" in complaint(run(*command, shop / name))
     assert {path.name: path.read_bytes() for path in shop.iterdir()} == before
+
+
+def test_folders_in_crossed_order_are_refused_before_any_work(run, tmp_path) -> None:
+    gate = ("--gate", "ndcg@5 of B - A >= -0.005")
+    said = complaint(run("evaluate", tmp_path / "B", tmp_path / "A", tmp_path / "none", *gate))
+    assert f"'B' is also the place of {tmp_path / 'A'}" in said
+
+
+def test_a_model_in_the_place_of_the_data_is_told_so(run, tiny_checkpoint) -> None:
+    said = complaint(run("evaluate", tiny_checkpoint, tiny_checkpoint))
+    assert "is a model's folder; models come first and the data folder last" in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_with_the_file(run, tiny_checkpoint, tiny_data) -> None:
+    for words in (("score", "--out"), ("evaluate", "--out"), ("evaluate", "--scores")):
+        said = complaint(run(words[0], tiny_checkpoint, tiny_data, words[1], "/dev/full"))
+        assert "/dev/full: " in said
+        assert "(the disk is full)" in said
+    assert not Path("/dev/full").is_file()
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_long_names_and_tags_are_whole_in_the_tables(
+    run, monkeypatch, tiny_checkpoint, tiny_shop, tmp_path, width
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    console.cache_clear()
+    queries = {key: one.model_copy(update={"tags": (":tv:", "[bold]x")}) for key, one in tiny_shop.queries.items()}
+    Dataset(tiny_shop.products, queries, tiny_shop.judgments).save(tmp_path / "shop")
+    model = tmp_path / ":car: [red]"
+    model.symlink_to(tiny_checkpoint)
+    code, printed, _ = run("evaluate", model, tmp_path / "shop", "--measure", "eress")
+    console.cache_clear()
+    assert code == 0
+    tables = [line for line in printed.splitlines() if line[:1] in "┃│"]
+    assert max(map(len, tables)) <= width
+    assert "…" not in printed
+    assert all(name in printed for name in (":tv:", "[bold]x", ":car: [red]", "MRR(rel>=0.8)", "ECE(10 bins)"))

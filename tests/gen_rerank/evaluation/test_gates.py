@@ -70,6 +70,40 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_scored(text: str, s
     assert str(refused.value).startswith(f"--gate {text!r}: ")
 
 
+def test_a_minus_may_be_part_of_a_name() -> None:
+    names = SystemNames(("nano - a", "nano-b", "c - d - e"))
+    for text, expected in (
+        ("nano - a", ("nano - a", None)),
+        ("nano - a - nano-b", ("nano - a", "nano-b")),
+        ("nano-b - nano - a", ("nano-b", "nano - a")),
+        ("c - d - e - bm25", ("c - d - e", "bm25")),
+        ("nano-b", ("nano-b", None)),
+        ("B  –  A", ("nano-b", "nano - a")),
+    ):
+        gate = Gate.parse(f"ndcg@5 of {text} >= 0", names)
+        assert (gate.system, gate.other) == expected
+
+
+def test_a_gate_that_can_be_read_in_two_ways_is_refused() -> None:
+    names = SystemNames(("nano", "nano - A"))
+    with pytest.raises(
+        BadInput, match="'nano - A' is the name of a system, and also a difference of two; call"
+    ) as said:
+        Gate.parse("ndcg@5 of nano - A >= 0", names)
+    assert "by their places, A, B" in str(said.value)
+    twice = SystemNames(("x", "y - x", "x - y"))
+    with pytest.raises(BadInput, match="has two readings"):
+        Gate.parse("ndcg@5 of x - y - x >= 0", twice)
+    assert Gate.parse("ndcg@5 of C - A >= 0", twice).system == "x - y"
+
+
+@pytest.mark.parametrize("written", ["B-A", "B -A", "B- A", "b−a"])
+def test_a_minus_without_spaces_is_told_of_them(written: str) -> None:
+    said = "there is no system .*; a minus between two systems has a space on either side: [Bb] - [Aa]$"
+    with pytest.raises(BadInput, match=said):
+        Gate.parse(f"ndcg@5 of {written} >= 0", NAMES)
+
+
 def test_a_measure_that_a_baseline_lacks(systems) -> None:
     floor = replace(systems["bm25"], name="baseline")
     names = SystemNames(("nano",), baseline=True)

@@ -13,7 +13,7 @@ from gen_rerank.evaluation.evaluation import HEADLINE, QUERY_MEASURES, Evaluatio
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.side_by_side import SideBySide
 from gen_rerank.evaluation.significance import holm, paired_p
-from gen_rerank.evaluation.verdicts import Verdict
+from gen_rerank.evaluation.verdicts import Verdict, signed_interval
 
 HELD = Verdict(gate="g", passed=True, measured="0.9", limit="0.8", meaning="…")
 
@@ -33,8 +33,8 @@ def other(judged, noisy) -> Evaluation:
     return evaluate("small [x]", judged, noisy[::-1])
 
 
-def shown(found: SideBySide) -> str:
-    console = Console(file=io.StringIO(), width=130, record=True)
+def shown(found: SideBySide, width: int = 130) -> str:
+    console = Console(file=io.StringIO(), width=width, record=True)
     for part in found.shown():
         console.print(part)
     return console.export_text()
@@ -54,7 +54,9 @@ def test_few_are_all_compared_and_many_with_the_first(floors, model) -> None:
     assert pairs("A", "B", "C") == [("B", "A"), ("C", "A"), ("C", "B")]
     assert pairs("A", "B", "C", "D") == [("B", "A"), ("C", "A"), ("D", "A")]
     assert pairs("A", baseline=True) == [("A", "baseline")]
-    assert pairs("A", "B", "C", baseline=True) == [("A", "baseline"), ("B", "baseline"), ("C", "baseline")]
+    before = [("A", "baseline"), ("B", "baseline"), ("C", "baseline")]
+    assert pairs("A", "B", "C", baseline=True) == [*before, ("B", "A"), ("C", "A"), ("C", "B")]
+    assert pairs("A", "B", "C", "D", baseline=True) == [*before, ("D", "baseline")]
 
 
 def test_p_values_are_corrected_over_the_comparisons_of_a_measure(floors, model, other) -> None:
@@ -90,7 +92,7 @@ def test_several_are_saved_with_all_that_was_found(floors, model, other) -> None
     assert saved["models"] == ["nano", "small [x]"]
     assert [row["name"] for row in saved["evaluations"]] == ["random", "bm25", "nano", "small [x]"]
     assert [row["measure"] for row in saved["differences"]] == list(QUERY_MEASURES)
-    assert saved["differences"][0].keys() == {"measure", "first", "second", "interval", "p", "holm"}
+    assert saved["differences"][0].keys() == {"measure", "first", "second", "interval", "queries", "p", "holm"}
     assert saved["gates"][0]["passed"] is True
 
 
@@ -108,6 +110,22 @@ def test_what_is_shown(floors, model, other) -> None:
     assert "by Holm over the 3 comparisons of a measure" in three
     assert "--out writes the intervals" in three
     assert max(map(len, (one + two + three).splitlines())) <= 130
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_no_figure_and_no_heading_is_cut(floors, model, other, width) -> None:
+    long = replace(model, name="a-model-with-a-long-name-" * 4)
+    found = SideBySide(floors, None, (long, other, replace(model, name=":tv: [bold]")), (HELD,))
+    text = shown(found, width)
+    assert "…" not in text.replace(HELD.meaning, "")
+    assert max(map(len, text.splitlines())) <= width
+    for one in found.systems.values():
+        for measure, interval in {**one.ranking, **one.calibrated}.items():
+            assert str(interval) in text
+            assert f" {measure} " in text
+    for rows in found.differences.values():
+        assert all(signed_interval(row.interval) in text for row in rows.values())
+    assert ":tv: [bold]" in text
 
 
 def test_a_gate_that_is_not_judged_does_not_pass(floors, model) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from gen_rerank.reporting.shell import console, list_left_out, say, say_json
+import pytest
+
+from gen_rerank.reporting.shell import console, error_console, list_left_out, say, say_json
 
 
 def test_a_line_is_printed_as_it_is(capsys) -> None:
@@ -15,14 +17,19 @@ def test_a_line_is_printed_as_it_is(capsys) -> None:
     assert capsys.readouterr().out == f"{line}\nleft out :car:\n1 bad row left out\n"
 
 
-def test_piped_output_is_as_wide_as_columns_says(capsys, monkeypatch) -> None:
-    found = []
-    for columns in (None, "100"):
-        monkeypatch.delenv("COLUMNS", raising=False) if columns is None else monkeypatch.setenv("COLUMNS", columns)
-        console.cache_clear()
-        found.append(console().width)
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", 130), ("0", 130), ("wide", 130)])
+def test_the_width_of_piped_output(capsys, monkeypatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     console.cache_clear()
-    assert found == [130, 100]
+    assert console().width == width
+
+
+def test_no_console_reads_markup_or_pictures(capsys) -> None:
+    console.cache_clear()
+    console().print("[bold]x :tv:")
+    error_console().print("[/x] :tv:")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("[bold]x :tv:\n", "[/x] :tv:\n")
 
 
 def test_json_is_ascii(capsys) -> None:

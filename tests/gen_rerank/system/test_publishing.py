@@ -14,6 +14,7 @@ from gen_rerank import BadInput
 from gen_rerank.system.publishing import (
     folder_appearing,
     is_full_disk,
+    naming_the_file,
     opened_before_named,
     refuse_taken,
     require_makeable,
@@ -222,3 +223,29 @@ def test_what_does_not_open_never_gets_its_name(tmp_path: Path) -> None:
     told = f"{out}: nothing was written, because the result does not open: {out / 'card'}: not a card"
     assert str(caught.value) == told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_into(tmp_path: Path) -> None:
+    """What is no file is never replaced by one: a report may go to /dev/null."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_text_whole(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text_whole(pipe, "told")
+    assert os.read(reader, 10) == b"told"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "target"]
+
+
+def test_an_error_names_what_was_written() -> None:
+    with pytest.raises(OSError, match="'here'") as full, naming_the_file(Path("here")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert is_full_disk(full.value)
+    with pytest.raises(OSError, match="'there'"), naming_the_file(Path("here")):
+        raise OSError(errno.ENOSPC, "No space left on device", "there")
