@@ -6,6 +6,8 @@ at most, so the import's counts must equal the planted ones. What is written dep
 alone. All data is made up.
 
 Run: python benchmarks/messy_feed.py write runs/messy.csv
+     python benchmarks/messy_feed.py change runs/messy.csv runs/later.csv
+     python benchmarks/messy_feed.py compare runs/messy.csv report.json
      python benchmarks/messy_feed.py check --form csv
      python benchmarks/messy_feed.py stream --rows 1000000
 """
@@ -20,8 +22,8 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,8 +33,8 @@ import typer
 from rich.console import Console
 
 from gen_rerank.data.feeds import prices, products
+from gen_rerank.data.feeds.catalog import ADDED, CHANGED, GONE
 from gen_rerank.data.feeds.importing import import_feed
-from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.whole_ids import WHOLE_ID
 from gen_rerank.errors import BadInput
 from harness.command import new_app, run_app
@@ -48,9 +50,9 @@ _FEWEST = 2000
 _WRONG_TITLE = "no title"
 _WRONG_ATTRIBUTES = "attributes that cannot be read"
 _REPEATED = "repeated id"
-_KINDS = ("desk", "lamp", "sofa", "kettle", "shelf", "chair")
-_COLOURS = ("red", "blue", "green", "black", "white")
-_BRANDS = ("Nordlys", "Ancora", "Hartwell")
+KINDS = ("desk", "lamp", "sofa", "kettle", "shelf", "chair")
+COLOURS = ("red", "blue", "green", "black", "white")
+BRANDS = ("Nordlys", "Ancora", "Hartwell")
 
 
 class MessyForm(StrEnum):
@@ -92,6 +94,7 @@ class Planted:
         refused: by kind of reason, how many rows it must refuse.
         places: by fault, the numbers of its rows, from 0.
         first_line: the line of row 0.
+        compared: how many products the import must find added, changed and gone since the feed before.
     """
 
     rows: int
@@ -99,6 +102,7 @@ class Planted:
     refused: dict[str, int]
     places: dict[str, list[int]]
     first_line: int
+    compared: dict[str, int] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
@@ -168,12 +172,12 @@ FAULTS = (
 
 def good_row(number: int, draw: random.Random) -> Row:
     """Return a row without a fault; its id is its number, from 1."""
-    kind, colour = draw.choice(_KINDS), draw.choice(_COLOURS)
+    kind, colour = draw.choice(KINDS), draw.choice(COLOURS)
     return {
         "id": number + 1,
         "title": f"{colour.capitalize()} {kind} {number + 1}",
         "description": f"A {kind} in {colour} for every room",
-        "brand": draw.choice(_BRANDS),
+        "brand": draw.choice(BRANDS),
         "category": f"Home, {kind}",
         "price": f"{draw.randrange(1, 900)}.{draw.randrange(10, 100)}",
         "availability": True,
@@ -231,11 +235,64 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
-def comparison(planted: Planted, report: ImportReport) -> list[tuple[str, int, int]]:
-    """Return by kind what was planted and what was counted, with whatever was counted and not planted."""
-    counted = {kind: change.count for kind, change in report.changes.items()}
-    found = [("rows read", planted.rows, report.read["rows"]), ("products kept", planted.kept, report.kept["products"])]
-    for sign, wanted, got in (("", planted.changes, counted), ("refused: ", planted.refused, report.refused)):
+def change_feed(feed: Path, out: Path, planted: Planted, added: int, changed: int, gone: int) -> Planted:
+    """Write a table that `write_messy` wrote as the shop exports it later, and return what is planted in that.
+
+    Only rows without a fault change (their price) or go, and the new ones, which come last, have none.
+
+    Args:
+        feed: in CSV.
+        out: the later one.
+        planted: in the feed.
+        added: how many rows are new.
+        changed: how many have another price.
+        gone: how many are left out.
+
+    Raises:
+        BadInput: the feed is no such table, or has too few good rows.
+    """
+    with feed.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        header, *rows = csv.reader(file, delimiter=";")
+    good = sorted({*range(_APART, len(rows))} - {row for places in planted.places.values() for row in places})
+    if "price" not in header or len(rows) != planted.rows or len(good) < changed + gone:
+        raise BadInput(f"{feed}: a table of `write` with {changed + gone:,} rows without a fault is needed")
+    draw = random.Random(len(rows))
+    drawn = draw.sample(good, changed + gone)
+    for number in drawn[:changed]:
+        rows[number][header.index("price")] = "950.00"  # no other costs so much
+    left = [number for number in range(len(rows)) if number not in set(drawn[changed:])]
+    later = [rows[number] for number in left]
+    for number in range(planted.rows, planted.rows + added):
+        later.append([str(number), *map(_text_cell, good_row(number, draw).values())])
+    with out.open("w", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        csv.writer(file, delimiter=";", lineterminator="\n").writerows([header, *later])
+    now = {before: after for after, before in enumerate(left)}
+    places = {fault: [now[row] for row in rows_of] for fault, rows_of in planted.places.items()}
+    compared = {kind: times for kind, times in ((ADDED, added), (CHANGED, changed), (GONE, gone)) if times}
+    return replace(planted, rows=len(later), places=places, compared=compared)
+
+
+def _text_cell(value: Any) -> str:
+    return str(_cell(value))
+
+
+def comparison(planted: Planted, report: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """Return by kind what was planted and what was counted, with whatever was counted and not planted.
+
+    Args:
+        planted: in the feed.
+        report: of the import, as `--report` writes it.
+    """
+    found = [
+        ("rows read", planted.rows, report["read"]["rows"]),
+        ("products kept", planted.kept, report["kept"]["products"]),
+    ]
+    counts = {name: {kind: one["count"] for kind, one in report[name].items()} for name in ("changes", "compared")}
+    for sign, wanted, got in (
+        ("", planted.changes, counts["changes"]),
+        ("refused: ", planted.refused, report["refused"]),
+        ("since the last import: ", planted.compared, counts["compared"]),
+    ):
         found += [(f"{sign}{kind}", wanted.get(kind, 0), got.get(kind, 0)) for kind in {**wanted, **got}]
     return found
 
@@ -276,10 +333,32 @@ def write(
 ) -> None:
     """Write the feed, and what was planted in it."""
     planted = write_messy(out, rows, form, seed)
-    beside = out.with_name(f"{out.name}.planted.json")
-    beside.write_text(json.dumps(asdict(planted), indent=1) + "\n", encoding="utf-8")
     faults = sum(map(len, planted.places.values()))
+    beside = _keep(out, planted)
     print(f"{out}: {rows:,} rows, {faults:,} of them with a fault of {len(FAULTS)} kinds; {beside} says where")
+
+
+@app.command()
+def change(
+    feed: Annotated[Path, typer.Argument(help="A feed that `write` wrote as CSV.")],
+    out: Annotated[Path, typer.Argument(help="The later feed; what is planted goes beside it too.")],
+    added: Annotated[int, typer.Option(min=0, help="New products.")] = 40,
+    changed: Annotated[int, typer.Option(min=0, help="Products with another price.")] = 30,
+    gone: Annotated[int, typer.Option(min=0, help="Products that are left out.")] = 20,
+) -> None:
+    """Write the feed as the shop exports it later."""
+    planted = change_feed(feed, out, _planted_in(feed), added, changed, gone)
+    beside = _keep(out, planted)
+    print(f"{out}: {added:,} products added, {changed:,} changed, {gone:,} gone; {beside} says it too")
+
+
+@app.command()
+def compare(
+    feed: Annotated[Path, typer.Argument(help="A feed of `write` or `change`.")],
+    report: Annotated[Path, typer.Argument(help="What `gen-rerank import FEED … --report` wrote of it.")],
+) -> None:
+    """Put the counts of an import's report beside the planted ones; exit with 1 where they differ."""
+    _show_comparison(feed.name, _planted_in(feed), _read_json(report))
 
 
 @app.command()
@@ -289,11 +368,36 @@ def check(rows: Rows = 10_000, form: Form = MessyForm.CSV, seed: Seed = 0) -> No
         feed = Path(made) / f"messy.{form}"
         planted = write_messy(feed, rows, form, seed)
         report = import_feed(feed, Path(made) / "shop")
-    compared = comparison(planted, report)
-    cells = [(kind, f"{wanted:,}", f"{got:,}", "" if wanted == got else "differs") for kind, wanted, got in compared]
-    FigureTable(f"messy.{form}, seed {seed}", ("What", "Planted", "Counted", ""), cells).show(wide_console(100))
     for name, said in report.found.items():
         print(f"{name}: {said}")
+    _show_comparison(f"messy.{form}, seed {seed}", planted, report.to_json())
+
+
+def _beside(feed: Path) -> Path:
+    return feed.with_name(f"{feed.name}.planted.json")
+
+
+def _keep(feed: Path, planted: Planted) -> Path:
+    _beside(feed).write_text(json.dumps(asdict(planted), indent=1) + "\n", encoding="utf-8")
+    return _beside(feed)
+
+
+def _planted_in(feed: Path) -> Planted:
+    return Planted(**_read_json(_beside(feed)))
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file}: cannot be read as JSON ({error})") from error
+
+
+def _show_comparison(title: str, planted: Planted, report: Mapping[str, Any]) -> None:
+    """Print the table, and end with exit code 1 where two counts differ."""
+    compared = comparison(planted, report)
+    cells = [(kind, f"{wanted:,}", f"{got:,}", "" if wanted == got else "differs") for kind, wanted, got in compared]
+    FigureTable(title, ("What", "Planted", "Counted", ""), cells).show(wide_console(100))
     if any(wanted != got for _, wanted, got in compared):
         sys.exit(1)
 

@@ -10,6 +10,7 @@ import logging
 import sys
 from typing import Any
 
+from datasets import disable_progress_bars
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -78,6 +79,11 @@ def quiet_libraries() -> None:
     """Let training say what it has to say, and hide the bars and remarks of the libraries under it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("train").setLevel(logging.INFO)
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    logging.getLogger("bm25s").addFilter(_matters)  # a level would be set anew when bm25s is opened
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    disable_progress_bars()
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING

@@ -20,6 +20,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from gen_rerank.bins import Distribution
 from gen_rerank.calibration.logits import distribution_of
@@ -181,13 +182,25 @@ def load_model(auto_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> P
         config = AutoConfig.from_pretrained(checkpoint.folder)
         if compressed:
             config.quantization_config = {**stored, "dequantize": True}
-        with _packed_layers_left_alone() if compressed else nullcontext():
+        with without_bars(), _packed_layers_left_alone() if compressed else nullcontext():
             model = auto_class.from_pretrained(checkpoint.folder, config=config, dtype=dtype)
     except _UNLOADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{checkpoint.folder}: the weights cannot be loaded ({reason})") from error
     # MXFP4 decompresses to bfloat16, whatever the dtype asked for; the cast is exact.
     return model.to(dtype) if compressed else model
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep off the terminal the bar with which transformers opens weights; commands print their own progress."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -97,3 +99,20 @@ def test_other_processes_say_nothing(monkeypatch, arguments):
 def test_a_recipe_can_turn_progress_off(tmp_path, quiet):
     config = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, disable_tqdm=quiet)
     assert progress.progress_console(quiet=config.disable_tqdm).quiet is quiet
+
+
+_LIBRARIES_AT_WORK = """
+import sys
+from train.progress import quiet_libraries
+quiet_libraries()
+from datasets import Dataset
+from gen_rerank.bm25 import BM25
+BM25(["oak desk", "steel lamp"])
+Dataset.from_dict({"a": [1, 2]}).save_to_disk(sys.argv[1])
+"""
+
+
+def test_libraries_say_nothing_of_what_they_do_for_a_training(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", _LIBRARIES_AT_WORK, str(tmp_path / "kept")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("", "")

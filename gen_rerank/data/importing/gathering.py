@@ -237,10 +237,12 @@ def votes_a_pair(judgments: list[Judgment]) -> str:
     Example:
         >>> votes_a_pair([Judgment(query_id="q", product_id="p", relevance=1, labels=(1, 1))])
         '1 pair with 2'
+        >>> votes_a_pair([Judgment(query_id="q", product_id="p", relevance=1)])
+        '1 pair with none'
     """
     counts = Counter(len(row.labels) for row in judgments)
     return ", ".join(
-        f"{number:,} pair{'s' if number > 1 else ''} with {votes}" for votes, number in sorted(counts.items())
+        f"{number:,} pair{'s' if number > 1 else ''} with {votes or 'none'}" for votes, number in sorted(counts.items())
     )
 
 

@@ -19,6 +19,7 @@ from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.publishing import write_text_whole
 
 _EXAMPLES = 3
+_NOTHING = "(nothing)"
 _LISTED = 1000
 _NAMED_COLUMNS = 20
 _SHOWN = 80
@@ -34,8 +35,8 @@ class Example:
     after: str
 
     def __str__(self) -> str:
-        """Return `place: before → after`, or what there is of it."""
-        change = " → ".join((self.before, self.after)) if self.before or self.after else ""
+        """Return `place: before → after`, where after may be `(nothing)`; what there is of it where before is empty."""
+        change = f"{self.before} → {self.after or _NOTHING}" if self.before else self.after
         return f"{self.place}: {change}" if change else self.place
 
 

@@ -8,12 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import mteb
 import numpy as np
 import pytest
-from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models.models_protocols import CrossEncoderProtocol, EncoderProtocol, SearchProtocol
 
 from gen_rerank import Dataset, Product, Reranker
@@ -21,62 +18,9 @@ from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.evaluation.eress_measures import MTEB, eress_report
 from gen_rerank.evaluation.mteb_model import MtebReranker, revision_of
 from gen_rerank.scorers.opening import prepare_scorer
+from harness.mteb_shop import ShopReranking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class TinyReranking(AbsTaskRetrieval):
-    """The test split of a data set as mteb's reranking tasks have theirs: title and text, grades of 0 to 100."""
-
-    metadata = TaskMetadata(
-        name="TinyReranking",
-        description="A tiny shop.",
-        reference=None,
-        type="Reranking",
-        category="t2t",
-        modalities=["text"],
-        eval_splits=["test"],
-        eval_langs=["eng-Latn"],
-        main_score="ndcg_at_5",
-        dataset={"path": "nowhere/tiny", "revision": "1"},
-        date=("2026-01-01", "2026-01-02"),
-        domains=["E-commerce"],
-        task_subtypes=[],
-        license="apache-2.0",
-        annotations_creators="derived",
-        dialect=[],
-        sample_creation="created",
-        bibtex_citation="",
-    )
-
-    def __init__(self, shop: Dataset, instruction: str | None = None) -> None:
-        super().__init__()
-        self.shop = shop
-        self.instruction = instruction
-
-    def load_data(self, *_args, **_more) -> None:
-        queries = [{"id": query.query_id, "text": query.text} for query in self.shop.queries.values()]
-        if self.instruction is not None:
-            queries = [{**query, "instruction": self.instruction} for query in queries]
-        corpus = [
-            {"id": product.product_id, "title": product.title, "text": product.description or ""}
-            for product in self.shop.products.values()
-        ]
-        relevant = {
-            query: {row.product_id: round(100 * row.relevance) for row in rows}
-            for query, rows in self.shop.by_query().items()
-        }
-        self.dataset = {
-            "default": {
-                "test": {
-                    "queries": datasets.Dataset.from_list(queries),
-                    "corpus": datasets.Dataset.from_list(corpus),
-                    "relevant_docs": relevant,
-                    "top_ranked": {query: list(row) for query, row in relevant.items()},
-                }
-            }
-        }
-        self.data_loaded = True
 
 
 def as_mteb_has_it(product: Product) -> Product:
@@ -111,7 +55,7 @@ def ours(model: MtebReranker, shop: Dataset, instruction: str | None = None) -> 
     return model.scorer.score([shop.pair(row) for row in shop.judgments], instruction=instruction).mean
 
 
-def run(model: MtebReranker, task: TinyReranking, cache: Path | None = None) -> dict:
+def run(model: MtebReranker, task: ShopReranking, cache: Path | None = None) -> dict:
     kept = None if cache is None else mteb.ResultCache(cache)
     (result,) = mteb.evaluate(model, task, cache=kept, show_progress_bar=False, co2_tracker=False).task_results
     (scores,) = result.scores["test"]
@@ -125,7 +69,7 @@ def test_it_is_a_cross_encoder_and_nothing_else(model: MtebReranker):
 
 @pytest.mark.usefixtures("no_network")
 def test_mteb_finds_what_our_own_figure_is(model: MtebReranker, plain_shop: Dataset):
-    scores = run(model, TinyReranking(plain_shop))
+    scores = run(model, ShopReranking(plain_shop))
     found = eress_report(plain_shop, {"model": ours(model, plain_shop)}).systems["model"][MTEB].mean
     assert scores["main_score"] == scores["ndcg_at_5"] == pytest.approx(found, abs=1e-5)
     assert 0.3 < found < 1.0
@@ -146,12 +90,12 @@ def test_mteb_keeps_results_by_what_the_checkpoint_is(
     model: MtebReranker, plain_shop: Dataset, tiny_checkpoint: Path, tiny_adapter: Path, tmp_path: Path
 ):
     """What it kept for one model it must not tell of another: an adapter on it, another temperature."""
-    run(model, TinyReranking(plain_shop), tmp_path)
-    (kept,) = tmp_path.rglob("TinyReranking.json")
+    run(model, ShopReranking(plain_shop), tmp_path)
+    (kept,) = tmp_path.rglob("ShopReranking.json")
     assert kept.parent.name == model.revision
     assert (
         json.loads(kept.read_text())["scores"]["test"][0]["main_score"]
-        == run(model, TinyReranking(plain_shop), tmp_path)["main_score"]
+        == run(model, ShopReranking(plain_shop), tmp_path)["main_score"]
     )
     adapted = MtebReranker.load(tiny_checkpoint, adapter=tiny_adapter)
     again = MtebReranker.load(tiny_checkpoint)
@@ -160,8 +104,8 @@ def test_mteb_keeps_results_by_what_the_checkpoint_is(
     assert adapted.name == f"gen_rerank/{tiny_checkpoint.name}+{tiny_adapter.name}"
     rounded = MtebReranker.load(tiny_checkpoint, dtype="bfloat16")
     assert len({model.revision, adapted.revision, rounded.revision}) == 3
-    run(adapted, TinyReranking(plain_shop), tmp_path)
-    assert len(list(tmp_path.rglob("TinyReranking.json"))) == 2
+    run(adapted, ShopReranking(plain_shop), tmp_path)
+    assert len(list(tmp_path.rglob("ShopReranking.json"))) == 2
 
 
 def test_an_instruction_of_the_task_stands_in_for_the_checkpoints(
@@ -169,7 +113,7 @@ def test_an_instruction_of_the_task_stands_in_for_the_checkpoints(
 ):
     instruction = "Judge the colour alone."
     mteb.evaluate(
-        model, TinyReranking(plain_shop, instruction), cache=None, prediction_folder=tmp_path, show_progress_bar=False
+        model, ShopReranking(plain_shop, instruction), cache=None, prediction_folder=tmp_path, show_progress_bar=False
     )
     kept = json.loads(next(tmp_path.rglob("*.json")).read_text())["default"]["test"]
     found = [kept[row.query_id][row.product_id] for row in plain_shop.judgments]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from gen_rerank import Pair, Product
 from gen_rerank.checkpoints.card import Calibration, Card, Readout
@@ -48,6 +49,13 @@ def test_it_is_the_softmax_of_the_models_own_logits(scorer, pairs, tiny_checkpoi
     card = scorer.checkpoint.card
     logits = full_logits(tiny_checkpoint, scorer.checkpoint.prompt.encode(pairs), card.readout.token_ids)
     assert np.abs(scorer.score(pairs).probabilities - softmax(logits)).max() < 1e-5
+
+
+def test_a_library_draws_no_bar_of_its_own_among_what_a_command_prints(tiny_checkpoint, monkeypatch, capfd):
+    monkeypatch.setattr(transformers_logging, "_tqdm_active", True)
+    TransformersScorer(Checkpoint.open(tiny_checkpoint))
+    assert capfd.readouterr().err == ""
+    assert transformers_logging.is_progress_bar_enabled()
 
 
 def test_batched_is_one_by_one(scorer, pairs):

@@ -33,8 +33,8 @@ def test_what_was_added_changed_and_gone_is_told(tmp_path: Path) -> None:
         index.report_gone(report)
     assert {kind: [str(one) for one in change.examples] for kind, change in report.compared.items()} == {
         "changed": ["2 price: 5.0 → 4.0"],
-        "added": ["5:  → Sofa"],
-        "gone": ["3: Desk → ", "4: Desk → "],
+        "added": ["5: Sofa"],
+        "gone": ["3: Desk → (nothing)", "4: Desk → (nothing)"],
     }
 
 

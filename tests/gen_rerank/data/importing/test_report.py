@@ -32,6 +32,16 @@ def test_counts_are_exact_and_examples_the_first_three() -> None:
     assert str(report.first_refused[999]) == "feed.csv:999: it has no text"
 
 
+def test_what_was_left_out_is_seen_to_be_nothing() -> None:
+    report = ImportReport("feed.csv", "feed")
+    report.change("price left out: negative", "feed.csv:7 price", "-5", "")
+    report.compare("added", "5", "", "Sofa")
+    report.compare("gone", "3", "Desk")
+    report.change("cells missing", "feed.csv:9", "", "")
+    shown_examples = [str(each.examples[0]) for each in (*report.changes.values(), *report.compared.values())]
+    assert shown_examples == ["feed.csv:7 price: -5 → (nothing)", "feed.csv:9", "5: Sofa", "3: Desk → (nothing)"]
+
+
 def test_brackets_in_values_are_no_markup() -> None:
     report = ImportReport("[bold]feed[/bold].csv", "feed", found={"columns": "title ← [red]"})
     report.change("[b]kind[/b]", "feed.csv:1 [i]", "[/]", "[link=x]y")

@@ -1,0 +1,154 @@
+"""Commands as a user types them, with what they printed: on the screen whole, in a document shortened."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from gen_rerank.errors import BadInput
+from harness.steps import SCRIPTS
+from harness.this_run import ThisRun
+
+LINE = 120  # the longest of a document
+WIDTH = 112  # of code, which stands four to the right
+_PYTHON = "python"
+_PROGRAM = "gen-rerank"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A command and what it printed.
+
+    Attributes:
+        command: as it was typed.
+        lines: of both its outputs.
+        code: its exit code.
+    """
+
+    command: str
+    lines: tuple[str, ...]
+    code: int
+
+    def shown(self, first: int | None) -> list[str]:
+        """Return the command and its lines as a document has them, of the output the `first` lines at most."""
+        lines = self.lines if first is None else self.lines[:first]
+        left = len(self.lines) - len(lines)
+        more = [f"… and {left:,} more line{'s' * (left > 1)}"] if left else []
+        code = [f"exit code {self.code}"] if self.code else []
+        shown = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in (*lines, *more)]
+        return [*typed_lines(self.command), *shown, *code]
+
+
+@dataclass
+class Transcript:
+    """A walk: chapters, commands, and what was checked.
+
+    Attributes:
+        console: on which all of it is printed.
+        parts: of the document so far, in Markdown.
+        broken: what was checked and did not hold.
+    """
+
+    console: Console
+    parts: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def chapter(self, title: str, words: str) -> None:
+        """Begin a chapter.
+
+        Args:
+            title: of it.
+            words: what it is about, one paragraph in Markdown.
+        """
+        self.console.rule(title)
+        self.parts += [f"## {title}", words]
+
+    def run(self, *words: str | Path, may_end: tuple[int, ...] = (0,), first: int | None = None) -> Said:
+        """Run a command and keep what it printed.
+
+        Args:
+            words: `gen-rerank` or a script's file name, and its arguments.
+            may_end: exit codes that are results.
+            first: how many lines of the output a document shows; all by default.
+
+        Raises:
+            BadInput: it ended with another exit code.
+        """
+        program, *arguments = map(str, words)
+        ours = program == _PROGRAM
+        typed = [program] if ours else [_PYTHON, str(SCRIPTS / program)]
+        said = Said(shlex.join([*typed, *arguments]), *_run(["-m", "gen_rerank"] if ours else typed[1:], arguments))
+        for line in (f"$ {said.command}", *said.lines):
+            self.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        if said.code not in may_end:
+            last = said.lines[-1].removeprefix("error: ") if said.lines else "it said nothing"
+            raise BadInput(f"{said.command} stopped with exit code {said.code}: {last}")
+        self.parts.append("\n".join(f"    {line}".rstrip() for line in said.shown(first)))
+        return said
+
+    def check(self, what: str, *, holds: bool) -> None:
+        """Note whether something is as it must be.
+
+        Args:
+            what: it is, as a sentence that begins in the middle: `the counts are those that were planted`.
+            holds: whether it is so.
+        """
+        if not holds:
+            self.broken.append(what)
+        sentence = f"{'Checked' if holds else 'NOT SO'}: {what}."
+        self.console.print(sentence, style="green" if holds else "red", highlight=False, soft_wrap=True)
+        self.parts.append(sentence)
+
+    def document(self, title: str, about: ThisRun, words: str) -> str:
+        """Return all of it in Markdown, with the date and the machine.
+
+        Args:
+            title: of the document.
+            about: the run.
+            words: an introduction.
+        """
+        parts = "\n\n".join([f"# {title}", words, about.heading(), *self.parts]).split("\n\n")
+        return "\n\n".join(part if part.startswith("    ") else wrapped(part) for part in parts) + "\n"
+
+
+def typed_lines(command: str) -> list[str]:
+    """Return a command as it is typed, on several lines where it is long.
+
+    Example:
+        >>> typed_lines("gen-rerank rank model 'oak desk'")
+        ["$ gen-rerank rank model 'oak desk'"]
+    """
+    lines = ["$"]
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(lines[-1]) + len(word) + len("  \\") > WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return lines
+
+
+def wrapped(paragraph: str) -> str:
+    """Return a paragraph, or a heading, in lines of a document's length."""
+    return textwrap.fill(paragraph, LINE, break_long_words=False, break_on_hyphens=False)
+
+
+def _run(program: list[str], arguments: list[str]) -> tuple[tuple[str, ...], int]:
+    """Run Python; return the lines of both outputs together, without spaces at their ends, and the exit code."""
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", *program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": str(WIDTH), "PYTHONUTF8": "1"},
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return tuple(line.rstrip() for line in found.stdout.splitlines()), found.returncode
