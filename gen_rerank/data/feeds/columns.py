@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from gen_rerank.data.importing.report import columns_said, names_listed
 from gen_rerank.errors import BadInput
 
 
@@ -140,9 +141,10 @@ class FeedColumns:
         for field in REQUIRED:
             if field not in self._taken:
                 raise BadInput(
-                    f"{file}: no column is known for {field}; there are {_listed(names)}; name one by "
+                    f"{file}: no column is known for {field}; there are {names_listed(names)}; name one by "
                     f"--map {field}=COLUMN"
                 )
+        self._first = frozenset(self._taken)
 
     def role(self, name: str) -> Role:
         """Return what a column is, also one that was not seen before."""
@@ -158,14 +160,21 @@ class FeedColumns:
     @property
     def said(self) -> str:
         """The mapping, as it is printed."""
-        fields = [f"{field} ← {self.column(field)}" for field in FeedField if field in self._taken]
-        return ", ".join(fields)
+        return columns_said(self._columns(self._taken))
+
+    @property
+    def late_said(self) -> str:
+        """The part of it that first came after the beginning."""
+        return columns_said(self._columns(self._taken - self._first))
 
     @property
     def attributes_said(self) -> str:
         """Which columns became attributes, and under which name where it is another."""
         named = [(name, role.attribute) for name, role in self.roles.items() if role.attribute]
-        return ", ".join(name if name == kept else f"{kept} ← {name}" for name, kept in named)
+        return names_listed(name if name == kept else f"{kept} ← {name}" for name, kept in named)
+
+    def _columns(self, fields: Collection[FeedField]) -> dict[str, str]:
+        return {field: self.column(field) or "" for field in FeedField if field in fields}
 
     def _override(self, file: Path, names: list[str], given: str, column: str) -> None:
         fields = list(FeedField)
@@ -173,7 +182,7 @@ class FeedColumns:
             raise BadInput(f"--map {given}={column}: there is no field {given!r}; there are {', '.join(fields)}")
         exact = [name for name in names if name == column] or [name for name in names if _key(name) == _key(column)]
         if not exact:
-            raise BadInput(f"{file}: has no column {column!r}, which --map names; there are {_listed(names)}")
+            raise BadInput(f"{file}: has no column {column!r}, which --map names; there are {names_listed(names)}")
         if exact[0] in self.roles:
             raise BadInput(f"--map: the column {exact[0]!r} is named for two fields; name one for each")
         self.roles[exact[0]] = Role(FeedField(given))
@@ -215,11 +224,6 @@ def _key(name: str) -> str:
 def _rank(name: str) -> tuple[int, bool]:
     """Say how early a column is asked for its role: by its place in the list, Google's names before plain ones."""
     return _RANK.get(_key(name), len(_RANK)), not name.casefold().startswith("g:")
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = [name or "(without a name)" for name in names]
-    return ", ".join(shown[:30]) + (" …" if len(shown) > 30 else "")
 
 
 _FIELD_OF = {_key(known): field for field, names in KNOWN.items() for known in names}

@@ -29,7 +29,7 @@ from gen_rerank.data.feeds.sheets import sheet_names
 from gen_rerank.data.feeds.shopify import merged_products, shopify_columns, shopify_names
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
 from gen_rerank.data.feeds.tables import DELIMITERS, delimiter_of
-from gen_rerank.data.importing.report import ImportReport, times_listed
+from gen_rerank.data.importing.report import ImportReport, names_listed, times_listed
 from gen_rerank.data.reading import ENDINGS, write_rows
 from gen_rerank.data.records import Product
 from gen_rerank.errors import BadInput
@@ -140,7 +140,7 @@ def _rows(source: FeedSource, report: ImportReport) -> FeedRows:
         report.found["delimiter"] = DELIMITERS.get(delimiter, repr(delimiter))
     if source.form == FeedForm.XLSX:
         read, *others = sheet_names(source)
-        report.found["sheet"] = f"{read}; not read: {', '.join(others)}" if others else read
+        report.found["sheet"] = f"{read}; not read: {names_listed(others)}" if others else read
     return rows_of(source)
 
 
@@ -187,11 +187,13 @@ def _products(
 
 
 def _say_columns(columns: FeedColumns, report: ImportReport) -> None:
-    """Tell the report what became of the columns that are no field, once all rows were seen."""
+    """Tell the report of columns that came late, and of those that are no field, once all rows were seen."""
+    if columns.late_said:
+        report.found[f"columns that first come after {_HEAD_ROWS:,} rows"] = columns.late_said
     if columns.attributes_said:
         report.found["columns kept as attributes"] = columns.attributes_said
     if columns.index:
-        dropped = ", ".join(name or "the first column, which has no name" for name in columns.index)
+        dropped = names_listed(name or "the first column, which has no name" for name in columns.index)
         report.found["pandas' index"] = f"dropped: {dropped}"
     if columns.rest:
         report.found["columns not kept"] = f"{times_listed(columns.rest)}; --keep-rest makes attributes of them"

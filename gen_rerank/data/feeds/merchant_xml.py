@@ -1,12 +1,14 @@
 """RSS and Atom feeds of merchants become rows: what lies in an `<item>` or `<entry>`, streamed.
 
-defusedxml reads them, and refuses declarations of entities, by which a small file becomes a huge one. Names keep their
-prefix (`g:price`). A name that comes twice gives a list, an element that has others an object of them; markup in a
-plain RSS field is text.
+defusedxml reads them, and refuses declarations of entities, by which a small file becomes a huge one. A name has the
+prefix that is usual for its namespace, whatever the file calls it: `g:price` for Google's, none for Atom's; in others,
+and where a prefix is not declared, it keeps its own. A name that comes twice gives a list, an element that has others
+an object of them; markup in a plain RSS field is text.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 from xml.sax.handler import ContentHandler
@@ -18,6 +20,9 @@ from gen_rerank.errors import BadInput
 
 _ITEMS = ("item", "entry")
 _CHUNK = 2**16
+_XMLNS = "xmlns:"
+# The usual prefix of a namespace; an address is compared without what writers vary.
+_PREFIX_OF = {"base.google.com/ns/1.0": "g:", "www.w3.org/2005/atom": "", "purl.org/atom/ns": ""}
 _DETAIL = "product_detail"  # a section, a name and a value
 
 
@@ -88,9 +93,12 @@ class _Items(ContentHandler):
         self.rows: deque[FeedRow] = deque()
         self._open: list[_Element] = []
         self._line = 0
+        self._prefixes: list[dict[str, str]] = [{}]  # of each open element, what its prefixes are usually called
 
     def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 (the name is SAX's)
         """Open an element."""
+        self._prefixes.append(_declared(self._prefixes[-1], attrs))
+        name = self._usual(name)
         if self._open:
             self._open.append(_Element(name, attrs))
         elif _local(name) in _ITEMS:
@@ -104,6 +112,8 @@ class _Items(ContentHandler):
 
     def endElement(self, name: str) -> None:  # noqa: N802 (the name is SAX's)
         """Close an element: it goes into the one around it."""
+        name = self._usual(name)
+        self._prefixes.pop()
         if not self._open:
             return
         closed = self._open.pop()
@@ -117,6 +127,23 @@ class _Items(ContentHandler):
             outer.inner.setdefault("attributes", []).append(_detail(closed.inner))
         else:
             outer.take(closed.name, closed.value())
+
+    def _usual(self, name: str) -> str:
+        """Return a name with the prefix that is usual for its namespace."""
+        prefix, colon, local = name.rpartition(":")
+        return self._prefixes[-1].get(prefix, prefix + colon) + local
+
+
+def _declared(known: dict[str, str], attributes: AttributesImpl) -> dict[str, str]:
+    """Return what prefixes are usually called where an element has these attributes."""
+    found = {
+        name.removeprefix(_XMLNS): _PREFIX_OF.get(
+            re.sub(r"^https?://|[/#]+$", "", address.strip().casefold()), name.removeprefix(_XMLNS) + ":"
+        )
+        for name, address in attributes.items()
+        if name.startswith(_XMLNS)
+    }
+    return {**known, **found} if found else known
 
 
 def _local(name: str) -> str:

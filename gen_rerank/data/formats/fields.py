@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from gen_rerank.data.feeds.columns import DESCRIBING, KNOWN, plain_name
+from gen_rerank.data.importing.report import names_listed
 from gen_rerank.data.records import Product
 from gen_rerank.errors import BadInput
 
@@ -126,4 +127,4 @@ def _key(column: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return names_listed(names)

@@ -22,7 +22,7 @@ from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_c
 from gen_rerank.data.formats.sources import NamedRows, named_rows
 from gen_rerank.data.importing.grading import NumberScale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
-from gen_rerank.data.importing.report import ImportReport, times_listed
+from gen_rerank.data.importing.report import ImportReport, columns_said, names_listed, shown_name, times_listed
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.data.records import Judgment
@@ -42,7 +42,7 @@ def open_judgment_table(source: Path, options: JudgmentOptions, report: ImportRe
     """
     found = named_rows(source, report)
     columns = judgment_columns(source, found, options.columns)
-    report.found["columns"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
+    report.found["columns"] = columns_said(columns)
     return VoteSource(row_votes(source, found.rows, columns, options, report), if_repeated=NAME_RATERS)
 
 
@@ -58,7 +58,7 @@ def judgment_columns(source: Path, rows: NamedRows, named: Mapping[str, str]) ->
         if not {needed, *others} & set(columns) and not (needed == "product" and has_texts):
             raise BadInput(
                 f"{source}: no column for the {needed}; name it with --map {needed}=COLUMN "
-                f"(there are {', '.join(rows.names)})"
+                f"(there are {names_listed(rows.names)})"
             )
     return columns
 
@@ -71,12 +71,14 @@ def row_votes(
     Args:
         source: named in refusals.
         rows: in the order of the file.
-        columns: which cell holds what.
+        columns: which cell holds what; what they do not name, a later row may.
         options: whether unknown cells become attributes of the product.
         report: is told which columns say something that is not kept, and which raters' grades cannot be read.
     """
     unread: Counter[str] = Counter()
+    later = LateColumns(dict(columns), report)
     for row in rows:
+        columns = later.of(row)
         cells = {what: row.cells.get(column) for what, column in columns.items()}
         others = {name: value for name, value in row.cells.items() if name not in columns.values()}
         product = product_fields(others, keep_rest=options.keep_rest)
@@ -109,6 +111,33 @@ def row_votes(
             yield replace(vote, grade=own, rater=str(_given(cells.get("rater")) or "").strip() or None)
     if unread:
         report.found["columns not kept"] = times_listed(unread)
+
+
+class LateColumns:
+    """Which column holds what, row by row: rows of JSON need not have the same names, and a known one may come late.
+
+    Args:
+        columns: of the first rows; they are never taken back.
+        report: is told what came later, and where.
+    """
+
+    def __init__(self, columns: dict[str, str], report: ImportReport) -> None:
+        self.columns = columns
+        self.report = report
+        self._met: set[str] = set()
+        self._said: list[str] = []
+
+    def of(self, row: FeedRow) -> Mapping[str, str]:
+        """Return which cell of a row holds what."""
+        if not row.cells.keys() <= self._met:
+            new = [name for name in row.cells if name not in self._met and name not in self.columns.values()]
+            self._met.update(row.cells)
+            for what, name in vote_columns(new, {}, "").items():
+                if what not in self.columns:
+                    self.columns[what] = name
+                    self._said.append(f"{what} ← {shown_name(name)} (from line {row.line:,} on)")
+                    self.report.found["columns read from a later row on"] = ", ".join(self._said)
+        return self.columns
 
 
 def raters_grades(value: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gen_rerank.data.feeds.rows import FeedRow
 from gen_rerank.data.formats.judgment_table import NAME_RATERS, judgment_columns, raters_grades, row_votes
 from gen_rerank.data.formats.sources import named_rows
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.report import ImportReport, columns_said
 from gen_rerank.data.public_sets.esci import GAINS
 from gen_rerank.data.values import BadValue
 
@@ -28,7 +28,7 @@ def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> 
     """
     found = named_rows(source, report)
     columns = judgment_columns(source, found, options.columns)
-    report.found["fields"] = ", ".join(f"{what} ← {column}" for what, column in columns.items())
+    report.found["fields"] = columns_said(columns)
     votes = row_votes(source, _with_bullets(found.rows), columns, options, report)
     return VoteSource(votes, GAINS if _are_letters(found.head, columns) else None, NAME_RATERS)
 

@@ -21,7 +21,7 @@ from gen_rerank.data.formats.sources import is_json, json_file, named_rows
 from gen_rerank.data.formats.texts import by_text
 from gen_rerank.data.importing.grading import NumberScale, Scale, read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
-from gen_rerank.data.importing.report import ImportReport, times_listed
+from gen_rerank.data.importing.report import ImportReport, names_listed, times_listed
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
@@ -119,7 +119,7 @@ def _open_ratings(source: Path, options: JudgmentOptions, report: ImportReport) 
     found = named_rows(source, report)
     raters = _rater_columns(found.names, options.columns, str(source))
     columns = vote_columns(found.names, options.columns, str(source))
-    report.found["raters' columns"] = ", ".join(raters) or (
+    report.found["raters' columns"] = names_listed(raters) or (
         f"none, as there is a column {columns['grade']}" if "grade" in columns else "none"
     )
     if not raters:
@@ -133,7 +133,7 @@ def _rater_columns(header: Sequence[str], named: Mapping[str, str], place: str) 
     ours = [name for name in header if name.startswith("rater ")]
     columns = vote_columns(header, named, place)
     if "query" not in columns or "product" not in columns:
-        raise BadInput(f"{place}: has no columns query and docid; there are {', '.join(header)}")
+        raise BadInput(f"{place}: has no columns query and docid; there are {names_listed(header)}")
     if ours or "grade" in columns:
         return ours
     return [name for name in header if name not in (columns["query"], columns["product"])]

@@ -31,6 +31,7 @@ Value = TypeVar("Value")
 
 # Nobody judges a product by them, and a list of judgments may have them in any form.
 _DISPENSABLE = ("price", "available")
+BLANK_GRADE = "blank grades: no vote is made of them"
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -119,7 +120,7 @@ class Gathering:
             self.report.refuse(error.kind, vote.file, vote.line, str(error))
             return
         if vote.grade is None:
-            self.report.count("blank grades")
+            self.report.leave_open(BLANK_GRADE)
 
     def _add(self, vote: Vote) -> None:
         relevance = None if vote.grade is None else _checked("grade", self.scale.relevance, vote.grade)

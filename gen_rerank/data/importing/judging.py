@@ -21,6 +21,8 @@ from gen_rerank.data.records import Record
 from gen_rerank.errors import BadInput
 from gen_rerank.system.publishing import folder_appearing, opened_before_named
 
+UNGRADED_PAIR = "pairs that nobody graded: no judgment, their query and product are kept"
+
 Needs = Literal["beside", "tags"]
 
 
@@ -100,7 +102,7 @@ def import_judgments(source: Path, out: Path, name: str, opener: Opener, options
         first = f" ({report.first_refused[0]})" if report.first_refused else ""
         raise BadInput(f"{source}: no usable judgments{first}")
     if without := len(gathered.pairs) - len(judgments):
-        report.count("pairs without a grade", without)
+        report.leave_open(UNGRADED_PAIR, without)
     report.found["raters"] = votes_a_pair(judgments)
     as_tags = options.needs == "tags"
     files: dict[str, Iterable[Record]] = {

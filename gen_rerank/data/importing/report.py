@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _NOTHING = "(nothing)"
 _LISTED = 1000
 _NAMED_COLUMNS = 20
 _SHOWN = 80
+_SHOWN_NAME = 40
 _READ = 4 * _SHOWN  # characters of a value that may be seen in its short form
 
 
@@ -81,6 +83,7 @@ class ImportReport:
         format: as it was named or recognised.
         found: what was found out about the source, in the order of finding: encoding, delimiter, columns …
         read: rows that were read, by what they are: `products`, `queries`, `judgments`, `rows`.
+        left_open: blanks of the source, by what became of them, in words.
         kept: records that were written, by what they are.
         changes: by kind, a few words such as `HTML removed`; of rows that were kept.
         compared: what was `added`, `changed` and `gone` since the records that lay there before; empty where none did.
@@ -92,6 +95,7 @@ class ImportReport:
     format: str
     found: dict[str, str] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
+    left_open: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     compared: dict[str, Change] = field(default_factory=dict)
@@ -101,6 +105,15 @@ class ImportReport:
     def count(self, what: str, number: int = 1) -> None:
         """Count rows that were read."""
         self.read[what] = self.read.get(what, 0) + number
+
+    def leave_open(self, what: str, number: int = 1) -> None:
+        """Count blanks of the source.
+
+        Args:
+            what: was left blank, and what became of it; a screen shows it as it is.
+            number: how many.
+        """
+        self.left_open[what] = self.left_open.get(what, 0) + number
 
     def keep(self, what: str, number: int = 1) -> None:
         """Count records that were written."""
@@ -148,6 +161,7 @@ class ImportReport:
             "format": self.format,
             "found": self.found,
             "read": self.read,
+            "left_open": self.left_open,
             "kept": self.kept,
             "changes": {kind: change.to_json() for kind, change in self.changes.items()},
             "compared": {kind: change.to_json() for kind, change in self.compared.items()},
@@ -171,6 +185,8 @@ class ImportReport:
         table.add_section()
         for what, number in self.read.items():
             table.add_row(f"{what} read", f"{number:,}", "")
+        for what, number in self.left_open.items():
+            table.add_row(what, f"{number:,}", "")
         for what, number in self.kept.items():
             table.add_row(f"{what} written", f"{number:,}", "")
         for named in (self.changes, self.compared):
@@ -192,13 +208,46 @@ def times_listed(columns: Counter[str]) -> str:
         'color (in 2 rows), size (in 1 row)'
     """
     most = columns.most_common(_NAMED_COLUMNS)
-    listed = [f"{shortened(name) or '(without a name)'} (in {counted(times, 'row')})" for name, times in most]
-    more = f" and {len(columns) - len(listed):,} more" if len(columns) > len(listed) else ""
-    return f"{', '.join(listed)}{more}"
+    listed = [f"{shown_name(name)} (in {counted(times, 'row')})" for name, times in most]
+    return _with_rest(listed, len(columns))
 
 
-def shortened(value: object) -> str:
-    r"""Return a value as text of one short line, in which everything can be seen.
+def names_listed(names: Iterable[str]) -> str:
+    """Return names of columns, the first twenty, shortened; and how many there are beside them.
+
+    Example:
+        >>> names_listed(["title", "", "b" * 50])
+        'title, (without a name), bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…'
+    """
+    there = list(names)
+    return _with_rest([shown_name(name) for name in there[:_NAMED_COLUMNS]], len(there))
+
+
+def columns_said(columns: Mapping[str, str]) -> str:
+    """Return which column was taken for what, the first twenty.
+
+    Args:
+        columns: by what they are.
+
+    Example:
+        >>> columns_said({"title": "Name"})
+        'title ← Name'
+    """
+    listed = [f"{shown_name(what)} ← {shown_name(name)}" for what, name in list(columns.items())[:_NAMED_COLUMNS]]
+    return _with_rest(listed, len(columns))
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a column as sentences and lists have it: short, and all of it visible."""
+    return shortened(name, _SHOWN_NAME) or "(without a name)"
+
+
+def _with_rest(listed: list[str], number: int) -> str:
+    return ", ".join(listed) + (f" and {number - len(listed):,} more" if number > len(listed) else "")
+
+
+def shortened(value: object, most: int = _SHOWN) -> str:
+    r"""Return a value as text of one short line of so many characters at most, in which everything can be seen.
 
     Example:
         >>> shortened("Lap\u00adtop\nsleeve")
@@ -206,7 +255,7 @@ def shortened(value: object) -> str:
     """
     written = str(value)[:_READ]
     text = visible_codes(" ".join(written.split()))
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def visible_codes(text: str) -> str:

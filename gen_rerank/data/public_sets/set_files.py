@@ -13,7 +13,7 @@ from typing import Any
 from gen_rerank.data.feeds.opened import rows_of
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
-from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.importing.report import ImportReport, names_listed
 from gen_rerank.data.values import BadValue, identifier
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
@@ -200,7 +200,7 @@ def _check_columns(file: Path, row: FeedRow, needed: Sequence[str]) -> None:
     for column in needed:
         if not any(name in row.cells for name in column.split("|")):
             said = " or ".join(map(repr, column.split("|")))
-            raise BadInput(f"{file}: has no column {said}; there are {', '.join(map(repr, row.cells))}")
+            raise BadInput(f"{file}: has no column {said}; there are {names_listed(row.cells)}")
 
 
 def _stem(file: Path) -> str:

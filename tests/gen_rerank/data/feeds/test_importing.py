@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from gen_rerank import Product
 from gen_rerank.data.feeds.importing import FeedOptions, import_feed
 from gen_rerank.data.feeds.rows import FORMULA
 from gen_rerank.data.importing.report import ImportReport
+from gen_rerank.data.imports import ImportOptions, import_source
 from gen_rerank.data.reading import RowReader, rows_file
 from gen_rerank.errors import BadInput
 
@@ -307,6 +309,31 @@ def test_a_formula_without_a_value_is_counted_or_the_reason(tmp_path: Path) -> N
     assert report.changes[FORMULA].count == 1
     (refused,) = report.first_refused
     assert refused.reason.startswith("column 'title' has a formula without a value: open and save the file")
+
+
+def test_a_field_that_first_comes_after_the_head_is_read_and_said(tmp_path: Path) -> None:
+    rows = [{"id": i, "title": f"Desk {i}"} for i in range(1000)]
+    rows += [{"id": 1000, "title": "Lamp", "brand": "Lux", "sku": "7"}]
+    report, found = imported(tmp_path, json.dumps(rows).encode())
+    assert (found[0].brand, found[-1].brand) == (None, "Lux")
+    assert report.found["columns that first come after 1,000 rows"] == "brand ← brand"
+    assert report.found["columns"] == "product_id ← id, title ← title"
+
+
+def test_names_of_columns_that_are_random_bytes_leave_the_report_short(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    names = ["".join(chr(draw.randrange(1, 0x3000)) for _ in range(300)) for _ in range(500)]
+    rows = [{"id": 1, "title": "Desk", "color" + "\x07" * 100: "red"} | dict.fromkeys(names, "x")]
+    for options in ({}, {"keep_rest": True}):
+        report, _ = imported(tmp_path, json.dumps(rows).encode(), **options)
+        assert max(map(len, report.found.values())) < 2000
+        assert any(" more" in said for said in report.found.values())
+    with pytest.raises(BadInput, match=r" and 4\d\d more; name one by --map") as refused:
+        imported(tmp_path, json.dumps([dict.fromkeys(names, "x")]).encode())
+    assert len(str(refused.value)) < 2000
+    with pytest.raises(BadInput, match=r" and 4\d\d more") as refused:
+        import_source(tmp_path / "feed.dat", tmp_path / "judged", "judgments", ImportOptions(scale="0-3"), None)
+    assert len(str(refused.value)) < 2000
 
 
 def test_only_an_id_that_changes_is_counted(tmp_path: Path) -> None:

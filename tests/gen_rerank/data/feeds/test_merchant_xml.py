@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,39 @@ def test_atom_with_markup_and_links(tmp_path: Path) -> None:
     assert row.cells["g:id"] == "1"
     assert row.cells["link"] == "http://a"
     assert row.cells["summary"].split() == ["Big", "oak"]
+
+
+ATOM = "http://www.w3.org/2005/Atom"
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        (
+            f'<a:feed xmlns:a="{ATOM}" xmlns:m="http://base.google.com/ns/1.0"><a:entry><a:id>http://a/1</a:id>'
+            "<m:id>1</m:id><a:title>Big <b>oak</b></a:title><m:price>5 EUR</m:price></a:entry></a:feed>",
+            {"id": "http://a/1", "g:id": "1", "title": "Big  oak ", "g:price": "5 EUR"},
+        ),
+        (  # declared on the item itself, with another form of the address; outside of it the prefix is its own again
+            '<rss><item xmlns:x="https://base.google.com/ns/1.0/"><x:id>1</x:id>'
+            '<x:product_detail xmlns:x="http://base.google.com/ns/1.0"><x:attribute_name>Width</x:attribute_name>'
+            "<x:attribute_value>5</x:attribute_value></x:product_detail></item></rss>",
+            {"g:id": "1", "attributes": [{"name": "Width", "value": "5"}]},
+        ),
+        (  # one prefix, two namespaces
+            f'<rss xmlns:g="{ATOM}"><item><g:id>1</g:id><c xmlns:g="http://base.google.com/ns/1.0"><g:id>2</g:id></c>'
+            "<g:title>Desk</g:title></item></rss>",
+            {"id": "1", "c": {"g:id": "2"}, "title": "Desk"},
+        ),
+        (  # not known, and not declared
+            '<rss xmlns:y="http://example.com/y"><item><y:id>1</y:id><g:id>2</g:id></item></rss>',
+            {"y:id": "1", "g:id": "2"},
+        ),
+    ],
+    ids=["atom", "item", "two", "other"],
+)
+def test_a_namespace_counts_and_not_its_prefix(tmp_path: Path, text: str, cells: dict[str, Any]) -> None:
+    assert rows_of(tmp_path, text.encode()) == [FeedRow(1, cells)]
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,20 @@ def test_names_that_only_a_later_row_has_count(tmp_path, as_array):
     assert (found[3].tags, found[3].need) == (("new",), "Rest.")
 
 
-def test_a_name_that_comes_after_the_head_is_said(tmp_path):
+def test_a_known_name_that_comes_after_the_head_is_read_from_there_and_said(tmp_path):
     path = tmp_path / "votes.jsonl"
     row = {"query": "desk", "product_id": "1", "title": "Desk", "grade": 3}
-    path.write_text(f"{json.dumps(row)}\n" * 1000 + json.dumps({**row, "split": "test"}), "utf-8")
+    late = {**row, "split": "test", "annotator": "ann", "score": 1, "colour": "red"}
+    path.write_text(f"{json.dumps(row)}\n" * 1000 + json.dumps(late), "utf-8")
     report = ImportReport("votes", "judgments")
-    assert len(list(open_judgment_table(path, JudgmentOptions(), report).votes)) == 1001
-    assert report.found["columns that first come after 1,000 rows"] == "split (in 1 row)"
-    assert report.found["columns not kept"] == "split (in 1 row)"
+    *_, before, one = open_judgment_table(path, JudgmentOptions(), report).votes
+    assert (before.split, before.rater) == (None, None)
+    assert (one.line, one.split, one.rater, one.grade) == (1001, "test", "ann", 3), "there was a column for grades"
+    assert report.found["columns read from a later row on"] == (
+        "rater ← annotator (from line 1,001 on), split ← split (from line 1,001 on)"
+    )
+    assert report.found["columns that first come after 1,000 rows"].count("(in 1 row)") == 4
+    assert report.found["columns not kept"] == "score (in 1 row)"
 
 
 def test_a_short_first_row_of_a_table_hides_no_column(tmp_path):

@@ -11,8 +11,9 @@ import pytest
 
 from gen_rerank import BadInput, Dataset
 from gen_rerank.data.formats.quepid import open_quepid
+from gen_rerank.data.importing.gathering import BLANK_GRADE
 from gen_rerank.data.importing.grading import read_scale
-from gen_rerank.data.importing.judging import JudgmentOptions, import_judgments
+from gen_rerank.data.importing.judging import UNGRADED_PAIR, JudgmentOptions, import_judgments
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.votes import Vote
 
@@ -152,7 +153,8 @@ def test_a_real_book(tmp_path):
     """Counted apart: 1,520 pairs, 1,217 votes of which 11 have no rating; 503 pairs with one vote, 357 with two."""
     options = JudgmentOptions(scale=read_scale("0-3"))
     report = import_judgments(REAL, tmp_path / "shop", "quepid", open_quepid, options)
-    assert report.read == {"pairs": 1520, "votes": 1217, "blank grades": 669, "pairs without a grade": 669}
+    assert report.read == {"pairs": 1520, "votes": 1217}
+    assert report.left_open == {BLANK_GRADE: 669, UNGRADED_PAIR: 669}
     assert report.refused == {"unrateable": 11}
     data = Dataset.load(tmp_path / "shop")
     assert (len(data.products), len(data.queries), len(data.judgments)) == (1095, 87, 851)

@@ -14,8 +14,9 @@ from gen_rerank.data.formats.opensearch import open_opensearch
 from gen_rerank.data.formats.pairs import open_pairs
 from gen_rerank.data.formats.quepid import open_quepid
 from gen_rerank.data.formats.trec import open_trec
+from gen_rerank.data.importing.gathering import BLANK_GRADE
 from gen_rerank.data.importing.grading import read_scale
-from gen_rerank.data.importing.judging import JudgmentOptions, import_judgments
+from gen_rerank.data.importing.judging import UNGRADED_PAIR, JudgmentOptions, import_judgments
 from gen_rerank.data.importing.report import ImportReport
 
 HEADER = "query,product_id,grade,title,information_need\n"
@@ -49,7 +50,8 @@ def test_a_folder_appears_with_all_that_the_source_has(tmp_path):
 def test_pairs_that_nobody_graded_are_counted(tmp_path):
     rows = "oak desk,p1,3,Oak desk,\noak desk,p2,,Lamp,\nlamp,p2,,Lamp,\nlamp,p1,,,\nlamp,p1,1,,\n"
     report = load(tmp_path, tmp_path / "shop", HEADER + rows)
-    assert report.read == {"rows": 5, "blank grades": 3, "pairs without a grade": 2}
+    assert report.read == {"rows": 5}
+    assert report.left_open == {BLANK_GRADE: 3, UNGRADED_PAIR: 2}
     assert report.kept["judgments"] == 2
 
 

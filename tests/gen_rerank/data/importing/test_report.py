@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 
-from gen_rerank.data.importing.report import ImportReport, shortened
+from gen_rerank.data.importing.report import ImportReport, columns_said, names_listed, shortened, times_listed
 
 
 def shown(report: ImportReport) -> str:
@@ -64,6 +65,22 @@ def test_what_cannot_be_seen_is_shown_by_its_code() -> None:
     assert "\x1b" not in shown(report)
 
 
+def test_names_are_short_and_the_rest_is_counted() -> None:
+    names = ["", "a\n\x07", "b" * 500, *(f"c{i}" for i in range(30))]
+    assert names_listed(names).startswith(f"(without a name), a \\x07, {'b' * 39}…, c0, c1")
+    assert names_listed(names).endswith(", c16 and 13 more")
+    assert columns_said({"title": "x" * 50}) == f"title ← {'x' * 39}…"
+    assert times_listed(Counter({"y" * 50: 2})) == f"{'y' * 39}… (in 2 rows)"
+
+
+def test_what_is_left_open_is_said_as_it_is() -> None:
+    report = ImportReport("votes.csv", "judgments")
+    report.leave_open("blank grades: no vote is made of them", 3)
+    written = shown(report)
+    assert "blank grades: no vote is made of them" in written
+    assert "them read" not in written
+
+
 def test_all_of_it_is_in_the_json(tmp_path: Path) -> None:
     report = ImportReport("Caf\udce9.csv", "feed", found={"form": "table"})
     report.count("rows", 3)
@@ -77,6 +94,7 @@ def test_all_of_it_is_in_the_json(tmp_path: Path) -> None:
         "format": "feed",
         "found": {"form": "table"},
         "read": {"rows": 3},
+        "left_open": {},
         "kept": {"products": 2},
         "changes": {
             "HTML removed": {"count": 1, "examples": [{"place": "feed.csv:2", "before": "<b>a</b>", "after": "a"}]}

@@ -67,7 +67,7 @@ def empty(folder: Path) -> Path:
 def test_a_column_that_is_missing_is_named(tmp_path: Path):
     file = table(tmp_path / "a.csv", ("query", "docid"), ("desk", 1))
     assert rows_of(file, "query", "rating|docid") == [{"query": "desk", "docid": "1"}]
-    with pytest.raises(BadInput, match=r"a.csv: has no column 'rating' or 'grade'; there are 'query', 'docid'"):
+    with pytest.raises(BadInput, match=r"a.csv: has no column 'rating' or 'grade'; there are query, docid"):
         rows_of(file, "rating|grade")
 
 
