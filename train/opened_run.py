@@ -65,7 +65,9 @@ class OpenedRun:
             console.print(summary_table(summary))
         train = dataset.of("train")
         if not train.judgments:
-            raise BadInput(f"{data}: no query of the split 'train' has a judgment; nothing to train on ({dataset.judged_splits()})")
+            raise BadInput(
+                f"{data}: no query of the split 'train' has a judgment; nothing to train on ({dataset.judged_splits()})"
+            )
         folder = out.with_name(out.name + ".training")
         return cls(data, out, folder, dataset, summary, train, dataset.of("validation"))
 
