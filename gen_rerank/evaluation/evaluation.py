@@ -7,7 +7,7 @@ gone; a scores file keeps the distributions themselves. Models are left to `gen_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -282,7 +282,11 @@ def _require_measures(saved: SavedEvaluation) -> None:
     Raises:
         BadInput: one of them.
     """
-    figures = {"ranking": saved.ranking, "calibration": saved.calibration or {}, "per_query": saved.per_query}
+    figures: dict[str, Iterable[str]] = {
+        "ranking": saved.ranking,
+        "calibration": saved.calibration or (),
+        "per_query": saved.per_query,
+    }
     known = {"ranking": RANKING_MEASURES, "calibration": DISTRIBUTION_MEASURES, "per_query": QUERY_MEASURES}
     places = [(field, name) for field, found in figures.items() for name in found]
     places += [("slices", name) for found in saved.slices.values() for name in found.__pydantic_extra__]
