@@ -7,7 +7,7 @@ gone; a scores file keeps the distributions themselves. Models are left to `gen_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
