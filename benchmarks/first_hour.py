@@ -30,8 +30,9 @@ PACKAGES = ("torch", "transformers", "mteb")
 _TITLE = "A shop's first hour"
 _WORDS = """\
 What a shop does first, from its own exports to a model with a gate, as `benchmarks/first_hour.py` ran it. Commands and
-their output are real; long outputs are cut, and the line says by how much. `gen-rerank` is the project's command line.
-[Import and export](importing.md), [training](training.md) and [evaluation](evaluating.md) explain what is seen here."""
+their output are real; of long outputs a line says how much is left out, and a line that ends in … was longer.
+`gen-rerank` is the project's command line. [Import and export](importing.md), [training](training.md) and
+[evaluation](evaluating.md) explain what is seen here."""
 
 
 def main(

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gen_rerank.errors import BadInput
+from gen_rerank.reporting.numbers import counted
 from harness.steps import SCRIPTS
 from harness.this_run import ThisRun
 
@@ -36,14 +37,25 @@ class Said:
     lines: tuple[str, ...]
     code: int
 
-    def shown(self, first: int | None) -> list[str]:
-        """Return the command and its lines as a document has them, of the output the `first` lines at most."""
-        lines = self.lines if first is None else self.lines[:first]
-        left = len(self.lines) - len(lines)
-        more = [f"… and {left:,} more line{'s' * (left > 1)}"] if left else []
-        code = [f"exit code {self.code}"] if self.code else []
-        shown = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in (*lines, *more)]
-        return [*typed_lines(self.command), *shown, *code]
+    def shown(self, first: int | None = None, begin: str = "") -> list[str]:
+        """Return the command and its lines as a document has them, and how many are left out before and after.
+
+        Args:
+            first: the most lines; None is all.
+            begin: what stands in the first of them.
+
+        Raises:
+            BadInput: no line has that.
+        """
+        start = next((number for number, line in enumerate(self.lines) if begin in line), None)
+        if start is None and begin:
+            raise BadInput(f"{self.command} printed no line with {begin!r}")
+        lines = self.lines[start or 0 :][:first]
+        after = len(self.lines) - (start or 0) - len(lines)
+        before = [f"… {counted(start, 'line')}"] if start else []
+        more = [f"… and {after:,} more line{'s' * (after > 1)}"] if after else []
+        shown = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in (*before, *lines, *more)]
+        return [*typed_lines(self.command), *shown, *([f"exit code {self.code}"] if self.code else [])]
 
 
 @dataclass
@@ -70,16 +82,19 @@ class Transcript:
         self.console.rule(title)
         self.parts += [f"## {title}", words]
 
-    def run(self, *words: str | Path, may_end: tuple[int, ...] = (0,), first: int | None = None) -> Said:
+    def run(
+        self, *words: str | Path, may_end: tuple[int, ...] = (0,), first: int | None = None, begin: str = ""
+    ) -> Said:
         """Run a command and keep what it printed.
 
         Args:
             words: `gen-rerank` or a script's file name, and its arguments.
             may_end: exit codes that are results.
             first: how many lines of the output a document shows; all by default.
+            begin: what stands in the first of them.
 
         Raises:
-            BadInput: it ended with another exit code.
+            BadInput: it ended with another exit code, or no line has `begin`.
         """
         program, *arguments = map(str, words)
         ours = program == _PROGRAM
@@ -90,7 +105,7 @@ class Transcript:
         if said.code not in may_end:
             last = said.lines[-1].removeprefix("error: ") if said.lines else "it said nothing"
             raise BadInput(f"{said.command} stopped with exit code {said.code}: {last}")
-        self.parts.append("\n".join(f"    {line}".rstrip() for line in said.shown(first)))
+        self.parts.append("\n".join(f"    {line}".rstrip() for line in said.shown(first, begin)))
         return said
 
     def check(self, what: str, *, holds: bool) -> None:

@@ -83,6 +83,10 @@ def test_a_document_shows_the_first_lines_and_says_what_it_left_out() -> None:
     assert said.shown(None) == ["$ gen-rerank rank", "a", "b" * (WIDTH - 1) + "…", "c"]
     assert said.shown(2)[1:] == ["a", "b" * (WIDTH - 1) + "…", "… and 1 more line"]
     assert said.shown(0) == ["$ gen-rerank rank", "… and 3 more lines"]
+    assert said.shown(1, "b") == ["$ gen-rerank rank", "… 1 line", "b" * (WIDTH - 1) + "…", "… and 1 more line"]
+    assert said.shown(begin="c") == ["$ gen-rerank rank", "… 2 lines", "c"]
+    with pytest.raises(BadInput, match="printed no line with 'd'"):
+        said.shown(begin="d")
 
 
 def test_a_long_command_is_on_several_lines_that_a_shell_takes_for_one() -> None:
