@@ -45,9 +45,6 @@ class Retriever(Protocol):
     def candidates(self, query: str, limit: int) -> list[ProductCandidate]:
         """Return at most `limit` products for a query, best first; none where nothing fits."""
 
-    def gone(self, product_ids: Iterable[str]) -> set[str]:
-        """Return those of the products that are not for sale any more: they leave an answer at its end."""
-
 
 class Given:
     """The candidates of a caller, who has retrieved them elsewhere.
@@ -66,7 +63,3 @@ class Given:
         return [
             ProductCandidate(product, {"given": rank}) for rank, product in enumerate(self._products[:limit], start=1)
         ]
-
-    def gone(self, product_ids: Iterable[str]) -> set[str]:
-        """Return none: what the caller brings is for sale."""
-        return set()
