@@ -77,6 +77,26 @@ def find_rows_file(folder: Path, name: str) -> Path | None:
     return None
 
 
+def products_file(path: Path) -> Path:
+    """Return the file of products that a path names: itself, or the one in a data set folder.
+
+    Raises:
+        BadInput: no such file, or one of another form.
+
+    Example:
+        >>> products_file(Path("shop"))  # doctest: +SKIP
+        PosixPath('shop/products.jsonl')
+    """
+    file = rows_file(path, "products") if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise BadInput(f"{file}: is a pipe or a device, and products are read from a file; write them to a .jsonl file")
+    if not file.is_file():
+        raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
+    if not file.name.endswith(ENDINGS):
+        raise BadInput(f"{file}: products are read from {', '.join(ENDINGS)}; gen-rerank import makes such a folder")
+    return file
+
+
 def is_rows_file(file: Path, folder: Path) -> bool:
     """Return whether a path is that of rows in a data set folder, whether they are there or not.
 
@@ -106,6 +126,20 @@ class RowReader(Generic[Row]):
         """Note a row that cannot be used."""
         self.bad.append(BadRow(str(self.file), line, reason))
 
+    def valid(self) -> Iterator[tuple[int, Row]]:
+        """Yield valid rows with their line, whatever they repeat: nothing is kept in memory but the bad rows.
+
+        Raises:
+            BadInput: the file as a whole is of a form that is not read.
+        """
+        for line, raw in self._raw():
+            try:
+                yield line, self.record.model_validate(read_json(raw.rstrip()) if isinstance(raw, bytes) else raw)
+            except NotJson as error:
+                self.refuse(line, str(error).replace("at line 1 column", "at column"))
+            except ValidationError as error:
+                self.refuse(line, _reason(error))
+
     def numbered(self, key: Any) -> Iterator[tuple[int, Row]]:
         """Yield valid rows with their line; a repeated key is refused.
 
@@ -113,15 +147,7 @@ class RowReader(Generic[Row]):
             BadInput: the file as a whole is of a form that is not read.
         """
         seen: dict[str, tuple[int, Row]] = {}
-        for line, raw in self._raw():
-            try:
-                row = self.record.model_validate(read_json(raw.rstrip()) if isinstance(raw, bytes) else raw)
-            except NotJson as error:
-                self.refuse(line, str(error).replace("at line 1 column", "at column"))
-                continue
-            except ValidationError as error:
-                self.refuse(line, _reason(error))
-                continue
+        for line, row in self.valid():
             first_line, first = seen.setdefault(key(row), (line, row))
             if first_line != line:
                 self.refuse(line, f"{key(row)} was already given in line {first_line}{_contradiction(first, row)}")

@@ -1,8 +1,8 @@
 """`gen-rerank demo`: the whole of the project once, on the sample shop, with the commands that a user types.
 
 Each step is a command in a process of its own, timed and printed; a step that is done is kept, so an interrupted demo
-goes on where it stopped. What the steps leave (scores, models, an answer over HTTP) becomes `summary.json` and
-`report.html`.
+goes on where it stopped. What the steps leave (scores, models, an answer over HTTP and one from an index) becomes
+`summary.json` and `report.html`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Demo:
     """One demo in one folder.
 
     Args:
-        out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `summary.json`,
-            `report.html`.
+        out: where everything goes: `data/`, `phase1/`, `model/`, `model-int8/`, `scores/`, `index/`, `answer.json`,
+            `summary.json`, `report.html`.
         seed: of the sample shop.
         config: the recipe of both phases.
         products: how many the shop has.
@@ -95,7 +95,11 @@ class Demo:
         start = time.perf_counter()
         serving = self._serve(models["phase2"], test)
         self.steps.record("serve", "", time.perf_counter() - start)
-        summary = self._summary(systems, Dataset.load(data), serving)
+        self._step("index", self.out / "index", "index", data)
+        asked = test.queries[example_queries(test)[0]].text
+        answer = self.out / "answer.json"
+        self._step("search", answer, "search", self.out / "index", asked, "--model", models["phase2"], "--top", "5")
+        summary = self._summary(systems, Dataset.load(data), serving, json.loads(answer.read_text(encoding="utf-8")))
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         phase2 = read_scores(self._scores("phase2")).of(test)
         write_report(self.out / "report.html", systems, summary, test, phase2, example_queries(test))
@@ -150,7 +154,9 @@ class Demo:
             "example": {"query": example["query"], "results": answer.json()["results"]},
         }
 
-    def _summary(self, systems: list[Evaluation], dataset: Dataset, serving: dict[str, Any]) -> dict[str, Any]:
+    def _summary(
+        self, systems: list[Evaluation], dataset: Dataset, serving: dict[str, Any], answer: dict[str, Any]
+    ) -> dict[str, Any]:
         by_name = {system.name: system for system in systems}
         splits = [query.split for query in dataset.queries.values()]
         test = dataset.of("test")
@@ -180,6 +186,7 @@ class Demo:
             },
             "parity": {"max_abs_score_difference": round(same.max_difference, 5), "kendall_tau": round(same.tau, 5)},
             "serving": serving,
+            "search": answer,
             "seconds": self._times(),
         }
 

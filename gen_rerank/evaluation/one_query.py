@@ -13,7 +13,7 @@ from typing import Any
 from gen_rerank.bins import Floats, best_first
 from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
 from gen_rerank.data import values
-from gen_rerank.data.reading import ENDINGS, RowReader, rows_file
+from gen_rerank.data.reading import RowReader, products_file
 from gen_rerank.data.records import BadRow, Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import bars
@@ -183,13 +183,7 @@ def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Pro
     Example:
         >>> products, _ = read_products(Path("shop/products.jsonl"))  # doctest: +SKIP
     """
-    file = rows_file(path, "products") if path.is_dir() else path
-    if file.exists() and not file.is_file():
-        raise BadInput(f"{file}: is a pipe or a device, and products are read from a file; write them to a .jsonl file")
-    if not file.is_file():
-        raise BadInput(f"{file}: no such file; products are a .jsonl, .jsonl.gz or .parquet file, or a folder with one")
-    if not file.name.endswith(ENDINGS):
-        raise BadInput(f"{file}: products are read from {', '.join(ENDINGS)}; gen-rerank import makes such a folder")
+    file = products_file(path)
     reader = RowReader(file, Product)
     products = list(reader.unique(lambda row: row.product_id))
     bad = tuple(reader.bad)

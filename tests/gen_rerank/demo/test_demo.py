@@ -63,6 +63,15 @@ def test_the_served_answer_is_a_ranking_with_distributions(summary):
     assert summary["serving"]["pairs_per_second"] > 0
 
 
+def test_the_shop_is_searched(summary):
+    found = summary["search"]
+    assert found["candidates"] == 256
+    assert [row["score"] for row in found["results"]] == sorted(
+        (row["score"] for row in found["results"]), reverse=True
+    )
+    assert len(found["results"]) == 5
+
+
 def test_models_and_report_are_left(out):
     assert {"model", "model-int8", "report.html", "summary.json"} <= {path.name for path in out.iterdir()}
     assert not list(out.glob("*.training"))

@@ -46,6 +46,14 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
         "slices": {"<b>": {"queries": 3, "bm25": 0.9, "phase2": 0.5}},
         "parity": {"max_abs_score_difference": 0.01, "kendall_tau": 0.99},
         "serving": {"pairs_per_second": 10.0},
+        "search": {
+            "query": "oak <desk>",
+            "results": [
+                {"title": "Oak desk", "score": 0.9, "std": 0.1, "tier": "exact", "retrieved": {"title": 2, "full": 7}}
+            ],
+            "seconds": {"retrieve": 0.002, "rerank": 0.4},
+            "candidates": 256,
+        },
         "seconds": {"sample": 1.0},
     }
     path = tmp_path / "report.html"
@@ -55,4 +63,6 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
     assert page.count(">Reliability of ") == 3
     assert page.count('aria-label="distribution"') == 18
     assert "&lt;b&gt;" in page
+    assert "“oak &lt;desk&gt;”" in page
+    assert "title 2, full 7" in page
     assert 'class="lost"' in page

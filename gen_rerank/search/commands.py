@@ -1,0 +1,119 @@
+"""`gen-rerank index` and `gen-rerank search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_rerank.errors import BadInput
+from gen_rerank.reporting.shell import (
+    AdapterName,
+    AsJson,
+    BackendName,
+    DtypeName,
+    Out,
+    SkipBadRows,
+    console,
+    error_console,
+    list_left_out,
+    say,
+    say_json,
+    written,
+)
+
+app = typer.Typer()
+
+_INDEX_EXAMPLES = """Example: gen-rerank index shop --out runs/index
+
+gen-rerank index --out runs/index --add new.jsonl --delete p17,p18
+"""
+
+
+@app.command(epilog=_INDEX_EXAMPLES)
+def index(
+    out: Out,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="Products: .jsonl, .jsonl.gz, .parquet or a data folder."),
+    ] = None,
+    add: Annotated[Path | None, typer.Option("--add", help="Products that are put into the index.")] = None,
+    delete: Annotated[list[str] | None, typer.Option("--delete", help="Ids of products that go: p1,p2.")] = None,
+    language: Annotated[
+        str, typer.Option("--language", help="Whose stems and stop words: english, german, …, or none.")
+    ] = "english",
+    synonyms: Annotated[
+        Path | None, typer.Option("--synonyms", help="A file of lines such as `sofa, couch` or `telly => tv`.")
+    ] = None,
+    vectors: Annotated[
+        str | None, typer.Option("--vectors", help="A sentence-transformers model, for a third list.")
+    ] = None,
+    skip_bad_rows: SkipBadRows = False,
+) -> None:
+    """Make an index of products, or change one with --add and --delete while it is searched."""
+    from gen_rerank.search.building import build_index, change_index
+    from gen_rerank.search.settings import IndexSettings
+
+    gone = [name.strip() for names in delete or () for name in names.split(",") if name.strip()]
+    if data is not None:
+        if add is not None or gone:
+            raise BadInput("DATA makes a new index, --add and --delete change one; give one of the two")
+        settings = IndexSettings(language=language, vectors=vectors)
+        done = build_index(data, out, settings, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
+        said = f"{out}: {done.products:,} products"
+    else:
+        if add is None and not gone and synonyms is None:
+            raise BadInput("nothing to do; give DATA for a new index, or --add, --delete or --synonyms to change one")
+        done = change_index(out, add=add, delete=gone, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
+        said = f"{out}: {done.products:,} products; {done.added:,} added, {done.deleted:,} deleted"
+    list_left_out(console(), done.bad_rows)
+    if done.replaced:
+        said += f", {done.replaced:,} replaced by a later row of the same id"
+    say(said)
+    if done.unknown:
+        say(f"not in the index: {', '.join(done.unknown)}")
+
+
+@app.command()
+def search(
+    index: Annotated[Path, typer.Argument(help="A folder that gen-rerank index wrote.", show_default=False)],
+    query: Annotated[str, typer.Argument(help="What a shopper types.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option("--model", help="A checkpoint folder or hub name; without one, retrieval only.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many products are shown.")] = 10,
+    candidates: Annotated[
+        int, typer.Option("--candidates", min=1, help="How many products are retrieved and scored.")
+    ] = 256,
+    backend: BackendName = "transformers",
+    dtype: DtypeName = "auto",
+    adapter: AdapterName = None,
+    as_json: AsJson = False,
+    out: Annotated[Path | None, written("--out", "Write the answer as JSON.")] = None,
+) -> None:
+    """Search an index, and rank what it finds.
+
+    Example: gen-rerank search runs/index "oak desk" --model runs/model
+    """
+    import json
+
+    from gen_rerank.search.answers import answer_table, stages
+    from gen_rerank.search.search import Search
+    from gen_rerank.system.publishing import require_writable_file, write_text_whole
+
+    if out is not None:
+        require_writable_file(out)
+    with Search.open(index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates) as opened:
+        answer = opened.find(query, k=top)
+    if out is not None:
+        write_text_whole(out, json.dumps(answer.to_json(), indent=1) + "\n")
+    for receipt in answer.receipts:
+        say(f"{receipt.product_id} left out: {receipt.why}", error_console())
+    if as_json:
+        say_json(answer.to_json())
+    elif answer.results:
+        console().print(answer_table(answer))
+        say(stages(answer))
+    else:
+        say("no product has a word of this query")

@@ -1,0 +1,222 @@
+"""One search: candidates from a retriever, scored and ordered by a reranker, and the answer with its times.
+
+What retrieves and what scores, the caller says; each step takes candidates and gives candidates, with a receipt for
+each one that it takes away. An answer's words on a screen are `answers`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+from gen_rerank.bins import Distribution, best_first
+from gen_rerank.calibration.tiers import Tier, tiers
+from gen_rerank.data.cleaning import clean
+from gen_rerank.data.records import Pair, Product
+from gen_rerank.errors import BadInput
+from gen_rerank.scorers.opening import prepare_scorer
+from gen_rerank.scorers.scorer import TokenScorer
+from gen_rerank.search.candidates import Given, ProductCandidate, Receipt, Retriever
+from gen_rerank.search.index import ProductIndex
+
+CANDIDATES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """One product of an answer.
+
+    Attributes:
+        product: what was found.
+        ranks: its place in each list that found it, from 1.
+        score: the mean of its distribution, in [0, 1]; None where no model ranked it.
+        std: the standard deviation, in units of the score; None where no model ranked it.
+        tier: None where no model ranked it, or the model has no thresholds.
+        distribution: the probabilities of the eleven bins; None where no model ranked it.
+    """
+
+    product: Product
+    ranks: dict[str, int]
+    score: float | None = None
+    std: float | None = None
+    tier: Tier | None = None
+    distribution: tuple[float, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as an answer has it, numbers with six decimals."""
+        return {
+            "product_id": self.product.product_id,
+            "title": self.product.title,
+            "score": None if self.score is None else round(self.score, 6),
+            "std": None if self.std is None else round(self.std, 6),
+            "tier": self.tier,
+            "probabilities": None if self.distribution is None else [round(share, 6) for share in self.distribution],
+            "retrieved": dict(self.ranks),
+        }
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    """The products for a query, best first.
+
+    Attributes:
+        query: as it was given.
+        results: the best `k` of them.
+        receipts: for the products that a step took away.
+        seconds: what each stage took.
+        candidates: how many products were retrieved.
+    """
+
+    query: str
+    results: tuple[Hit, ...]
+    receipts: tuple[Receipt, ...]
+    seconds: dict[str, float]
+    candidates: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return {
+            "query": self.query,
+            "results": [hit.to_json() for hit in self.results],
+            "receipts": [receipt.to_json() for receipt in self.receipts],
+            "seconds": {stage: round(taken, 6) for stage, taken in self.seconds.items()},
+            "candidates": self.candidates,
+        }
+
+
+def _nothing_gone(_: Iterable[str]) -> set[str]:
+    return set()
+
+
+@dataclass
+class Search:
+    """A retriever, and where there is one a reranker behind it.
+
+    Attributes:
+        retriever: finds the candidates.
+        scorer: orders them; None leaves them as they were found.
+        candidates: how many are retrieved and scored.
+        gone: says of a few product ids which ones are not for sale any more; asked at the end of a search.
+
+    Example:
+        >>> search = Search.open("runs/index", model="runs/demo/model")  # doctest: +SKIP
+        >>> for hit in search.find("oak desk", k=10).results:  # doctest: +SKIP
+        ...     print(hit.score, hit.tier, hit.product.title)
+    """
+
+    retriever: Retriever
+    scorer: TokenScorer | None = None
+    candidates: int = CANDIDATES
+    gone: Callable[[Iterable[str]], set[str]] = field(default=_nothing_gone)
+
+    @classmethod
+    def open(
+        cls,
+        index: str | Path,
+        model: str | Path | None = None,
+        *,
+        adapter: str | Path | None = None,
+        backend: str = "transformers",
+        dtype: str | None = None,
+        candidates: int = CANDIDATES,
+    ) -> Search:
+        """Open an index, and a model that ranks what it finds.
+
+        Args:
+            index: the folder that `gen-rerank index` wrote.
+            model: a checkpoint folder or hub name; None searches without a model.
+            adapter: a LoRA adapter of the model.
+            backend: `transformers` or `vllm`.
+            dtype: `auto`, `float32` or `bfloat16`; None leaves it to the backend.
+            candidates: how many products are retrieved and scored.
+
+        Raises:
+            BadInput: there is no such index, or the checkpoint or the adapter is refused.
+        """
+        opened = ProductIndex.open(index)
+        scorer = None if model is None else prepare_scorer(model, backend, adapter, dtype).open()
+        return cls(opened, scorer, candidates, opened.gone)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what the scorer's backend started."""
+        if self.scorer is not None:
+            self.scorer.close()
+
+    def find(self, query: str, k: int = 10, *, among: Iterable[Product] | None = None) -> SearchAnswer:
+        """Return the best `k` products for a query.
+
+        Args:
+            query: what the shopper typed.
+            k: how many are returned at most.
+            among: the candidates, where the caller has retrieved them; the retriever is not asked then.
+
+        Raises:
+            BadInput: the query has no text.
+        """
+        if not clean(query).strip():
+            raise BadInput("the query has no text")
+        seconds: dict[str, float] = {}
+        retriever = self.retriever if among is None else Given(among)
+        with _timed(seconds, "retrieve"):
+            found = retriever.candidates(query, self.candidates)
+        with _timed(seconds, "rerank"):
+            ranked = _as_found(found) if self.scorer is None else _reranked(query, found, self.scorer)
+        with _timed(seconds, "check"):
+            results, receipts = self._still_there(ranked, k)
+        return SearchAnswer(query, results, receipts, seconds, len(found))
+
+    def _still_there(self, ranked: Sequence[Hit], k: int) -> tuple[tuple[Hit, ...], tuple[Receipt, ...]]:
+        """Return the best `k` that nobody deleted while they were scored."""
+        results: list[Hit] = []
+        receipts: list[Receipt] = []
+        rest = list(ranked)
+        while rest and len(results) < k:
+            part, rest = rest[: k - len(results)], rest[k - len(results) :]
+            gone = self.gone([hit.product.product_id for hit in part])
+            for hit in part:
+                if hit.product.product_id in gone:
+                    why = "the product was deleted from the index during the search"
+                    receipts.append(Receipt(hit.product.product_id, "deleted", why))
+                else:
+                    results.append(hit)
+        return tuple(results), tuple(receipts)
+
+
+def _as_found(found: Sequence[ProductCandidate]) -> list[Hit]:
+    return [Hit(one.product, dict(one.ranks)) for one in found]
+
+
+def _reranked(query: str, found: Sequence[ProductCandidate], scorer: TokenScorer) -> list[Hit]:
+    """Return the candidates by their scores, best first; of equals, the one that was found first."""
+    if not found:
+        return []
+    scored: Distribution = scorer.score([Pair(query, one.product) for one in found])
+    order = best_first(scored.mean)
+    names = tiers(scored.mean, scorer.checkpoint.card.calibration.thresholds)
+    means, stds = scored.mean.tolist(), scored.std.tolist()
+    return [
+        Hit(
+            found[i].product,
+            dict(found[i].ranks),
+            means[i],
+            stds[i],
+            names[i],
+            tuple(scored.probabilities[i].tolist()),
+        )
+        for i in order
+    ]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = perf_counter()
+    yield
+    seconds[stage] = perf_counter() - began
