@@ -22,7 +22,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles, Interval, ReliabilityBin
 from gen_rerank.evaluation.rankable import NONE_UNRANKED, Unranked, unranked
-from gen_rerank.system.publishing import write_text_whole
+from gen_rerank.system.publishing import write_text_anywhere
 
 RPS = "RPS"
 MSE = "MSE"
@@ -230,11 +230,7 @@ def save_json(path: str | Path, value: Any) -> None:
     Example:
         >>> save_json("/dev/null", {"nDCG@5": 0.9})
     """
-    text, place = json.dumps(value, indent=1, allow_nan=False) + "\n", Path(path).resolve()
-    if place.exists() and not place.is_file():
-        place.write_text(text, encoding="utf-8")
-    else:
-        write_text_whole(place, text)
+    write_text_anywhere(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> dict[str, Interval]:

@@ -114,6 +114,19 @@ def write_text_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def write_text_anywhere(path: Path, text: str) -> None:
+    """Write a file as `write_text_whole` does; into a device or a pipe, which nothing may replace, as it comes.
+
+    Example:
+        >>> write_text_anywhere(Path("/dev/null"), "0.9")
+    """
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        place.write_text(text, encoding="utf-8")
+    else:
+        write_text_whole(place, text)
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder in which files can be written, so that what cannot be written is known before any work.
 

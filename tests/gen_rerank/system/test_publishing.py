@@ -21,6 +21,7 @@ from gen_rerank.system.publishing import (
     require_writable,
     require_writable_file,
     workplace_of,
+    write_text_anywhere,
     write_text_whole,
 )
 
@@ -222,3 +223,16 @@ def test_what_does_not_open_never_gets_its_name(tmp_path: Path) -> None:
     told = f"{out}: nothing was written, because the result does not open: {out / 'card'}: not a card"
     assert str(caught.value) == told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path) -> None:
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text_anywhere(pipe, "0.9")
+    assert os.read(reader, 10) == b"0.9"
+    os.close(reader)
+    assert pipe.is_fifo()
+    write_text_anywhere(file, "0.9")
+    assert file.read_text() == "0.9"
+    assert sorted(tmp_path.iterdir()) == [file, pipe]
