@@ -61,7 +61,7 @@ def _measured(found: Headroom, name: str) -> Iterator[str]:
         "products only:"
     )
     ours = [found.gain(row, order) for row, order in ((RERANKED, RETRIEVED), _JUDGED)]
-    yield f"{name} over the order of retrieval: {_both(ours)}: {_said(ours, 'better', 'worse')}."
+    yield f"{name} over the order of retrieval: {_both(ours)}: {_said(ours, 'better', 'worse, so search without it')}."
     perfect = [found.gain(ORACLE, RERANKED), found.gain(ORACLE, CONDENSED[RERANKED])]
     yield f"A perfect reranker over {name}, the headroom of reranking: {_both(perfect)}."
     yield (

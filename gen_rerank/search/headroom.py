@@ -20,7 +20,11 @@ from gen_rerank.search.recall import DEPTHS
 
 RANDOM, RETRIEVED, RERANKED, ORACLE = ORDERS = ("random", "retrieved", "reranked", "oracle")
 # Without unjudged products; the oracle's nDCG is the same with and without them.
-CONDENSED = {RETRIEVED: "retrieved, judged only", RERANKED: "reranked, judged only"}
+CONDENSED = {
+    RANDOM: "random, judged only",
+    RETRIEVED: "retrieved, judged only",
+    RERANKED: "reranked, judged only",
+}
 CUTOFFS = (5, 10)
 FIRST = max(CUTOFFS)
 DEEPEST = max(DEPTHS)
@@ -174,11 +178,13 @@ def headroom(queries: Iterable[RankedQuery]) -> Headroom:
 
 def _ndcg(orders: dict[str, Doubles], judged: Doubles, cutoff: int) -> Iterator[tuple[str, float]]:
     """Yield each row with its nDCG for one query and depth."""
-    yield RANDOM, random_ndcg(orders[RETRIEVED], judged, cutoff)
     for order, ranking in orders.items():
         yield order, ndcg_of_found(ranking, judged, cutoff)
-    for order, row in CONDENSED.items():
-        yield row, ndcg_of_found(judged_only(orders[order]), judged, cutoff)
+        if order in CONDENSED:
+            yield CONDENSED[order], ndcg_of_found(judged_only(ranking), judged, cutoff)
+    found = orders[RETRIEVED]
+    yield RANDOM, random_ndcg(found, judged, cutoff)
+    yield CONDENSED[RANDOM], random_ndcg(judged_only(found), judged, cutoff)
 
 
 def _by_depth(found: dict[int, Doubles]) -> dict[str, list[float]]:

@@ -22,6 +22,7 @@ def of_means(retrieved: float, model: float, oracle: float, *, judged: float | N
         "retrieved": retrieved,
         "reranked": model,
         "oracle": oracle,
+        "random, judged only": 0.1,
         "retrieved, judged only": retrieved,
         "reranked, judged only": model if judged is None else judged,
     }
@@ -70,5 +71,5 @@ def test_what_is_measured_is_said_under_both_treatments() -> None:
 
 
 def test_a_worse_order_is_said() -> None:
-    assert advice(of_means(0.7, 0.6, 0.95), "nano").sentences[1].endswith(": worse.")
+    assert advice(of_means(0.7, 0.6, 0.95), "nano").sentences[1].endswith(": worse, so search without it.")
     assert advice(of_means(0.5, 0.6, 0.95), "nano").sentences[1].endswith(": better.")

@@ -32,6 +32,7 @@ def test_by_hand(two_queries) -> None:
         "retrieved": [(0.5 * SECOND + 0.5) / ideal, 0],
         "reranked": [1, 0],
         "oracle": [1, 0],
+        "random, judged only": [0.75 * (1 + SECOND) / ideal, 0],
         "retrieved, judged only": [(0.5 + SECOND) / ideal, 0],
         "reranked, judged only": [1, 0],
     }
