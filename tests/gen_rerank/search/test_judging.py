@@ -58,7 +58,7 @@ def test_the_model_orders_as_in_search(tiny_checkpoint, tiny_shop, index) -> Non
     relevance = {row.product_id: row.relevance for row in dataset.by_query()[key]}
     with Search.open(index, tiny_checkpoint, candidates=16) as search:
         (one,) = ranked_queries(ProductIndex.open(index), dataset, [key], search.scorer)
-        # As many as `search` scores: more would be fused in another order.
+        # The first 16 of the 256, which are fused in another order than 16 alone.
         found = search.retriever.candidates(dataset.queries[key].text, 256)
         hits = search.find(dataset.queries[key].text, k=16, among=[candidate.product for candidate in found[:16]])
     expected = [relevance.get(hit.product.product_id, np.nan) for hit in hits.results]
