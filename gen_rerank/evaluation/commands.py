@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     AdapterName,
@@ -26,6 +27,10 @@ from gen_rerank.reporting.shell import (
     written,
 )
 
+if TYPE_CHECKING:
+    from gen_rerank.evaluation.measuring import EvaluationPlan, Report
+    from gen_rerank.search.judging import RetrievalReport
+
 app = typer.Typer()
 
 _EVALUATE_EXAMPLES = """Example: gen-rerank evaluate runs/model shop --out evaluation.json
@@ -33,6 +38,8 @@ _EVALUATE_EXAMPLES = """Example: gen-rerank evaluate runs/model shop --out evalu
 gen-rerank evaluate runs/small runs/small-int8 shop --gate "ndcg@5 of B - A >= -0.005" && ./ship.sh
 
 gen-rerank evaluate runs/new shop --baseline evaluation.json --gate "ndcg@5 of A - baseline >= 0" --json
+
+gen-rerank evaluate runs/model shop --index runs/index --plot headroom.svg
 """
 
 
@@ -84,6 +91,14 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, written("--out", "Write all figures as JSON.")] = None,
     scores: Annotated[Path | None, written("--scores", "Write the only model's distributions as JSON Lines.")] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Measure this index of gen-rerank index instead, and the model behind it."),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option("--queries", min=1, help="With --index: so many queries, drawn by a seeded hash.")
+    ] = None,
+    plot: Annotated[Path | None, written("--plot", "With --index: draw the headroom as SVG.")] = None,
     as_json: AsJson = False,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
@@ -92,6 +107,9 @@ def evaluate(
     Each model is compared with the --baseline, and of up to three models every pair; of more, each with the baseline
     alone, or without one with the first model. In gates they are called by their folders, or A, B, C in the order
     given; a gate is judged on the worse end of the 95% interval.
+
+    With --index the candidates come from an index: recall of its lists, and what a better retrieval or a better
+    reranker would gain.
     """
     from gen_rerank.evaluation.measuring import EvaluationPlan, evaluate_models
 
@@ -109,18 +127,33 @@ def evaluate(
         scores=scores,
         skip_bad_rows=skip_bad_rows,
     )
+    if index is not None:
+        _evaluate_index(plan, index, queries, plot, as_json)
+        return
+    if queries is not None or plot is not None:
+        raise BadInput("--queries and --plot go with --index")
     report = evaluate_models(plan)
+    _show(report, as_json)
+    if not report.found.passed:
+        raise typer.Exit(1)
+
+
+def _evaluate_index(plan: EvaluationPlan, index: Path, queries: int | None, plot: Path | None, as_json: bool) -> None:
+    from gen_rerank.search.judging import RetrievalPlan, evaluate_retrieval
+
+    _show(evaluate_retrieval(RetrievalPlan(plan, index, queries, plot)), as_json)
+
+
+def _show(report: Report | RetrievalReport, as_json: bool) -> None:
     list_left_out(error_console() if as_json else console(), report.bad_rows)
     if as_json:
         say_json(report.to_json())
-    else:
-        for part in report.shown():
-            if isinstance(part, str):
-                say(part)
-            else:
-                console().print(part)
-    if not report.found.passed:
-        raise typer.Exit(1)
+        return
+    for part in report.shown():
+        if isinstance(part, str):
+            say(part)
+        else:
+            console().print(part)
 
 
 @app.command()

@@ -133,7 +133,7 @@ def score_split(
     Raises:
         BadInput: an `out` that cannot be written, bad data, an empty split, or a refused checkpoint or adapter.
     """
-    _require_place(out, data)
+    require_place(out, data)
     dataset = judged_split(data, split, skip_bad_rows)
     distribution, scored = _score(prepare_scorer(model, backend, adapter, dtype), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _check(plan: EvaluationPlan) -> None:
         raise BadInput(f"{plan.data}: is a model's folder; models come first and the data folder last")
     for path in (plan.out, plan.scores):
         if path is not None:
-            _require_place(path, plan.data)
+            require_place(path, plan.data)
     if plan.out is not None and plan.scores is not None and plan.out.resolve() == plan.scores.resolve():
         raise BadInput(f"{plan.out}: --out and --scores are one file; name two")
     if plan.measure not in (None, ERESS):
@@ -208,11 +208,16 @@ def _check(plan: EvaluationPlan) -> None:
         )
 
 
-def _require_place(file: Path, data: Path) -> None:
+def require_place(file: Path, data: Path) -> None:
     """Refuse a file that cannot be written, or that would take the place of the data.
 
     Raises:
         BadInput: one of the two.
+
+    Example:
+        >>> require_place(Path("shop/products.jsonl"), Path("shop"))
+        Traceback (most recent call last):
+        gen_rerank.errors.BadInput: shop/products.jsonl: is a file of the data that is read; name another
     """
     if is_rows_file(file, data):
         raise BadInput(f"{file}: is a file of the data that is read; name another")

@@ -20,13 +20,13 @@ def environment(package: str, template: str, *filters: Callable[..., Any], **nam
 
     Args:
         package: whose `templates` folder comes first.
-        template: the name of the page's file; `.html` escapes, anything else does not.
+        template: the name of the page's file; `.html` and `.svg` escape, anything else does not.
         filters: that templates use, under their own names.
         named: filters under other names.
     """
     found = Environment(
         loader=ChoiceLoader([PackageLoader(package), _SHARED]),
-        autoescape=template.endswith(".html"),
+        autoescape=template.endswith((".html", ".svg")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

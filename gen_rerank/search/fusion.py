@@ -27,3 +27,16 @@ def fused(lists: Sequence[Sequence[Key]], limit: int) -> list[tuple[Key, float]]
         for rank, key in enumerate(ranked, start=1):
             sums[key] = sums.get(key, 0.0) + 1.0 / (RANK_CONSTANT + rank)
     return sorted(sums.items(), key=lambda item: -item[1])[:limit]
+
+
+def limit_that_holds(lists: int, depth: int) -> int:
+    """Return a limit of `fused` under which the first `depth` of each list are surely among what comes out.
+
+    One of them has at least 1 / (60 + depth); what is ahead of it has as much, so its place in some list is at most
+    lists × (60 + depth) − 60, and so many places there are in each list.
+
+    Example:
+        >>> limit_that_holds(lists=1, depth=16), limit_that_holds(lists=2, depth=256)
+        (16, 1144)
+    """
+    return lists * (lists * (RANK_CONSTANT + depth) - RANK_CONSTANT)
