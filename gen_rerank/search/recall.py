@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
 from gen_rerank.bm25 import BM25
 from gen_rerank.data.dataset import Dataset
@@ -17,6 +15,7 @@ from gen_rerank.evaluation.intervals import Interval, bootstrap
 from gen_rerank.evaluation.metrics import RELEVANT_FROM, Doubles
 from gen_rerank.evaluation.retrieval_measures import random_recall, recall
 from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.reporting.tables import WideTable
 from gen_rerank.search.fusion import limit_that_holds
 from gen_rerank.search.index import ProductIndex
 
@@ -50,17 +49,16 @@ class RecallReport:
             return {}
         return {name: {k: bootstrap(x) for k, x in row.items()} for name, row in self.values.items()}
 
-    def table(self) -> Table:
+    def table(self) -> WideTable:
         """Return one row a list, one column a depth."""
-        table = Table(
-            title=Text(f"Recall of relevant products ({_RELEVANT}): {self.queries:,} queries, {self.relevant:,} pairs"),
-            caption=Text(f"mean [95% bootstrap interval over queries]; {self._floors()}"),
+        table = WideTable(
+            f"Recall of relevant products ({_RELEVANT}): {self.queries:,} queries, {self.relevant:,} pairs",
+            f"mean [95% bootstrap interval over queries]; {self._floors()}",
+            "List",
+            [f"recall@{depth}({_RELEVANT})" for depth in DEPTHS],
         )
-        table.add_column("List", no_wrap=True)
-        for depth in DEPTHS:
-            table.add_column(f"recall@{depth}({_RELEVANT})", justify="right")
         for name, row in self.intervals.items():
-            table.add_row(Text(name), *(str(row[depth]) for depth in DEPTHS))
+            table.add_row(name, [str(row[depth]) for depth in DEPTHS])
         return table
 
     def remarks(self) -> Iterator[str]:

@@ -43,7 +43,7 @@ def of_means(retrieved: float, model: float, oracle: float, *, judged: float | N
         (of_means(0.9, 0.995, 1.0), "neither", "Invest in neither: both headrooms are at most 0.01."),
         (of_means(0.5, 0.6, 0.8), "undecided", "Undecided: the headroom of retrieval minus that of reranking is"),
         (of_means(0.5, 0.6, 0.95, judged=0.94), "undecided", "Undecided: 40% of nano's first 10 are not judged."),
-        (of_means(0.5, 0.6, 0.95, queries=4), "undecided", "Undecided: too few queries to judge by: nDCG@10"),
+        (of_means(0.5, 0.6, 0.95, queries=4), "undecided", "Undecided: too few queries to judge by"),
     ],
 )
 def test_every_verdict(found: Headroom, invest: str, why: str) -> None:

@@ -16,14 +16,11 @@ NAME = "n[red]a"
 
 @pytest.fixture
 def found():
-    """A relevant product behind ten unjudged ones, which the model finds, and a query without any candidate."""
+    """Thrice a relevant product behind ten unjudged ones, which the model finds, and a query without candidates."""
     relevance = np.array([np.nan] * 10 + [0.0] * 6 + [1.0])
-    return headroom(
-        [
-            RankedQuery("q", np.array([1.0]), relevance, np.arange(17.0)),
-            RankedQuery("r", np.array([1.0]), np.array([]), np.array([])),
-        ]
-    )
+    ranked = [RankedQuery(f"q{i}", np.array([1.0]), relevance, np.arange(17.0)) for i in range(3)]
+    empty = [RankedQuery(f"r{i}", np.array([1.0]), np.array([]), np.array([])) for i in range(3)]
+    return headroom([*ranked, *empty])
 
 
 def cells(table) -> dict[str, list[str]]:
@@ -36,10 +33,10 @@ def cells(table) -> dict[str, list[str]]:
 def test_the_rows_of_the_headroom(found) -> None:
     rows = cells(headroom_table(found, NAME))
     assert rows["as retrieved"] == ["0.000 [0.000, 0.000]"] * 3
-    assert rows[f"reranked by {NAME}"] == rows["oracle"] == ["0.000 [0.000, 0.000]", *["0.500 [0.000, 1.000]"] * 2]
-    assert rows[f"{NAME} − as retrieved"][1:] == ["+0.5000 [0.0000, +1.0000]"] * 2
+    assert rows[f"reranked by {NAME}"] == rows["oracle"] == ["0.000 [0.000, 0.000]", *["0.500 [0.167, 0.833]"] * 2]
+    assert rows[f"{NAME} − as retrieved"][1:] == ["+0.5000 [+0.1667, +0.8333]"] * 2
     assert rows[f"oracle − {NAME}"] == ["0.0000 [0.0000, 0.0000]"] * 3
-    assert rows["1 − oracle"] == ["+1.0000 [+1.0000, +1.0000]", *["+0.5000 [0.0000, +1.0000]"] * 2]
+    assert rows["1 − oracle"] == ["+1.0000 [+1.0000, +1.0000]", *["+0.5000 [+0.1667, +0.8333]"] * 2]
     assert rows["as retrieved, judged only"][2].startswith("0.167")
     assert next(iter(rows)) == "random order"
 
