@@ -35,7 +35,7 @@ from harness.timing import percentiles
 
 PACKAGES = ("tantivy", "pydantic")
 CANDIDATES = 256
-HEADER = ("products", "index, s", "products/s", "on disk, MB", "peak memory, MB", "p50, ms", "p95, ms", "found")
+HEADER = ("products", "index, s", "products/s", "on disk, MB", "peak memory, MB", "p50, ms", "p95, ms", "found a query")
 _WORDS, _ALPHA = 30_000, 1.1
 _SYLLABLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu", "sh")
 _UNITS = ("inch", "cm", "gb", "kg", "w", "pack")
@@ -159,20 +159,23 @@ def draw(figures: Sequence[ScaleFigures], file: Path) -> None:
     figure = Figure(figsize=(10, 3), layout="constrained")
     indexing, room, retrieval = figure.subplots(1, 3)
     indexing.plot(sizes, [each.seconds for each in figures], marker="o")
-    indexing.set(ylabel="seconds to index")
+    indexing.set(ylabel="seconds to index", yscale="log")
     room.plot(sizes, [each.disk / 1e6 for each in figures], marker="o", label="on disk")
     room.plot(sizes, [each.memory / 1e6 for each in figures], marker="o", label="peak memory")
-    room.set(ylabel="MB")
+    room.set(ylabel="MB", yscale="log")
     room.legend(frameon=False)
     for place, name in enumerate(("p50", "p95")):
         values = [1000 * percentiles(each.latencies)[place] for each in figures]
         retrieval.plot(sizes, values, marker="o", label=name)
-    retrieval.set(ylabel=f"ms for {CANDIDATES} candidates")
+    retrieval.set(ylabel=f"ms for {CANDIDATES} candidates", ylim=(0, None))
     retrieval.legend(frameon=False)
     for panel in (indexing, room, retrieval):
-        panel.set(xlabel="products", xscale="log", ylim=(0, None) if panel is retrieval else None)
-        if panel is not retrieval:
-            panel.set_yscale("log")
+        panel.set(xlabel="products", xscale="log")
+        panel.set_xticks(sizes)
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.xaxis.minorticks_off()
+        panel.tick_params("x", labelrotation=30)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, format="svg", metadata={"Date": None})
 
