@@ -24,7 +24,7 @@ def resolve_folder(name: str | Path) -> Path:
     if folder.is_dir():
         return folder
     text = str(name)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")) or folder.parent.is_dir():
+    if not is_hub_name(text):
         raise BadInput(f"{text}: no such folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -36,6 +36,16 @@ def resolve_folder(name: str | Path) -> Path:
             f"{text}: no such folder, and the hub gives no model of this name ({type(error).__name__}); "
             "give the path of a folder, or the name of a model on the hub, which must be reachable"
         ) from error
+
+
+def is_hub_name(text: str) -> bool:
+    """Return whether a text may name a model on the hub: an owner and a name, and no path that is there or almost.
+
+    Example:
+        >>> is_hub_name("Qwen/Qwen3-Reranker-0.6B"), is_hub_name("./model"), is_hub_name("model")
+        (True, False, False)
+    """
+    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not Path(text).parent.is_dir()
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

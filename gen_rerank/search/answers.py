@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-from rich.text import Text
-
 from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.tables import TextTable
 from gen_rerank.search.search import SearchAnswer
 
 
-def answer_table(answer: SearchAnswer) -> Table:
+def answer_table(answer: SearchAnswer) -> TextTable:
     """Return one row a product: its score, and where the lists had it.
 
     Example:
@@ -19,13 +17,13 @@ def answer_table(answer: SearchAnswer) -> Table:
     ranked = any(hit.score is not None for hit in answer.results)
     tiers = any(hit.tier is not None for hit in answer.results)
     lists = dict.fromkeys(name for hit in answer.results for name in hit.ranks)
-    table = Table(
-        title=Text(f"{answer.query}: {len(answer.results):,} of {answer.candidates:,} candidates"),
-        caption="found: the place in the lists " + ", ".join(lists) if lists else None,
+    table = TextTable(
+        f"{answer.query}: {len(answer.results):,} of {answer.candidates:,} candidates",
+        "found: the place in the lists " + ", ".join(lists),
     )
     table.add_column("Rank", justify="right")
-    table.add_column("Product", overflow="fold")
-    table.add_column("Title", overflow="fold", ratio=1)
+    table.add_column("Product")
+    table.add_column("Title", ratio=1)
     if ranked:
         table.add_column("Score", justify="right", no_wrap=True)
         table.add_column("Spread", justify="right", no_wrap=True)
@@ -35,10 +33,10 @@ def answer_table(answer: SearchAnswer) -> Table:
         table.add_column("0         1", no_wrap=True)
     table.add_column("Found", justify="right", no_wrap=True)
     for place, hit in enumerate(answer.results, start=1):
-        cells: list[str | Text] = [str(place), Text(hit.product.product_id), Text(" ".join(hit.product.title.split()))]
+        cells = [str(place), hit.product.product_id, " ".join(hit.product.title.split())]
         if hit.score is not None and hit.std is not None and hit.distribution is not None:
             tier = [str(hit.tier)] if tiers else []
-            cells += [f"{hit.score:.3f}", f"{hit.std:.3f}", *tier, Text(bars(list(hit.distribution)))]
+            cells += [f"{hit.score:.3f}", f"{hit.std:.3f}", *tier, bars(list(hit.distribution))]
         cells.append(", ".join(str(hit.ranks.get(name, "–")) for name in lists))
         table.add_row(*cells)
     return table

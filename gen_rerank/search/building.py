@@ -6,27 +6,37 @@ is tantivy's commit, so that a writer which is killed leaves what was committed 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import tantivy
 
+from gen_rerank.data.cleaning import visible
 from gen_rerank.data.reading import RowReader, products_file
 from gen_rerank.data.records import BadRow, Product, product_text
-from gen_rerank.errors import BadInput, first_line
+from gen_rerank.data.values import identifier
+from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.search.fields import ANALYZER, ID, document_of, key_of, schema
-from gen_rerank.search.index import SYNONYMS, VECTORS, WORDS, ProductIndex, open_words, read_synonyms
+from gen_rerank.search.fields import ANALYZER, ID, document_of, schema
+from gen_rerank.search.index import SYNONYMS, VECTORS, WORDS, ProductIndex, open_words, synonyms_of
 from gen_rerank.search.settings import FILE, IndexSettings
+from gen_rerank.search.synonyms import read_synonyms_text
 from gen_rerank.search.vectors import TextEncoder, Vectors
 from gen_rerank.search.words import analyzer
-from gen_rerank.system.publishing import folder_appearing, is_full_disk, opened_before_named, refuse_taken
+from gen_rerank.system.publishing import (
+    alone_at,
+    folder_appearing,
+    is_full_disk,
+    opened_before_named,
+    refuse_taken,
+    require_room,
+    write_text_whole,
+)
 
 _WRITER_BYTES = 128_000_000
-_ENCODED_AT_ONCE = 1024
+_AT_ONCE = 4096  # products in memory, and vectors in a file
 
 
 @dataclass(frozen=True)
@@ -70,27 +80,24 @@ def build_index(
         skip_bad_rows: leave bad rows out.
 
     Raises:
-        BadInput: no products, a bad row, no such language, a file at `out` that is no index, or a full disk.
+        BadInput: no products, a bad row, no such language, something at `out` that is no index, or a full disk.
 
     Example:
         >>> build_index(Path("shop"), Path("runs/index"), IndexSettings()).products  # doctest: +SKIP
         2400
     """
     reader = RowReader(products_file(source), Product)
-    analyzer(settings.language)
-    if synonyms is not None:
-        _checked_synonyms(synonyms, settings.language)
-    with folder_appearing(out, _refuse_no_index) as folder:
+    analysis = analyzer(settings.language)
+    meanings = None if synonyms is None else _checked_synonyms(synonyms, settings.language)
+    with folder_appearing(out, _refuse_no_index) as folder, _in_words(out):
         (folder / WORDS).mkdir()
         made = tantivy.Index(schema(), path=str(folder / WORDS))
-        made.register_tokenizer(ANALYZER, analyzer(settings.language))
+        made.register_tokenizer(ANALYZER, analysis)
         settings.write(folder)
-        if synonyms is not None:
-            shutil.copyfile(synonyms, folder / SYNONYMS)
+        if meanings is not None:
+            write_text_whole(folder / SYNONYMS, meanings)
         with _writing(made, out) as writer:
             given = _add(writer, _rows(reader, skip_bad_rows), folder, settings)
-            writer.commit()
-            writer.wait_merging_threads()
         if not given:
             raise BadInput(f"{reader.file}: no usable rows")
         products = len(opened_before_named(ProductIndex.open, folder, out))
@@ -110,12 +117,12 @@ def change_index(
     Args:
         folder: of the index.
         add: products, as `build_index` reads them; one that the index holds already is replaced.
-        delete: ids of products that go.
+        delete: ids of products that go; one that is added too stays, as it was added.
         synonyms: take the place of those that the index has.
         skip_bad_rows: leave bad rows out.
 
     Raises:
-        BadInput: no such index, another writer is at it, a bad row, or a full disk; then the index is as it was.
+        BadInput: no such index, another run is writing it, a bad row, or a full disk; then the index is as it was.
 
     Example:
         >>> change_index(Path("runs/index"), delete=["p1"]).deleted  # doctest: +SKIP
@@ -123,40 +130,62 @@ def change_index(
     """
     index = ProductIndex.open(folder)
     reader = None if add is None else RowReader(products_file(add), Product)
-    if synonyms is not None:
-        _checked_synonyms(synonyms, index.settings.language)
-    unknown = index.gone(delete)
-    before = len(index)
-    given = 0
-    with _writing(open_words(folder, index.settings), folder) as writer:
-        for product_id in delete:
-            writer.delete_documents_by_term(ID, product_id)
-        if reader is not None:
-            given = _add(writer, _rows(reader, skip_bad_rows), folder, index.settings)
-        writer.commit()
-        writer.wait_merging_threads()
-    if synonyms is not None:
-        shutil.copyfile(synonyms, folder / SYNONYMS)
-    products = len(index)
+    meanings = None if synonyms is None else _checked_synonyms(synonyms, index.settings.language)
+    require_room(folder)
+    folder = folder.resolve()
+    with alone_at(folder) as beside, _in_words(folder):
+        before, unknown = len(index), index.gone(delete)
+        if meanings is not None:
+            write_text_whole(beside / SYNONYMS, meanings)
+        given = 0
+        with _writing(open_words(folder, index.settings), folder) as writer:
+            for product_id in delete:
+                writer.delete_documents_by_term(ID, product_id)
+            if reader is not None:
+                given = _add(writer, _rows(reader, skip_bad_rows), folder, index.settings)
+        if meanings is not None:
+            (beside / SYNONYMS).replace(folder / SYNONYMS)
+        products = len(index)
     deleted = len(set(delete) - unknown)
     added = products - before + deleted
     bad = () if reader is None else tuple(reader.bad)
     return IndexChange(given, added, given - added, deleted, tuple(sorted(unknown)), products, bad)
 
 
+def read_ids(file: Path) -> list[str]:
+    """Return the ids of a file, one a line, as products have them.
+
+    Raises:
+        BadInput: it cannot be read, is not UTF-8, or has no ids.
+
+    Example:
+        >>> read_ids(Path("sold.txt"))  # doctest: +SKIP
+        ['p17', 'p18']
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); name a file with one id a line") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: is not text in UTF-8; save it as UTF-8, one id a line") from error
+    found = [identifier(line) for line in lines if visible(line).strip()]
+    if not found:
+        raise BadInput(f"{file}: has no ids; write one a line")
+    return found
+
+
 def _add(writer: tantivy.IndexWriter, products: Iterable[Product], folder: Path, settings: IndexSettings) -> int:
     """Write products, each in the place of an older one of its id; return how many rows there were."""
     encoder = TextEncoder(settings.vectors) if settings.vectors else None
+    vectors = Vectors(folder / VECTORS)
     given = 0
     with WorkProgress(transient=True) as progress:
         task = progress.add_task("indexing", total=None)
-        for rows in _parts(products, _ENCODED_AT_ONCE):
-            for product in rows:
+        for rows in _parts(products, _AT_ONCE):
+            first = vectors.add(encoder.encode([product_text(product) for product in rows])) if encoder else None
+            for i, product in enumerate(rows):
                 writer.delete_documents_by_term(ID, product.product_id)
-                writer.add_document(document_of(product))
-            if encoder:
-                vectors = encoder.encode([product_text(product) for product in rows])
-                Vectors(folder / VECTORS).add([key_of(product.product_id) for product in rows], vectors)
+                writer.add_document(document_of(product, None if first is None else first + i))
             given += len(rows)
             progress.advance(task, len(rows))
     return given
@@ -185,39 +214,65 @@ def _parts(products: Iterable[Product], size: int) -> Iterator[list[Product]]:
 
 @contextmanager
 def _writing(index: tantivy.Index, out: Path) -> Iterator[tantivy.IndexWriter]:
-    """Give the index's only writer; what it did not commit is nothing.
+    """Give the index's only writer; what it wrote is committed with the block's end, or removed.
 
     Raises:
-        BadInput: another one is at it, or the disk is full.
+        BadInput: another one is at it.
     """
     try:
         writer = index.writer(_WRITER_BYTES, 1)
     except ValueError as error:
         if "LockBusy" not in str(error):
-            raise _in_words(error, out) from error
-        raise BadInput(f"{out}: another run is changing this index; wait for its end") from error
-    try:
-        yield writer
-    except ValueError as error:
-        if isinstance(error, BadInput):
             raise
-        raise _in_words(error, out) from error
+        raise BadInput(f"{out}: another run is writing this index; wait for its end") from error
+    try:
+        writer.garbage_collect_files()  # what a killed run left has the names that this one will take
+        yield writer
+        writer.commit()
+    except BaseException:
+        with suppress(ValueError, OSError):  # on a full disk they may fail too; then the next writer removes the rest
+            writer.rollback()
+            writer.garbage_collect_files()
+        raise
     finally:
-        del writer
+        with suppress(ValueError, OSError):  # what was committed stands, merged or not
+            writer.wait_merging_threads()
 
 
-def _in_words(error: ValueError, out: Path) -> BadInput:
-    reason = "the disk is full" if is_full_disk(error) else first_line(error)
-    return BadInput(f"{out}: cannot be written ({reason}); nothing was changed")
+@contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    """Say in one sentence that an index cannot be written.
+
+    Raises:
+        BadInput: so tantivy or the system says.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except (ValueError, OSError) as error:
+        told = str(error)
+        if is_full_disk(error):
+            told = "the disk is full"
+        elif "writer was killed" in told:  # by the first error of its thread, of which tantivy tells no more
+            told = "writing stopped, most likely because the disk is full"
+        raise BadInput(f"{out}: cannot be written ({told}); nothing was changed") from error
 
 
-def _checked_synonyms(file: Path, language: str) -> None:
-    if not file.is_file():
-        raise BadInput(f"{file}: no such file; synonyms are lines such as `sofa, couch`")
-    read_synonyms(file, language)
+def _checked_synonyms(file: Path, language: str) -> str:
+    """Return the text of a file of synonyms.
+
+    Raises:
+        BadInput: it cannot be read, or a line has no synonyms.
+    """
+    text = read_synonyms_text(file)
+    synonyms_of(text, language, file)
+    return text
 
 
 def _refuse_no_index(out: Path) -> None:
-    """Refuse to replace anything but an older index."""
-    if not (out / FILE).is_file():
+    """Refuse to replace anything but an older index: what holds something else is not removed with it."""
+    ours = {FILE, WORDS, SYNONYMS, VECTORS}
+    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if not {FILE, WORDS} <= found <= ours:
         refuse_taken(out)

@@ -40,9 +40,13 @@ def index(
     ] = None,
     add: Annotated[Path | None, typer.Option("--add", help="Products that are put into the index.")] = None,
     delete: Annotated[list[str] | None, typer.Option("--delete", help="Ids of products that go: p1,p2.")] = None,
+    delete_file: Annotated[
+        Path | None, typer.Option("--delete-file", help="A file of ids of products that go, one a line.")
+    ] = None,
     language: Annotated[
-        str, typer.Option("--language", help="Whose stems and stop words: english, german, …, or none.")
-    ] = "english",
+        str | None,
+        typer.Option("--language", help="Whose stems and stop words: english (the default), german, …, or none."),
+    ] = None,
     synonyms: Annotated[
         Path | None, typer.Option("--synonyms", help="A file of lines such as `sofa, couch` or `telly => tv`.")
     ] = None,
@@ -52,17 +56,20 @@ def index(
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Make an index of products, or change one with --add and --delete while it is searched."""
-    from gen_rerank.search.building import build_index, change_index
+    from gen_rerank.search.building import build_index, change_index, read_ids
     from gen_rerank.search.settings import IndexSettings
 
     gone = [name.strip() for names in delete or () for name in names.split(",") if name.strip()]
+    gone += read_ids(delete_file) if delete_file is not None else []
     if data is not None:
         if add is not None or gone:
             raise BadInput("DATA makes a new index, --add and --delete change one; give one of the two")
-        settings = IndexSettings(language=language, vectors=vectors)
+        settings = IndexSettings(language=language or IndexSettings.language, vectors=vectors)
         done = build_index(data, out, settings, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
         said = f"{out}: {done.products:,} products"
     else:
+        if language is not None or vectors is not None:
+            raise BadInput("--language and --vectors are those of a new index; give DATA to make one")
         if add is None and not gone and synonyms is None:
             raise BadInput("nothing to do; give DATA for a new index, or --add, --delete or --synonyms to change one")
         done = change_index(out, add=add, delete=gone, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
@@ -96,18 +103,20 @@ def search(
 
     Example: gen-rerank search runs/index "oak desk" --model runs/model
     """
-    import json
-
+    from gen_rerank.evaluation.evaluation import save_json
     from gen_rerank.search.answers import answer_table, stages
     from gen_rerank.search.search import Search
-    from gen_rerank.system.publishing import require_writable_file, write_text_whole
+    from gen_rerank.system.publishing import require_writable_file
 
     if out is not None:
+        if index.resolve() in out.resolve().parents:
+            raise BadInput(f"{out}: is a place in the index that is searched; name another")
         require_writable_file(out)
     with Search.open(index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates) as opened:
         answer = opened.find(query, k=top)
     if out is not None:
-        write_text_whole(out, json.dumps(answer.to_json(), indent=1) + "\n")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_json(out, answer.to_json())
     for receipt in answer.receipts:
         say(f"{receipt.product_id} left out: {receipt.why}", error_console())
     if as_json:

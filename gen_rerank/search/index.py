@@ -6,28 +6,60 @@ makes and changes it is `building`; how a list is asked, `lists`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import tantivy
 
 from gen_rerank.data.cleaning import clean
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.search.candidates import ProductCandidate
-from gen_rerank.search.fields import ANALYZER, ID, KEY, LISTS, product_in
+from gen_rerank.search.fields import ANALYZER, ID, LISTS, product_in
 from gen_rerank.search.fusion import fused
-from gen_rerank.search.lists import MOST_WORDS, best_keys, list_query
+from gen_rerank.search.lists import MOST_CHARACTERS, MOST_WORDS, best_keys, keys_of_rows, list_query
 from gen_rerank.search.settings import IndexSettings
 from gen_rerank.search.synonyms import Synonyms, read_synonyms_text
 from gen_rerank.search.vectors import TextEncoder, Vectors
-from gen_rerank.search.words import analyzer, spelled
+from gen_rerank.search.words import analyzer, words_of
 
 WORDS, SYNONYMS, VECTORS = "words", "synonyms.txt", "vectors"
-# What changes with each commit, and with a new index in the place of an old one.
-_STATE = f"{WORDS}/meta.json"
 
 # By a product's key, where it is.
 Found = dict[int, tantivy.DocAddress]
+# Of the files that a commit, other synonyms or a new index in the place of an old one change.
+State = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class _Committed:
+    """An index as one commit left it; a query is answered from one of these alone."""
+
+    state: State
+    settings: IndexSettings
+    analysis: tantivy.TextAnalyzer
+    schema: tantivy.Schema
+    searcher: tantivy.Searcher
+    synonyms: Synonyms
+    vectors: Vectors
+
+    def holds(self, product_id: str) -> bool:
+        """Return whether a product is there."""
+        query = tantivy.Query.term_query(self.schema, ID, product_id)
+        return bool(self.searcher.search(query, 1, count=False).hits)
+
+    def found(self, query: str, vector: npt.NDArray[np.float32] | None, limit: int) -> dict[str, Found]:
+        """Return the products of each list, best first."""
+        words = words_of(query, self.analysis)[:MOST_WORDS]
+        asked = {field: list_query(self.searcher, self.schema, field, words, self.synonyms) for field in LISTS}
+        found = {field: best_keys(self.searcher, query, limit) for field, query in asked.items()}
+        if vector is not None:
+            rows = self.vectors.nearest(vector)
+            found[VECTORS] = keys_of_rows(self.searcher, self.schema, rows, limit)
+        return found
 
 
 class ProductIndex:
@@ -42,8 +74,8 @@ class ProductIndex:
     def __init__(self, folder: Path) -> None:
         """Open the files; most people call `open`."""
         self.folder = folder
-        self._encoder: TextEncoder | None = None
-        self._load()
+        self._now = _load(folder)
+        self._encoder = _encoder(self._now.settings, None)
 
     @classmethod
     def open(cls, folder: str | Path) -> ProductIndex:
@@ -55,14 +87,18 @@ class ProductIndex:
         return cls(Path(folder))
 
     @property
+    def settings(self) -> IndexSettings:
+        """Its language, and the model of its vectors."""
+        return self._now.settings
+
+    @property
     def lists(self) -> tuple[str, ...]:
         """The names of the lists that are fused."""
-        return (*LISTS, VECTORS) if self._encoder else LISTS
+        return (*LISTS, VECTORS) if self.settings.vectors else LISTS
 
     def __len__(self) -> int:
         """Return how many products it holds."""
-        self._follow()
-        return int(self._searcher.num_docs)
+        return int(self._newest().searcher.num_docs)
 
     def candidates(self, query: str, limit: int = 256) -> list[ProductCandidate]:
         """Return the products that the lists find, fused by reciprocal ranks, best first.
@@ -72,58 +108,42 @@ class ProductIndex:
             limit: how many at most, of each list and of all together.
 
         Raises:
-            BadInput: the query has no text, or the model of the vectors cannot be loaded.
+            BadInput: the query has no text, the limit is below 1, the model of the vectors cannot be loaded, or the
+                index is damaged.
         """
-        found = self._found(query, limit)
-        places = {name: {key: rank for rank, key in enumerate(rows, start=1)} for name, rows in found.items()}
-        where = {key: address for rows in found.values() for key, address in rows.items()}
-        return [
-            ProductCandidate(
-                product_in(self._searcher.doc(where[key])),
-                {name: ranks[key] for name, ranks in places.items() if key in ranks},
-            )
-            for key, _ in fused([list(rows) for rows in found.values()], limit)
-        ]
+        query = clean(query).strip()[:MOST_CHARACTERS]
+        if not query:
+            raise BadInput("the query has no text")
+        if limit < 1:
+            raise BadInput(f"{limit} candidates cannot be found; ask for 1 or more")
+        now = self._newest()
+        most = min(limit, max(1, now.searcher.num_docs))  # room for all of them is made beforehand
+        vector = self._encoder.encode([query])[0] if self._encoder else None
+        with _damage_in_words(self.folder):
+            found = now.found(query, vector, most)
+            places = {name: {key: rank for rank, key in enumerate(rows, start=1)} for name, rows in found.items()}
+            where = {key: address for rows in found.values() for key, address in rows.items()}
+            return [
+                ProductCandidate(
+                    product_in(now.searcher.doc(where[key])),
+                    {name: ranks[key] for name, ranks in places.items() if key in ranks},
+                )
+                for key, _ in fused([list(rows) for rows in found.values()], limit)
+            ]
 
     def gone(self, product_ids: Iterable[str]) -> set[str]:
         """Return those of the products that the index does not hold now."""
-        self._follow()
-        return {product_id for product_id in product_ids if self._address(ID, product_id) is None}
+        now = self._newest()
+        return {product_id for product_id in product_ids if not now.holds(product_id)}
 
-    def _found(self, query: str, limit: int) -> dict[str, Found]:
-        """Return the products of each list, best first."""
-        if not clean(query).strip():
-            raise BadInput("the query has no text")
-        self._follow()
-        words = self._analyzer.analyze(spelled(query))[:MOST_WORDS]
-        asked = {field: list_query(self._searcher, self._schema, field, words, self._synonyms) for field in LISTS}
-        found = {field: best_keys(self._searcher, query, limit) for field, query in asked.items()}
-        if self._encoder:
-            near = self._vectors.nearest(self._encoder.encode([query])[0], limit)
-            places = ((key, self._address(KEY, key)) for key in near)
-            found[VECTORS] = {key: address for key, address in places if address is not None}
-        return found
-
-    def _address(self, field: str, value: str | int) -> tantivy.DocAddress | None:
-        """Return where a product is."""
-        hits = self._searcher.search(tantivy.Query.term_query(self._schema, field, value), 1, count=False).hits
-        return hits[0][1] if hits else None
-
-    def _follow(self) -> None:
-        """Load again what was committed, or put in its place, since the last look."""
-        if _state(self.folder) != self._state:
-            self._load()
-
-    def _load(self) -> None:
-        self.settings = IndexSettings.read(self.folder)
-        self._state = _state(self.folder)
-        self._analyzer = analyzer(self.settings.language)
-        opened = open_words(self.folder, self.settings)
-        self._schema, self._searcher = opened.schema, opened.searcher()
-        self._synonyms = read_synonyms(self.folder / SYNONYMS, self.settings.language)
-        self._vectors = Vectors(self.folder / VECTORS)
-        if self.settings.vectors != (self._encoder.name if self._encoder else None):
-            self._encoder = TextEncoder(self.settings.vectors) if self.settings.vectors else None
+    def _newest(self) -> _Committed:
+        """Return the index as it is now: loaded again where something was committed, or put in its place."""
+        state = _state(self.folder)
+        # In the moment in which a new index takes the name of the old one nothing is there.
+        if any(state) and state != self._now.state:
+            self._now = _load(self.folder)
+            self._encoder = _encoder(self._now.settings, self._encoder)
+        return self._now
 
 
 def open_words(folder: Path, settings: IndexSettings) -> tantivy.Index:
@@ -132,32 +152,90 @@ def open_words(folder: Path, settings: IndexSettings) -> tantivy.Index:
     Raises:
         BadInput: its files are damaged or not there.
     """
-    try:
+    with _damage_in_words(folder):
         opened = tantivy.Index.open(str(folder / WORDS))
-    except ValueError as error:
-        raise BadInput(
-            f"{folder}: the index is damaged ({first_line(error)}); make it again: gen-rerank index DATA --out INDEX"
-        ) from error
     opened.register_tokenizer(ANALYZER, analyzer(settings.language))
     return opened
 
 
-def read_synonyms(file: Path, language: str) -> Synonyms:
-    """Return the synonyms of a file, as words of the language; none where there is no file.
+def synonyms_of(text: str, language: str, file: Path) -> Synonyms:
+    """Return the synonyms of a text, as words of the language.
+
+    Args:
+        text: lines of synonyms.
+        language: of the index.
+        file: that held the text, for the sentence about a bad line.
 
     Raises:
-        BadInput: it cannot be read, or a line has no synonyms.
+        BadInput: a line has no synonyms.
     """
-    if not file.exists():
-        return Synonyms.none()
-    words = analyzer(language)
-    return Synonyms.of(read_synonyms_text(file), lambda text: words.analyze(spelled(text)), str(file))
+    analysis = analyzer(language)
+    return Synonyms.of(text, lambda part: words_of(part, analysis), str(file))
 
 
-def _state(folder: Path) -> tuple[int, int] | None:
-    """Return what is another one after a commit; None where nothing is there at the moment."""
+def _load(folder: Path) -> _Committed:
+    """Load an index; where it is changed meanwhile, load it again, so that all of it is of one commit."""
+    while True:
+        state = _state(folder)
+        try:
+            loaded = _load_once(folder, state)
+        except BadInput:
+            if _state(folder) == state:
+                raise
+        else:
+            if _state(folder) == state:
+                return loaded
+
+
+def _load_once(folder: Path, state: State) -> _Committed:
+    settings = IndexSettings.read(folder)
+    words = open_words(folder, settings)
+    file = folder / SYNONYMS
+    synonyms = synonyms_of(read_synonyms_text(file), settings.language, file) if file.exists() else Synonyms.none()
+    vectors = Vectors(folder / VECTORS)
+    return _Committed(state, settings, analyzer(settings.language), words.schema, words.searcher(), synonyms, vectors)
+
+
+def _encoder(settings: IndexSettings, before: TextEncoder | None) -> TextEncoder | None:
+    """Return the model of the vectors; the one that is loaded already, where it is the same."""
+    if settings.vectors is None:
+        return None
+    return before if before and before.name == settings.vectors else TextEncoder(settings.vectors)
+
+
+def _state(folder: Path) -> State:
+    """Return what is another one after a commit; only None where nothing is there."""
+    return tuple(_of_file(folder / name) for name in (f"{WORDS}/meta.json", SYNONYMS))
+
+
+def _of_file(file: Path) -> tuple[int, int] | None:
     try:
-        found = (folder / _STATE).stat()
+        found = file.stat()
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def _damage_in_words(folder: Path) -> Iterator[None]:
+    """Say in one sentence that tantivy cannot read its files.
+
+    Raises:
+        BadInput: they are damaged, or its lock cannot be taken.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except BaseException as error:
+        # What tantivy does not expect in a file, it panics of, and that is no Exception.
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise
+        if "Lockfile" in str(error):
+            raise BadInput(
+                f"{folder}: cannot be opened ({first_line(error)}); whoever searches an index needs the right to write "
+                "lock files into it"
+            ) from error
+        raise BadInput(
+            f"{folder}: the index is damaged ({first_line(error)}); make it again: gen-rerank index DATA --out INDEX"
+        ) from error

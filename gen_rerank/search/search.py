@@ -156,7 +156,7 @@ class Search:
         Args:
             query: what the shopper typed.
             k: how many are returned at most.
-            among: the candidates, where the caller has retrieved them; the retriever is not asked then.
+            among: the candidates, where the caller has retrieved them; the retriever is not asked then, nor `gone`.
 
         Raises:
             BadInput: the query has no text.
@@ -170,24 +170,27 @@ class Search:
         with _timed(seconds, "rerank"):
             ranked = _as_found(found) if self.scorer is None else _reranked(query, found, self.scorer)
         with _timed(seconds, "check"):
-            results, receipts = self._still_there(ranked, k)
+            results, receipts = _still_there(ranked, k, self.gone if among is None else _nothing_gone)
         return SearchAnswer(query, results, receipts, seconds, len(found))
 
-    def _still_there(self, ranked: Sequence[Hit], k: int) -> tuple[tuple[Hit, ...], tuple[Receipt, ...]]:
-        """Return the best `k` that nobody deleted while they were scored."""
-        results: list[Hit] = []
-        receipts: list[Receipt] = []
-        rest = list(ranked)
-        while rest and len(results) < k:
-            part, rest = rest[: k - len(results)], rest[k - len(results) :]
-            gone = self.gone([hit.product.product_id for hit in part])
-            for hit in part:
-                if hit.product.product_id in gone:
-                    why = "the product was deleted from the index during the search"
-                    receipts.append(Receipt(hit.product.product_id, "deleted", why))
-                else:
-                    results.append(hit)
-        return tuple(results), tuple(receipts)
+
+def _still_there(
+    ranked: Sequence[Hit], k: int, gone_of: Callable[[Iterable[str]], set[str]]
+) -> tuple[tuple[Hit, ...], tuple[Receipt, ...]]:
+    """Return the best `k` that nobody deleted while they were scored."""
+    results: list[Hit] = []
+    receipts: list[Receipt] = []
+    rest = list(ranked)
+    while rest and len(results) < k:
+        part, rest = rest[: k - len(results)], rest[k - len(results) :]
+        gone = gone_of([hit.product.product_id for hit in part])
+        for hit in part:
+            if hit.product.product_id in gone:
+                why = "the product was deleted from the index during the search"
+                receipts.append(Receipt(hit.product.product_id, "deleted", why))
+            else:
+                results.append(hit)
+    return tuple(results), tuple(receipts)
 
 
 def _as_found(found: Sequence[ProductCandidate]) -> list[Hit]:

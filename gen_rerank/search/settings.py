@@ -10,6 +10,7 @@ import tantivy
 
 from gen_rerank.checkpoints.folders import read_json
 from gen_rerank.errors import BadInput
+from gen_rerank.search.words import LANGUAGES
 from gen_rerank.system.publishing import write_text_whole
 
 FILE = "index.json"
@@ -32,8 +33,10 @@ class IndexSettings:
     vectors: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write `index.json`."""
+        """Write `index.json`; a model that is a folder by its whole path, so that it is found from everywhere."""
         content = {"format": FORMAT, "tantivy": FILES_FORMAT, **asdict(self)}
+        if self.vectors is not None and Path(self.vectors).is_dir():
+            content["vectors"] = str(Path(self.vectors).resolve())
         write_text_whole(folder / FILE, json.dumps(content, indent=1) + "\n")
 
     @classmethod
@@ -57,4 +60,7 @@ class IndexSettings:
                     f"{folder}: is an index of another version ({name} {said.get(name)}, this version reads {ours}); "
                     "index the products again: gen-rerank index DATA --out INDEX"
                 )
-        return cls(said["language"], said["vectors"])
+        language, vectors = said.get("language"), said.get("vectors")
+        if language not in LANGUAGES or not isinstance(vectors, str | None):
+            raise BadInput(f"{folder / FILE}: is damaged; index the products again: gen-rerank index DATA --out INDEX")
+        return cls(language, vectors)

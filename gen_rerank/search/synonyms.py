@@ -1,7 +1,7 @@
 """Words that mean one thing, in a file that a shop writes; read as Solr, Elasticsearch and OpenSearch write theirs.
 
 A line is `sofa, couch, settee` (each finds the others) or `telly => television, tv` (the first finds the others, not
-back). `#` begins a remark. They work on queries, so that a changed file needs no new index.
+back). A line that begins with `#` is a remark. They work on queries, so that a changed file needs no new index.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Synonyms:
             file: its name, for the sentence about a bad line.
 
         Raises:
-            BadInput: a line has fewer than two meanings, or two arrows.
+            BadInput: a line has fewer than two meanings, two arrows, or a side that leaves no word.
 
         Example:
             >>> Synonyms.of("sofa, couch", str.split).meanings
@@ -48,8 +48,8 @@ class Synonyms:
         """
         meanings: dict[Words, list[Words]] = {}
         for number, line in enumerate(text.splitlines(), start=1):
-            said = line.partition("#")[0].strip()
-            if not said:
+            said = line.strip()
+            if not said or said.startswith("#"):
                 continue
             for words, others in _pairs(said, words_of, f"{file}:{number}"):
                 known = meanings.setdefault(words, [])
@@ -83,7 +83,9 @@ def read_synonyms_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror})") from error
+        raise BadInput(
+            f"{file}: cannot be read ({error.strerror}); synonyms are lines such as `sofa, couch`"
+        ) from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{file}: is not text in UTF-8; save it as UTF-8") from error
 
@@ -93,7 +95,10 @@ def _pairs(
 ) -> Iterator[tuple[Words, tuple[Words, ...]]]:
     sides = [[tuple(words_of(part)) for part in side.split(",")] for side in said.split("=>")]
     if len(sides) > 2 or any(not words for side in sides for words in side):
-        raise BadInput(f"{place}: {said!r} is no line of synonyms; write `sofa, couch` or `telly => television`")
+        raise BadInput(
+            f"{place}: {said!r} is no line of synonyms; write `sofa, couch` or `telly => television`, "
+            "each with a word that is no stop word"
+        )
     if len(sides) == 1 and len(sides[0]) < 2:
         raise BadInput(f"{place}: {said!r} means nothing else; write its synonyms behind commas")
     for words in sides[0]:

@@ -1,12 +1,14 @@
 """A third list: the products nearest to a query by a sentence-transformers model, found exactly among all vectors.
 
-Each change of the index adds two files, `00001.keys.npy` and `00001.vectors.npy`; of a product that stands in several
-the last one counts, and one that the index does not hold any more is not found in it. The files are mapped and not
-read, so that an index opens at once. sentence-transformers is imported when the first text is encoded.
+A vector has a row, and a product of the index says which row is its: so what a change adds counts from its commit on,
+and a row that no product names any more is not found. Rows are only added, some in each file; the number in a file's
+name is that of its first row. The files are mapped and not read, so that an index opens at once. sentence-transformers
+is imported when the first text is encoded.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gen_rerank.checkpoints.folders import is_hub_name
 from gen_rerank.errors import BadInput, first_line
 
 _AT_ONCE = 65_536  # rows of one product of matrices
@@ -34,6 +37,12 @@ class TextEncoder:
 
     @cached_property
     def _model(self) -> Any:
+        folder = Path(self.name)
+        if folder.is_dir():
+            if not any((folder / file).is_file() for file in ("modules.json", "config.json")):
+                raise BadInput(f"{folder}: holds no sentence-transformers model (it has no modules.json)")
+        elif not is_hub_name(self.name):
+            raise BadInput(f"{self.name}: no such folder; vectors need a sentence-transformers model")
         from sentence_transformers import SentenceTransformer
 
         try:
@@ -54,7 +63,7 @@ class TextEncoder:
 
 
 class Vectors:
-    """The vectors of an index, as its folder holds them.
+    """The vectors of an index, as its folder holds them now.
 
     Args:
         folder: with the files; it need not be there.
@@ -62,46 +71,50 @@ class Vectors:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._parts = [
-            (np.load(keys), np.load(_beside(keys), mmap_mode="r")) for keys in sorted(folder.glob("*.keys.npy"))
-        ]
+        self._parts = [np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))]
 
-    def add(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
-        """Write some more; a reader sees them when it opens the folder again.
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return sum(map(len, self._parts))
+
+    def add(self, vectors: npt.NDArray[np.float32]) -> int:
+        """Write some more and return the row of the first; a file appears whole or not at all.
 
         Args:
-            keys: of the products, `[n]`.
             vectors: `[n, dimensions]`, of length 1.
         """
+        first = len(self)
         self.folder.mkdir(exist_ok=True)
-        name = f"{len(list(self.folder.glob('*.keys.npy'))) + 1:05d}"
-        file = self.folder / f"{name}.keys.npy"
-        np.save(_beside(file), vectors)
-        partial = self.folder / f".{name}.npy"
-        np.save(partial, np.asarray(keys, dtype=np.int64))
-        partial.replace(file)  # the keys come last: vectors without keys are not read
+        content = io.BytesIO()
+        np.save(content, vectors)
+        partial, file = self.folder / ".partial", self.folder / f"{first:012d}.npy"
+        partial.write_bytes(content.getbuffer())
+        partial.replace(file)
+        self._parts.append(np.load(file, mmap_mode="r"))
+        return first
 
-    def nearest(self, vector: npt.NDArray[np.float32], limit: int) -> list[int]:
-        """Return the keys of the products with the largest cosine, best first, each once.
+    def nearest(self, vector: npt.NDArray[np.float32]) -> list[int]:
+        """Return all rows, those with the largest cosine first, of equals the one that was written first.
 
         Args:
             vector: of the query, `[dimensions]`, of length 1.
-            limit: how many at most.
+
+        Raises:
+            BadInput: the model gives vectors of another length than it did when they were written.
         """
         if not self._parts:
             return []
-        keys = np.concatenate([part for part, _ in self._parts])
-        cosines = np.concatenate([_cosines(part, vector) for _, part in self._parts])
-        _, last = np.unique(keys[::-1], return_index=True)
-        current = len(keys) - 1 - last
-        found = current[np.lexsort((keys[current], -cosines[current]))[:limit]]
-        return [int(key) for key in keys[found]]
+        here = self._parts[0].shape[1]
+        if here != len(vector):
+            raise BadInput(
+                f"{self.folder}: has vectors of {here} numbers, the model gives {len(vector)} now; "
+                "index the products again: gen-rerank index DATA --out INDEX --vectors MODEL"
+            )
+        cosines = np.concatenate([_cosines(part, vector) for part in self._parts])
+        rows: list[int] = np.argsort(-cosines, kind="stable").tolist()
+        return rows
 
 
 def _cosines(part: npt.NDArray[np.float32], vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the cosine of each row, some rows at a time, so that a mapped file is never whole in memory."""
     return np.concatenate([part[first : first + _AT_ONCE] @ vector for first in range(0, len(part), _AT_ONCE)])
-
-
-def _beside(keys: Path) -> Path:
-    return keys.with_name(keys.name.replace(".keys.", ".vectors."))

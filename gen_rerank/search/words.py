@@ -8,6 +8,7 @@ words here and nothing else.
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 import tantivy
 
@@ -25,7 +26,7 @@ LANGUAGES = (NO_LANGUAGE, *sorted((*_WITH_STOP_WORDS, *_STEMMED_ONLY)))
 
 # One name a unit, and the ways to write it behind a number.
 _UNITS = {
-    "inch": ("inches", "inch", "in", '"', "″", "”", "''"),
+    "inch": ("inches", "inch", "in", '"', "″", "”", "''", "′′"),
     "foot": ("feet", "foot", "ft", "'", "′", "’"),
     "yard": ("yards", "yard", "yd"),
     "mm": ("millimeters", "millimetres", "millimeter", "millimetre", "mm"),
@@ -51,31 +52,49 @@ _UNITS = {
     "pack": ("packs", "pack", "pk", "pcs", "pieces", "piece", "count", "ct"),
 }
 _UNIT_OF = {way: unit for unit, ways in _UNITS.items() for way in ways}
-_WAYS = "|".join(re.escape(way) for way in sorted(_UNIT_OF, key=len, reverse=True))
-# "2 in 1" has no inches.
-_MEASURE = re.compile(rf"(?<![^\W_])(\d+(?:\.\d+)?)[ -]?({_WAYS})(?![^\W_])(?! ?\d)", re.IGNORECASE)
-_LETTERS_THEN_DIGITS = re.compile(r"(?<![^\W_])([^\W\d_]{2,})(\d+)(?![^\W_])")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
-_TIMES = re.compile(r"(?<=\d) ?[x×*] ?(?=\d)", re.IGNORECASE)
+# Each begins with what it looks for and looks back from there: a search for a digit is fast, one for "no letter" slow.
+_DIGIT = re.compile(r"\d")
+_COMMAS = re.compile(r"\d+(?:,\d+)+")
+_TIMES = re.compile(r"(\d) ?[xX×*] ?(?=\d)")
+_MEASURE = re.compile(
+    r"""(\d(?<![^\W_]\d)(?<!\d\.\d)\d*(?:\.\d+)?)(?!\.\d)  # a number, and not a part of one
+        [ -]?([a-zA-Z]++|''|′′|["'″”′’])(?![^\W_])          # what may be its unit
+        (?!(?<=[iI][nN])[ -]?\d)                             # "2 in 1" and "2-in-1" have no inches
+    """,
+    re.VERBOSE,
+)
+_LETTER_THEN_DIGIT = re.compile(r"\d(?<=[^\W\d_]\d)")
+_LETTERS_THEN_DIGITS = re.compile(r"(?<![^\W_])([^\W\d_]{2,}+)(\d+)(?![^\W_])")
 # Scripts without spaces between words: each character is a word.
 _UNSPACED = re.compile(r"[\u0e01-\u0e5b\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _WORD = r"\p{N}+(?:\.\p{N}+)+\p{L}*|[\p{L}\p{N}\p{M}]+"
 
 
 def spelled(text: str) -> str:
-    """Return a text in which numbers, units and their neighbours are written in one way.
+    """Return a `clean` text in which numbers, units and their neighbours are written in one way.
 
     Example:
         >>> spelled('16" laptop'), spelled("128GB"), spelled("iphone15")
         ('16inch 16 inch laptop', '128gb 128 gb', 'iphone15 iphone 15')
     """
-    text = clean(text)
-    text = _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", text))
-    text = _TIMES.sub(" x ", text)
-    text = _MEASURE.sub(_measure, text)
-    text = _LETTERS_THEN_DIGITS.sub(r"\1\2 \1 \2", text)
-    return _UNSPACED.sub(r" \g<0> ", text)
+    text = text if text.isascii() else normalize("NFKC", text)
+    if _DIGIT.search(text):
+        text = _COMMAS.sub(_without_commas, text) if "," in text else text
+        text = _TIMES.sub(r"\1 x ", text)
+        text = _MEASURE.sub(_measure, text)
+        if _LETTER_THEN_DIGIT.search(text):
+            text = _LETTERS_THEN_DIGITS.sub(r"\1\2 \1 \2", text)
+    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
+
+
+def words_of(text: str, analysis: tantivy.TextAnalyzer) -> list[str]:
+    """Return the words of any text, as the index has them.
+
+    Example:
+        >>> words_of('Sleeve for 16" laptops', analyzer("english"))
+        ['sleev', '16inch', '16', 'inch', 'laptop']
+    """
+    return analysis.analyze(spelled(clean(text)))
 
 
 def analyzer(language: str) -> tantivy.TextAnalyzer:
@@ -100,5 +119,13 @@ def analyzer(language: str) -> tantivy.TextAnalyzer:
 
 
 def _measure(found: re.Match[str]) -> str:
-    number, unit = found[1], _UNIT_OF[found[2].lower()]
-    return f"{number}{unit} {number} {unit}"
+    number, unit = found[1], _UNIT_OF.get(found[2].lower())
+    return f"{number}{unit} {number} {unit}" if unit else found[0]
+
+
+def _without_commas(found: re.Match[str]) -> str:
+    """Return 1299 for 1,299 and 19.5 for 19,5; "1,2,3" is a list."""
+    first, *groups = found[0].split(",")
+    if all(len(group) == 3 for group in groups):
+        return first + "".join(groups)
+    return f"{first}.{groups[0]}" if len(groups) == 1 else found[0]

@@ -63,8 +63,7 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
     require_room(out)
     out = out.resolve()
     refuse(out)
-    workplace = workplace_of(out)
-    with _alone_in(workplace, out):
+    with alone_at(out) as workplace:
         refuse(out)  # what a killed run had moved away is back
         made, replaced = workplace / out.name, workplace / _REPLACED
         made.mkdir()
@@ -80,6 +79,33 @@ def folder_appearing(out: Path, refuse: Callable[[Path], object] = refuse_taken)
             if replaced.exists() and not out.exists():
                 replaced.rename(out)
             raise
+
+
+@contextmanager
+def alone_at(out: Path) -> Iterator[Path]:
+    """Give an empty hidden folder beside `out`, which is removed with the block; only one process has it at a time.
+
+    What a killed run had moved away is back at `out` before the block.
+
+    Raises:
+        BadInput: a lock, which goes with its process, says that another run is writing there.
+    """
+    workplace = workplace_of(out)
+    workplace.mkdir(parents=True, exist_ok=True)
+    with (workplace / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"{out}: another run is writing it; wait for its end or choose another folder") from error
+        try:
+            if (workplace / _REPLACED).exists() and not out.exists():
+                (workplace / _REPLACED).rename(out)  # a run was killed between its two renames
+            for left in workplace.iterdir():
+                if left.is_dir():
+                    shutil.rmtree(left)
+            yield workplace
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def opened_before_named(reader: Callable[[Path], Opened], folder: Path, out: Path) -> Opened:
@@ -238,27 +264,3 @@ def _refused_in_words(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInput(f"{out}: cannot be written ({error.strerror}); choose another place") from error
-
-
-@contextmanager
-def _alone_in(workplace: Path, out: Path) -> Iterator[None]:
-    """Make an empty folder, or empty it, and remove it with the block.
-
-    Raises:
-        BadInput: a lock, which goes with its process, says that another run is in it.
-    """
-    workplace.mkdir(parents=True, exist_ok=True)
-    with (workplace / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(f"{out}: another run is writing it; wait for its end or choose another folder") from error
-        try:
-            if (workplace / _REPLACED).exists() and not out.exists():
-                (workplace / _REPLACED).rename(out)  # a run was killed between its two renames
-            for left in workplace.iterdir():
-                if left.is_dir():
-                    shutil.rmtree(left)
-            yield
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)

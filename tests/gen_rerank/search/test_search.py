@@ -1,0 +1,139 @@
+"""One search: retrieved, ranked, and looked at once more; with the index and with candidates of the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gen_rerank import BadInput, Distribution, Pair, Product, Reranker
+from gen_rerank.data.dataset import Dataset
+from gen_rerank.search import ProductCandidate, ProductIndex, Search
+from gen_rerank.search.building import build_index, change_index
+from gen_rerank.search.settings import IndexSettings
+
+from .conftest import products
+
+
+class ByLength:
+    """A scorer for numbers that one can check: the longer a title, the better, in tenths; it calls back meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.meanwhile, self.closed, self.seen = meanwhile, False, 0
+        thresholds = {"exact": 0.8, "close": 0.4}
+        self.checkpoint: Any = SimpleNamespace(card=SimpleNamespace(calibration=SimpleNamespace(thresholds=thresholds)))
+
+    def score(self, pairs: Sequence[Pair]) -> Distribution:
+        self.meanwhile()
+        self.seen += len(pairs)
+        return Distribution(np.eye(11)[[min(10, len(pair.product.title)) for pair in pairs]])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def ids(answer: Any) -> list[str]:
+    return [hit.product.product_id for hit in answer.results]
+
+
+@pytest.fixture(scope="module")
+def index(tiny_shop: Dataset, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search") / "index"
+    assert build_index(tiny_data, folder, IndexSettings()).products == len(tiny_shop.products)
+    return folder
+
+
+def test_without_a_model_an_answer_is_what_was_retrieved(index: Path) -> None:
+    with Search.open(index) as search:
+        answer = search.find("red desk", k=3)
+    found = ProductIndex.open(index).candidates("red desk")
+    assert ids(answer) == [one.product.product_id for one in found[:3]]
+    assert answer.results[0].product.title == "red desk"
+    assert (answer.results[0].score, answer.results[0].tier, answer.results[0].distribution) == (None, None, None)
+    assert answer.candidates == len(found) == 15
+    assert list(answer.seconds) == ["retrieve", "rerank", "check"]
+
+
+def test_a_model_orders_what_was_retrieved_as_the_reranker_does(index: Path, tiny_checkpoint: Path) -> None:
+    with Search.open(str(index), model=tiny_checkpoint, candidates=12) as search:
+        answer = search.find("red desk", k=5)
+    found = [one.product for one in ProductIndex.open(index).candidates("red desk", 12)]
+    expected = Reranker.load(tiny_checkpoint).rank("red desk", found, top_k=5)
+    assert ids(answer) == [result.product.product_id for result in expected]
+    assert [hit.score for hit in answer.results] == pytest.approx([result.score for result in expected], abs=1e-5)
+    assert [hit.std for hit in answer.results] == pytest.approx([result.std for result in expected], abs=1e-5)
+    assert all(sum(hit.distribution or ()) == pytest.approx(1) for hit in answer.results)
+    assert (answer.candidates, answer.receipts) == (12, ())
+    said = answer.to_json()
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+    assert set(said) == {"query", "results", "receipts", "seconds", "candidates"}
+    assert set(said["results"][0]) >= {"product_id", "title", "score", "std", "tier"}
+
+
+def test_scores_order_tiers_name_and_equals_stay_as_they_were_found() -> None:
+    rows = [
+        ProductCandidate(product, {"mine": rank})
+        for rank, product in enumerate(products(a="12345", b="12", c="123456789", d="54321"), start=1)
+    ]
+    mine: Any = SimpleNamespace(candidates=lambda query, limit: rows[:limit])
+    scorer: Any = ByLength()
+    with Search(mine, scorer, candidates=3) as search:
+        answer = search.find("q", k=10)
+        assert [(hit.product.product_id, hit.score, hit.tier) for hit in answer.results] == [
+            ("c", pytest.approx(0.9), "exact"),
+            ("a", pytest.approx(0.5), "close"),
+            ("b", pytest.approx(0.2), "irrelevant"),
+        ]
+        assert answer.results[0].ranks == {"mine": 3}
+        assert scorer.seen == 3
+        search.candidates = 4
+        assert ids(search.find("q")) == ["c", "a", "d", "b"]
+        assert ids(search.find("q", k=2)) == ["c", "a"]
+    assert scorer.closed
+
+
+def test_nothing_retrieved_is_nothing_scored(index: Path) -> None:
+    scorer = ByLength()
+    answer = Search(ProductIndex.open(index), scorer).find("xyzzy")  # type: ignore[arg-type]
+    assert (answer.results, answer.candidates, scorer.seen) == ((), 0, 0)
+
+
+@pytest.mark.parametrize("query", ["", " \t", "\0", "<br>"])
+def test_a_query_without_text_is_refused_wherever_candidates_come_from(query: str) -> None:
+    search = Search(SimpleNamespace(candidates=lambda query, limit: []))  # type: ignore[arg-type]
+    for among in (None, products(a="Oak desk")):
+        with pytest.raises(BadInput, match="the query has no text"):
+            search.find(query, among=among)
+
+
+def test_a_product_deleted_between_retrieval_and_answer_has_a_receipt(make_index: Callable[..., Path]) -> None:
+    folder = make_index(a="oak desk", b="oak", c="oak lamps")
+    opened = ProductIndex.open(folder)
+    scorer: Any = ByLength(meanwhile=lambda: change_index(folder, delete=["c"]))
+    answer = Search(opened, scorer, gone=opened.gone).find("oak", k=2)
+    assert ids(answer) == ["a", "b"]  # the next one takes its place
+    assert [receipt.to_json() for receipt in answer.receipts] == [
+        {"product_id": "c", "rule": "deleted", "why": "the product was deleted from the index during the search"}
+    ]
+
+
+def test_candidates_of_the_caller_need_not_be_in_the_index(make_index: Callable[..., Path]) -> None:
+    search = Search.open(make_index(a="oak desk"))
+    brought: Iterator[Product] = iter(products(x="Elm", y="Pine", a="oak desk"))
+    answer = search.find("oak", k=9, among=brought)
+    assert (ids(answer), answer.receipts, answer.candidates) == (["x", "y", "a"], (), 3)
+    assert answer.results[1].ranks == {"given": 2}
+    search.scorer = ByLength()  # type: ignore[assignment]
+    assert ids(search.find("oak", among=products(x="Elm", y="Pine"))) == ["y", "x"]
+
+
+def test_what_cannot_be_opened_is_one_sentence(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="nowhere: no such folder; make one: gen-rerank index DATA --out INDEX"):
+        Search.open(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="no such folder"):
+        Search.open(index, model=tmp_path / "nowhere")
