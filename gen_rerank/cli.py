@@ -2,7 +2,8 @@
 
 A room that people command has a `commands.py` with a Typer app, named in `pyproject.toml` under the entry points
 `gen_rerank.commands`. This module knows none of them. Bad input ends with exit code 2 and one sentence. So does a bug
-of ours, with its traceback: exit code 1 is a verdict of `compare`. Ctrl-C ends with 130 and one line.
+of ours, with its traceback: exit code 1 is a verdict of `compare` or of gates. Ctrl-C ends with 130 and one line,
+a reader that goes away with 141 and none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gen_rerank.system.early_interrupts  # noqa: F401 (it acts when it is impo
 # isort: split
 import errno
 import logging
+import sys
 import traceback
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -20,8 +22,8 @@ import typer
 
 from gen_rerank import __version__
 from gen_rerank.errors import BadInput, first_line
-from gen_rerank.reporting.shell import console, filled, show_any_text, stop
-from gen_rerank.system.interrupts import INTERRUPTED, interrupted_sentence, interruption_behind
+from gen_rerank.reporting.shell import console, filled, require_a_width, show_any_text, stop, stop_unread
+from gen_rerank.system.interrupts import INTERRUPTED, interrupted_sentence, interruption_behind, is_unread
 from gen_rerank.system.memory import is_out_of_memory
 from gen_rerank.system.own_packages import hidden_package, prefer_own_packages
 
@@ -90,14 +92,20 @@ def _what_to_do(error: Exception) -> str | None:
 def main() -> None:
     """Run the command line; turn what users can cause into one sentence and an exit code."""
     show_any_text()
+    require_a_width()
     # It looks for optional kernels when it is imported and warns that a CPU has none; nothing here needs them.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        mounted()()
+        try:
+            mounted()()
+        finally:
+            sys.stdout.flush()  # a reader may have gone away before the last lines
     except BaseException as error:
         interrupt = interruption_behind(error)
         if interrupt is not None:
             stop(interrupted_sentence(interrupt), INTERRUPTED)
+        if is_unread(error):
+            stop_unread()
         if not isinstance(error, Exception):
             raise
         sentence = _what_to_do(error)

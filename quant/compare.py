@@ -21,6 +21,7 @@ from gen_rerank.bins import Distribution
 from gen_rerank.calibration.tiers import DEFAULT_THRESHOLDS, THRESHOLDS, has_tiers
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset, judged_split
+from gen_rerank.data.reading import rows_places
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.floors import evaluate_floors
 from gen_rerank.evaluation.rankable import can_rank
@@ -28,7 +29,7 @@ from gen_rerank.reporting.progress import WorkProgress, progress_console
 from gen_rerank.reporting.shell import list_left_out
 from gen_rerank.scorers.engine_plan import default_dtype
 from gen_rerank.system.machine import Machine, source_commit
-from gen_rerank.system.publishing import require_makeable, require_writable
+from gen_rerank.system.publishing import require_apart, require_makeable, require_writable
 from quant.answers import CandidateAnswers, ask_candidate, ask_reference, free_memory
 from quant.baseline import Baseline, quality_of
 from quant.comparison import Candidate, Comparison, Cost, Engine, Quality
@@ -99,6 +100,11 @@ def compare(plan: ComparisonPlan, console: Console = Console(quiet=True)) -> Com
         True
     """
     require_makeable(plan.out)
+    read = [("the data", place) for place in rows_places(plan.data)]
+    read += [(f"the model {model}", Path(model)) for model in (plan.reference, *plan.candidates)]
+    read += [] if plan.gates is None else [("the gates", plan.gates)]
+    for name in (RESULT, PAGE, TEXT):
+        require_apart(plan.out / name, read)
     opened = _open(plan, console)
     require_writable(plan.out)
     _remove_old(plan.out)

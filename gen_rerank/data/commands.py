@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.shell import (
     Data,
@@ -101,7 +103,7 @@ def import_command(
     from gen_rerank.system.interrupts import kept_when_interrupted
 
     options = ImportOptions(scale, split, seed, needs, columns, keep_rest, locale, encoding, replace)
-    place = _target(out, source, report_file)
+    place = _target(out, [source], report_file)
     with kept_when_interrupted(f"{place} is as it was"):
         report = import_source(source, place, format_name, options, repository)
     _show(report, report_file, as_json=as_json)
@@ -132,34 +134,31 @@ def export(
     """
     from gen_rerank.data.exports import export_data
 
-    place = _target(out, data, report_file)
+    place = _target(out, [data, scores], report_file)
     report = export_data(data, place, format_name, split=split, scale=scale, scores=scores, skip_bad_rows=skip_bad_rows)
     _show(report, report_file, as_json=as_json)
 
 
-def _target(out: str, source: Path, report_file: Path | None) -> Path:
+def _target(out: str, sources: Sequence[Path | None], report_file: Path | None) -> Path:
     """Return where the result goes; the report's place is tried before any work.
 
     Raises:
         BadInput: the report cannot be written, or would take the place of what is read or written.
     """
-    from gen_rerank.system.publishing import require_writable_file
+    from gen_rerank.data.reading import rows_places
+    from gen_rerank.system.publishing import require_apart, require_writable_file
 
     if report_file is not None:
-        _require_apart(report_file, source, Path(out))
+        made = Path(out)
+        places = [*filter(None, sources), *([] if made.is_dir() else [made]), *rows_places(made)]
+        try:
+            require_apart(report_file, [("what", place) for place in places])
+        except BadInput as error:
+            raise BadInput(
+                f"--report {report_file}: would take the place of what is read or made; name another file"
+            ) from error
         require_writable_file(report_file)
     return Path(out)
-
-
-def _require_apart(report_file: Path, source: Path, out: Path) -> None:
-    """Refuse a report that would be written over a source, over the result, or over a file of a data folder."""
-    from gen_rerank.data.reading import is_rows_file
-    from gen_rerank.errors import BadInput
-
-    report, read, made = report_file.resolve(), source.resolve(), out.resolve()
-    overwritten = read in report.parents and report.exists()
-    if report in (read, made) or overwritten or is_rows_file(report, made):
-        raise BadInput(f"--report {report_file}: would take the place of what is read or made; name another file")
 
 
 def _show(report: ImportReport, file: Path | None, *, as_json: bool) -> None:

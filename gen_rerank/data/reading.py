@@ -97,16 +97,14 @@ def products_file(path: Path) -> Path:
     return file
 
 
-def is_rows_file(file: Path, folder: Path) -> bool:
-    """Return whether a path is that of rows in a data set folder, whether they are there or not.
+def rows_places(folder: Path) -> list[Path]:
+    """Return where rows may lie in a data set folder, whether they are there or not.
 
     Example:
-        >>> is_rows_file(Path("shop/queries.jsonl"), Path("shop")), is_rows_file(Path("shop/report.json"), Path("shop"))
-        (True, False)
+        >>> rows_places(Path("shop"))[0].as_posix()
+        'shop/products.jsonl'
     """
-    rows = {f"{name}{ending}" for name in ("products", "queries", "judgments", "needs") for ending in ENDINGS}
-    place = file.resolve()
-    return place.parent == folder.resolve() and place.name in rows
+    return [folder / f"{name}{ending}" for name in ("products", "queries", "judgments", "needs") for ending in ENDINGS]
 
 
 class RowReader(Generic[Row]):

@@ -77,6 +77,8 @@ class Gate:
                 _require(measure, name, baseline)
         except BadInput as error:
             raise BadInput(f"--gate {text!r}: {error}") from error
+        if system in others:
+            raise BadInput(f"--gate {text!r}: {system} is compared with itself, which is always 0; name two systems")
         if others and measure == ECE:
             raise BadInput(f"--gate {text!r}: {ECE} is one figure for all queries, so it has no paired difference")
         return cls(text.strip(), measure, system, others[0] if others else None, found["sign"] == ">=", limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rich.console import RenderableType
 
 from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
-from gen_rerank.data.reading import is_rows_file
+from gen_rerank.data.reading import rows_places
 from gen_rerank.data.records import BadRow
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.eress_measures import EressReport, eress_report
@@ -28,7 +28,7 @@ from gen_rerank.evaluation.systems import BASELINE, SystemNames
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.scorers.opening import PreparedScorer, prepare_scorer
 from gen_rerank.scorers.scoring import score_pairs
-from gen_rerank.system.publishing import require_writable_file
+from gen_rerank.system.publishing import require_apart, require_writable_file
 
 # What `--measure` may ask for beside the house's own measures.
 ERESS = "eress"
@@ -133,7 +133,7 @@ def score_split(
     Raises:
         BadInput: an `out` that cannot be written, bad data, an empty split, or a refused checkpoint or adapter.
     """
-    require_place(out, data)
+    require_place(out, data, (model,), adapter)
     dataset = judged_split(data, split, skip_bad_rows)
     distribution, scored = _score(prepare_scorer(model, backend, adapter, dtype), dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _check(plan: EvaluationPlan) -> None:
         raise BadInput(f"{plan.data}: is a model's folder; models come first and the data folder last")
     for path in (plan.out, plan.scores):
         if path is not None:
-            require_place(path, plan.data)
+            require_place(path, plan.data, plan.models, plan.adapter, plan.baseline)
     if plan.out is not None and plan.scores is not None and plan.out.resolve() == plan.scores.resolve():
         raise BadInput(f"{plan.out}: --out and --scores are one file; name two")
     if plan.measure not in (None, ERESS):
@@ -208,19 +208,24 @@ def _check(plan: EvaluationPlan) -> None:
         )
 
 
-def require_place(file: Path, data: Path) -> None:
-    """Refuse a file that cannot be written, or that would take the place of the data.
+def require_place(
+    file: Path, data: Path, models: Sequence[str], adapter: str | None = None, baseline: Path | None = None
+) -> None:
+    """Refuse a file that cannot be written, or that would take the place of what is read.
 
     Raises:
         BadInput: one of the two.
 
     Example:
-        >>> require_place(Path("shop/products.jsonl"), Path("shop"))
+        >>> require_place(Path("shop/products.jsonl"), Path("shop"), [])
         Traceback (most recent call last):
         gen_rerank.errors.BadInput: shop/products.jsonl: is a file of the data that is read; name another
     """
-    if is_rows_file(file, data):
-        raise BadInput(f"{file}: is a file of the data that is read; name another")
+    read = [("the data", place) for place in rows_places(data)]
+    read += [(f"the model {model}", Path(model)) for model in models]
+    read += [] if adapter is None else [(f"the adapter {adapter}", Path(adapter))]
+    read += [] if baseline is None else [("the baseline", baseline)]
+    require_apart(file, read)
     require_writable_file(file)
 
 
@@ -236,11 +241,17 @@ def _as_baseline(saved: Evaluation, plan: EvaluationPlan, floor: Evaluation) -> 
         BadInput: it was made on other data, or has no values where this data has some.
     """
     again = "evaluate the baseline's model again on this data"
-    if saved.data != floor.data or (saved.query_ids, saved.pairs) != (floor.query_ids, floor.pairs):
+    here = f"the split {plan.split!r} of {plan.data}"
+    if saved.data != floor.data:
         raise BadInput(
-            f"{plan.baseline}: is of other data (fingerprint {saved.data}) than the split {plan.split!r} of "
-            f"{plan.data} ({floor.data}), or of the same rows in another order; {again}"
+            f"{plan.baseline}: is of other data (fingerprint {saved.data}) than {here} ({floor.data}), or of the same "
+            f"rows in another order; {again}"
         )
+    if saved.query_ids != floor.query_ids:
+        other = "in another order" if sorted(saved.query_ids) == sorted(floor.query_ids) else "that are not its queries"
+        raise BadInput(f"{plan.baseline}: is damaged: it is of {here}, and has query_ids {other}; {again}")
+    if saved.pairs != floor.pairs:
+        raise BadInput(f"{plan.baseline}: is damaged: pairs is {saved.pairs}, and {here} has {floor.pairs}; {again}")
     everywhere = np.full(floor.queries, False)
     for measure, values in saved.per_query.items():
         absent = np.isnan(floor.per_query[measure]) if measure in floor.per_query else everywhere

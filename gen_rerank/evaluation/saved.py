@@ -88,10 +88,12 @@ class SavedEvaluation(BaseModel):
 def _fault(error: ValidationError) -> str:
     """Return the first thing that is wrong, and where."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or "the file"
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    where = where.removeprefix(".") or "the file"
     if first["type"] == "missing":
         return f"{where} is missing"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    wanted = first["msg"].removeprefix("Input should be ")
+    of_fields = first["type"] in ("model_type", "dict_type")  # whose message names a class of ours
+    wanted = "a JSON object" if of_fields else first["msg"].removeprefix("Input should be ")
     return f"{where}: {wanted} is needed, not {shown(first['input'])}"

@@ -25,10 +25,12 @@ class SystemNames:
     Attributes:
         models: in the order given; the first one's place is A.
         baseline: whether there is a saved evaluation beside them.
+        given: the models as they were given, which says who is meant where folders are called alike.
     """
 
     models: tuple[str, ...]
     baseline: bool = False
+    given: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, models: Sequence[str], adapter: str | None = None, *, baseline: bool = False) -> SystemNames:
@@ -58,7 +60,7 @@ class SystemNames:
             name if count[name.casefold()] == 1 else place
             for name, place in zip(folders, ascii_uppercase, strict=False)
         ]
-        return cls(tuple(kept), baseline)
+        return cls(tuple(kept), baseline, tuple(models))
 
     @property
     def places(self) -> dict[str, str]:
@@ -90,7 +92,9 @@ class SystemNames:
             'small'
         """
         if not self.has(written):
-            models = [place if place == name else f"{place} ({name})" for place, name in self.places.items()]
+            given = self.given or self.models
+            shown = [given[k] if place == name else name for k, (place, name) in enumerate(self.places.items())]
+            models = [f"{place} ({name})" for place, name in zip(self.places, shown, strict=True)]
             rest = [name for name in self.printed if name not in self.models]
             raise BadInput(f"there is no system {written!r}; there are {', '.join([*models, *rest])}")
         return self._known[written.casefold()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +21,7 @@ from typer.core import TyperCommand
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.whole_json import whole_json
+from gen_rerank.system.interrupts import UNREAD
 
 # Piped output has no width of its own; tables need more than the 80 columns that would be assumed.
 _PIPED_WIDTH = 130
@@ -116,6 +118,15 @@ def show_any_text() -> None:
             stream.reconfigure(errors="replace")
 
 
+def require_a_width() -> None:
+    """Forget a COLUMNS that is no width, such as 0: rich would print nothing at all, or fail.
+
+    Every console of the process and of its children takes it from the environment, typer's too.
+    """
+    if not re.fullmatch("0*[1-9][0-9]*", os.environ.get("COLUMNS", "")):
+        os.environ.pop("COLUMNS", None)
+
+
 @cache
 def console() -> Console:
     """Return the console on which results are printed; one for the whole process.
@@ -123,14 +134,15 @@ def console() -> Console:
     Its width is the terminal's, or what COLUMNS says. What it prints is text: names of folders and tags may look like
     rich's markup.
     """
-    columns = os.environ.get("COLUMNS", "")
-    known = sys.stdout.isatty() or (columns.isdigit() and int(columns) > 0)
+    require_a_width()
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if known else _PIPED_WIDTH, markup=False, emoji=False)
 
 
 def error_console() -> Console:
-    """Return the console for what must not stand in a result."""
-    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+    """Return the console for what must not stand in a result; it folds nothing, whatever COLUMNS says."""
+    require_a_width()
+    return Console(stderr=True, width=_PIPED_WIDTH, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(line: str, where: Console | None = None) -> None:
@@ -160,3 +172,10 @@ def stop(sentence: str, code: int) -> NoReturn:
     """Print one sentence on the standard error and end the process with an exit code."""
     say(f"error: {sentence}", error_console())
     sys.exit(code)
+
+
+def stop_unread() -> NoReturn:
+    """End the process as SIGPIPE would: whoever read its output has gone away, so nothing more is printed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # what is still to be flushed
+    sys.exit(UNREAD)

@@ -106,11 +106,13 @@ def search(
     from gen_rerank.evaluation.evaluation import save_json
     from gen_rerank.search.answers import answer_table, stages
     from gen_rerank.search.search import Search
-    from gen_rerank.system.publishing import require_writable_file
+    from gen_rerank.system.publishing import require_apart, require_writable_file
 
     if out is not None:
         if index.resolve() in out.resolve().parents:
             raise BadInput(f"{out}: is a place in the index that is searched; name another")
+        read = {"the model": model, "the adapter": adapter}
+        require_apart(out, [(f"{what} {place}", Path(place)) for what, place in read.items() if place is not None])
         require_writable_file(out)
     with Search.open(index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates) as opened:
         answer = opened.find(query, k=top)

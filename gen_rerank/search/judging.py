@@ -205,7 +205,7 @@ def _check(plan: RetrievalPlan) -> None:
             raise BadInput(f"--{option} does not go with --index; leave one of the two out")
     for path in (asked.out, plan.plot):
         if path is not None:
-            require_place(path, asked.data)
+            require_place(path, asked.data, asked.models, asked.adapter)
             if plan.index.resolve() in path.resolve().parents:
                 raise BadInput(f"{path}: lies in the index that is read; name another place")
     if asked.out is not None and plan.plot is not None and asked.out.resolve() == plan.plot.resolve():

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -225,6 +225,34 @@ def require_writable_file(file: Path) -> None:
             os.close(os.open(file, os.O_WRONLY))
         elif not file.exists():  # a device or a pipe is not tried out
             _try_below(Path(os.path.realpath(file)).parent, file)
+
+
+def require_apart(file: Path, read: Iterable[tuple[str, Path]]) -> None:
+    """Require that writing a file replaces nothing that is read; a link to what is read counts as it.
+
+    Args:
+        file: that will be written.
+        read: what is read, in words, and where it lies. Of a folder every file that is there counts, however deep.
+
+    Raises:
+        BadInput: it is a file that is read.
+
+    Example:
+        >>> require_apart(Path("docs/evaluation.json"), [("the data", Path("shop")), ("a model", Path("runs/model"))])
+    """
+    for what, place in read:
+        if place.is_dir() and file.exists():
+            taken = file.resolve().is_relative_to(place.resolve())
+            taken = taken or any(_is_one_file(file, each) for each in place.rglob("*"))
+        else:
+            taken = _is_one_file(file, place)
+        if taken:
+            raise BadInput(f"{file}: is a file of {what} that is read; name another")
+
+
+def _is_one_file(first: Path, second: Path) -> bool:
+    """Return whether two paths lead to one file; two that are not there do where they are spelt alike in the end."""
+    return first.samefile(second) if first.exists() and second.exists() else first.resolve() == second.resolve()
 
 
 def is_full_disk(error: BaseException | None) -> bool:

@@ -223,6 +223,44 @@ def test_an_interruption_of_work_is_one_line(tmp_path):
     assert interrupted([sys.executable, "-c", _SLOW_WORK], tmp_path) == (130, "error: interrupted\n")
 
 
+@pytest.mark.parametrize("columns", ["0", "²", "none"])
+def test_a_usage_error_is_seen_whatever_columns_says(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    code, _, err = run("evaluate", "--nope")
+    assert (code, "No such option: --nope" in err) == (2, True)
+
+
+_UNREAD = """
+import os, sys
+import gen_rerank.data.sample
+from gen_rerank.cli import main
+import gen_rerank.data.commands as commands
+def unread(*words, **more):
+    for write in ({write},):
+        write("x" * {size})
+    raise SystemExit({code})
+gen_rerank.data.sample.write_sample = unread
+sys.argv = ["gen-rerank", "sample", "--out", "shop"]
+main()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("size", [1, 10**6])
+@pytest.mark.parametrize("write", ["commands.say", "commands.console().print", "sys.stdout.write"])
+def test_a_reader_that_goes_away_is_no_verdict(tmp_path, write, size, code):
+    """`gen-rerank evaluate … | head -1`: exit code 1 would say that a gate fails."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = [sys.executable, "-c", _UNREAD.format(write=write, size=size, code=code)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, stdout=writes, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_another_error_at_the_end_of_a_process_keeps_its_traceback(tmp_path):
     code = "import gen_rerank.cli; raise ValueError('x')"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

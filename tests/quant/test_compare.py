@@ -329,3 +329,17 @@ def test_a_quantized_reference_can_be_compared(int8_copy: Path, tiny_data: Path,
     copy = str(int8_copy)
     plan = ComparisonPlan(copy, (copy,), tiny_data, tmp_path / "out", cost=False, quantized_reference=True)
     assert compare(plan).candidates[0].delta["nDCG@5"].mean == 0
+
+
+def test_a_report_is_not_written_over_what_is_read(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "report.md").write_text("of the model")
+    with pytest.raises(BadInput, match=f"report.md: is a file of the model {model} that is read"):
+        compare(ComparisonPlan(str(model), (), tmp_path / "none", model))
+    assert (model / "report.md").read_text() == "of the model"
+    gates = tmp_path / "comparison.json"
+    gates.write_text("{}")
+    with pytest.raises(BadInput, match="is a file of the gates that is read"):
+        compare(ComparisonPlan("none", (), tmp_path / "none", tmp_path, gates=gates))
+    assert gates.exists()

@@ -74,6 +74,9 @@ def test_a_report_takes_the_place_of_nothing_that_is_read_or_made(run, votes, tm
     assert not shop.exists()
     assert run(*words, tmp_path / "report.json")[0] == 0
     exported = ("export", shop, tmp_path / "out.csv", "--format", "judgments", "--report")
-    for place in (tmp_path / "out.csv", shop / "judgments.jsonl"):
+    scores = tmp_path / "scores.jsonl"
+    scores.write_text("")
+    exported = (*exported[:3], "--scores", scores, *exported[3:])
+    for place in (tmp_path / "out.csv", shop / "judgments.jsonl", scores):
         assert "would take the place of what is read or made" in complaint(run(*exported, place))
-    assert run(*exported, tmp_path / "report.json")[0] == 0  # an older report may go
+    assert run(*exported[:3], *exported[5:], tmp_path / "report.json")[0] == 0  # an older report may go

@@ -109,7 +109,9 @@ def test_a_damaged_baseline_is_refused_before_anything_is_scored(
     row = json.loads(saved.read_text())
     faults: dict[str, dict[str, object]] = {
         "is of other data": {"data": "0" * 16},
-        "is of other data (": {"pairs": row["pairs"] + 1},
+        f"is damaged: pairs is {row['pairs'] + 1}, and the split 'test' of": {"pairs": row["pairs"] + 1},
+        "is damaged: it is of the split 'test' of": {"query_ids": ["x", *row["query_ids"][1:]]},
+        "and has query_ids in another order; evaluate": {"query_ids": row["query_ids"][::-1]},
         "per_query is missing": {"per_query": ...},
         "of nDCG@5 the query 'q17' must have a value": {
             "per_query": row["per_query"] | {"nDCG@5": [1.0, None, *row["per_query"]["nDCG@5"][2:]]}
@@ -247,6 +249,39 @@ def test_nothing_is_written_over_the_data_that_is_read(run, tiny_checkpoint, tin
         for name in ("queries.jsonl", "judgments.jsonl", "products.parquet"):
             assert "is a file of the data that is read; name another" in complaint(run(*command, shop / name))
     assert {path.name: path.read_bytes() for path in shop.iterdir()} == before
+
+
+def test_nothing_is_written_over_a_model_or_a_baseline_that_is_read(run, tiny_checkpoint, tiny_data, tmp_path) -> None:
+    model, adapter, saved = shutil.copytree(tiny_checkpoint, tmp_path / "m"), tmp_path / "adapter", tmp_path / "e.json"
+    adapter.mkdir()
+    for file in (adapter / "adapter_config.json", saved):
+        file.write_text("{}")
+    link = tmp_path / "link"
+    link.symlink_to(model / "config.json")
+    weights = tmp_path / "weights"
+    os.link(model / "model.safetensors", weights)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    places = (*model.iterdir(), link, weights)
+    commands = [("evaluate", tiny_checkpoint, model, tiny_data, "--out"), ("evaluate", model, tiny_data, "--scores")]
+    for command in (*commands, ("score", model, tiny_data, "--out")):
+        for place in places:
+            said = complaint(run(*command, place))
+            assert f"{place}: is a file of the model {model} that is read; name another" in said
+    read = ("evaluate", model, tiny_data, "--adapter", adapter, "--baseline", saved, "--out")
+    assert f"is a file of the adapter {adapter} that is read" in complaint(run(*read, adapter / "adapter_config.json"))
+    assert "is a file of the baseline that is read" in complaint(run(*read, saved))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_nothing_is_written_over_data_that_are_links(run, tiny_checkpoint, tiny_data, tmp_path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for file in tiny_data.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+        (shop / file.name).symlink_to(tmp_path / file.name)
+    for place in (shop / "queries.jsonl", tmp_path / "queries.jsonl"):
+        said = complaint(run("score", tiny_checkpoint, shop, "--out", place))
+        assert "is a file of the data that is read; name another" in said
 
 
 def test_folders_in_crossed_order_are_refused_before_any_work(run, tmp_path) -> None:

@@ -93,7 +93,7 @@ def test_measures_that_no_query_defines_are_absent(by_hand):
         ("[" * 100_000, "is not valid JSON"),
         ("\u00ff\u00fe", "is not valid JSON"),
         ("{}", "not an evaluation, or damaged: name is missing"),
-        ("[]", "not an evaluation, or damaged: the file: a valid dictionary"),
+        ("[]", "not an evaluation, or damaged: the file: a JSON object"),
         ('{"name": "x", "slices": 3}', "not an evaluation, or damaged: data is missing"),
     ],
 )
@@ -183,14 +183,16 @@ def _with(value: object, *place: str | int) -> Damage:
         (_without("per_query", "nDCG@5"), "per_query has no values of nDCG@5"),
         (_without("ranking", "nDCG@5"), "ranking has no values of nDCG@5"),
         (_without("calibration", MSE), "calibration has no values of MSE"),
-        (_with(math.nan, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a finite number is needed, not nan"),
-        (_with(math.inf, "per_query", "nDCG@5", 1), r"per_query\.nDCG@5\.1: .* is needed, not inf"),
-        (_with(-math.inf, "ranking", "nDCG@5", 1), r"ranking\.nDCG@5\.1: .* is needed, not -inf"),
-        (_with("0.5", "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a valid number is needed, not '0\.5'"),
-        (_with(True, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: a valid number is needed, not True"),
-        (_with(17.3, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\.0: less than or equal to 1.* not 17\.3"),
+        (_with(math.nan, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\[0\]: a finite number is needed, not nan"),
+        (_with(math.inf, "per_query", "nDCG@5", 1), r"per_query\.nDCG@5\[1\]: .* is needed, not inf"),
+        (_with(-math.inf, "ranking", "nDCG@5", 1), r"ranking\.nDCG@5\[1\]: .* is needed, not -inf"),
+        (_with("0.5", "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\[0\]: a valid number is needed, not '0\.5'"),
+        (_with(True, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\[0\]: a valid number is needed, not True"),
+        (_with(17.3, "per_query", "nDCG@5", 0), r"per_query\.nDCG@5\[0\]: less than or equal to 1.* not 17\.3"),
         (_with([], "per_query", "nDCG@5"), "per_query has not one value a query for nDCG@5"),
-        (_with(3, "per_query"), "per_query: a valid dictionary is needed, not 3"),
+        (_with(3, "per_query"), "per_query: a JSON object is needed, not 3"),
+        (_with(None, "slices", "colour"), r"slices\.colour: a JSON object is needed, not None"),
+        (_with([1], "reliability"), r"reliability\[0\]: a JSON object is needed, not 1"),
         (_with([None] * 8, "per_query", "nDCG@5"), "per_query has no values of nDCG@5"),
         (_with([0.5], "per_query", "P@3"), "per_query has not one value a query for P@3"),
         (_with([0.5] * 8, "per_query", "P@3"), "per_query has a measure 'P@3', which is not known"),
@@ -201,8 +203,8 @@ def _with(value: object, *place: str | int) -> Damage:
         (_with(7.5, "pairs"), "pairs: a valid integer is needed, not 7.5"),
         (_with(9, "queries"), "query_ids are not the ids of 9 queries, each once"),
         (_with("q16", "query_ids", 1), "query_ids are not the ids of 8 queries, each once"),
-        (_with([{"low": 0.0}], "reliability"), r"reliability\.0\.high is missing"),
-        (_with([None], "unranked", "all_alike"), r"unranked\.all_alike\.0: a valid string is needed"),
+        (_with([{"low": 0.0}], "reliability"), r"reliability\[0\]\.high is missing"),
+        (_with([None], "unranked", "all_alike"), r"unranked\.all_alike\[0\]: a valid string is needed"),
     ],
 )  # fmt: skip
 def test_what_is_damaged_is_named_with_the_file(tmp_path, judged, noisy, damage, reason):
@@ -212,3 +214,11 @@ def test_what_is_damaged_is_named_with_the_file(tmp_path, judged, noisy, damage,
     (tmp_path / "report.json").write_text(json.dumps(row))
     with pytest.raises(BadInput, match=rf"report\.json: not an evaluation, or damaged: {reason}"):
         Evaluation.load(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", "null", '"x"'])
+def test_a_file_of_another_shape_names_no_class_of_ours(tmp_path, content):
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(BadInput, match=r"damaged: the file: a JSON object is needed, not ") as refused:
+        Evaluation.load(tmp_path / "report.json")
+    assert "Saved" not in str(refused.value)

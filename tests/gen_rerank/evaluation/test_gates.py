@@ -61,6 +61,10 @@ def test_a_gate_is_read(text, measure, system, other, at_least, limit) -> None:
         ("ndcg@5 of C - A >= 0", r"there is no system 'C'; there are A \(nano\), B \(my-model v2\), random, bm25"),
         ("ndcg@5 of baseline >= 0", "there is no system 'baseline'"),
         ("rps of A - bm25 <= 0", "bm25 gives scores and no distributions, so it has no RPS"),
+        ("ndcg@5 of A - A >= 0", "nano is compared with itself, which is always 0; name two systems"),
+        ("ndcg@5 of nano - a >= 0", "nano is compared with itself"),
+        ("rps of B - My-Model V2 <= 0", "my-model v2 is compared with itself"),
+        ("ndcg@5 of bm25 - BM25 >= 0", "bm25 is compared with itself"),
         ("ece of A - B <= 0", "no paired difference"),
     ],
 )
@@ -127,7 +131,7 @@ def test_the_worse_end_of_the_interval_decides(systems) -> None:
     for at, passed in ((worse.high + 1e-6, True), (worse.high - 1e-6, False)):
         assert verdict(f"ndcg@5 of B - A <= {at:.9f}", systems).passed is passed
     assert "mean would pass" not in verdict("ndcg@5 of B - A >= 0", systems).meaning
-    assert verdict("ndcg@5 of A - A >= 0", systems).passed
+    assert verdict("ndcg@5 of B - A >= 0", systems | {"my-model v2": systems["nano"]}).passed
 
 
 def test_one_system_has_its_own_interval(systems) -> None:
@@ -163,5 +167,6 @@ def test_queries_in_which_no_order_is_better_decide_nothing(systems) -> None:
 
 
 def test_no_sign_stands_before_a_zero(systems) -> None:
-    assert verdict("ndcg@5 of A - A >= 0", systems).measured == "0.0000 [0.0000, 0.0000]"
+    twice = systems | {"my-model v2": systems["nano"]}
+    assert verdict("ndcg@5 of B - A >= 0", twice).measured == "0.0000 [0.0000, 0.0000]"
     assert Interval(0.0, 0.0, 0.0) == paired(*[systems["nano"].per_query[HEADLINE]] * 2)

@@ -75,7 +75,7 @@ def test_the_current_folder_has_a_name(monkeypatch, tmp_path) -> None:
 def test_who_is_not_there_is_told_who_is() -> None:
     with pytest.raises(BadInput, match=r"no system 'C'; there are A \(nano\), B \(small\), random, bm25$"):
         SystemNames.of(["nano", "small"]).find("C")
-    with pytest.raises(BadInput, match=r"there are A, B, random, bm25, baseline$"):
-        SystemNames.of(["x/m", "y/m"], baseline=True).find("m")
+    with pytest.raises(BadInput, match=r"there are A \(x/m\), B \(y/M\), random, bm25, baseline$"):
+        SystemNames.of(["x/m", "y/M"], baseline=True).find("m")
     with pytest.raises(BadInput, match="at most 26"):
         SystemNames.of([f"m{k}" for k in range(27)])

@@ -17,6 +17,7 @@ from gen_rerank.system.publishing import (
     naming_the_file,
     opened_before_named,
     refuse_taken,
+    require_apart,
     require_makeable,
     require_room,
     require_writable,
@@ -249,3 +250,24 @@ def test_an_error_names_what_was_written() -> None:
     assert is_full_disk(full.value)
     with pytest.raises(OSError, match="'there'"), naming_the_file(Path("here")):
         raise OSError(errno.ENOSPC, "No space left on device", "there")
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    """A file, a file deep in a folder, and links of both kinds; a new file beside them is nobody's."""
+    folder, file = tmp_path / "model", tmp_path / "e.json"
+    (folder / "deep").mkdir(parents=True)
+    inside = folder / "deep" / "weights"
+    for each in (inside, file):
+        each.write_text("x")
+    (tmp_path / "soft").symlink_to(inside)
+    (tmp_path / "hard").hardlink_to(inside)
+    (tmp_path / "folder").symlink_to(folder)
+    read = [("the model", folder), ("the baseline", file), ("the data", tmp_path / "none.jsonl")]
+    for place in (inside, tmp_path / "soft", tmp_path / "hard", tmp_path / "folder" / "deep" / "weights"):
+        with pytest.raises(BadInput, match=r"(weights|soft|hard): is a file of the model that is read; name another"):
+            require_apart(place, read)
+    for place, what in ((file, "baseline"), (tmp_path / "none.jsonl", "data")):
+        with pytest.raises(BadInput, match=f"is a file of the {what} that is read"):
+            require_apart(place, read)
+    for place in (tmp_path / "new.json", folder / "new.json", Path("/dev/null")):
+        require_apart(place, read)
