@@ -37,25 +37,31 @@ class Said:
     lines: tuple[str, ...]
     code: int
 
-    def shown(self, first: int | None = None, begin: str = "") -> list[str]:
+    def shown(self, first: int | None = None, begin: str = "", until: str = "") -> list[str]:
         """Return the command and its lines as a document has them, and how many are left out before and after.
 
         Args:
             first: the most lines; None is all.
             begin: what stands in the first of them.
+            until: what stands in the line behind the last of them, where there is one.
 
         Raises:
-            BadInput: no line has that.
+            BadInput: no line has `begin`.
         """
-        start = next((number for number, line in enumerate(self.lines) if begin in line), None)
+        start = self._place(begin, 0)
         if start is None and begin:
             raise BadInput(f"{self.command} printed no line with {begin!r}")
-        lines = self.lines[start or 0 :][:first]
-        after = len(self.lines) - (start or 0) - len(lines)
+        start = start or 0
+        lines = self.lines[start : self._place(until, start) if until else None][:first]
+        after = len(self.lines) - start - len(lines)
         before = [f"… {counted(start, 'line')}"] if start else []
         more = [f"… and {after:,} more line{'s' * (after > 1)}"] if after else []
         shown = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in (*before, *lines, *more)]
         return [*typed_lines(self.command), *shown, *([f"exit code {self.code}"] if self.code else [])]
+
+    def _place(self, words: str, start: int) -> int | None:
+        """Return the number of the first line from `start` on that has some words."""
+        return next((number for number in range(start, len(self.lines)) if words in self.lines[number]), None)
 
 
 @dataclass
@@ -83,7 +89,12 @@ class Transcript:
         self.parts += [f"## {title}", words]
 
     def run(
-        self, *words: str | Path, may_end: tuple[int, ...] = (0,), first: int | None = None, begin: str = ""
+        self,
+        *words: str | Path,
+        may_end: tuple[int, ...] = (0,),
+        first: int | None = None,
+        begin: str = "",
+        until: str = "",
     ) -> Said:
         """Run a command and keep what it printed.
 
@@ -92,6 +103,7 @@ class Transcript:
             may_end: exit codes that are results.
             first: how many lines of the output a document shows; all by default.
             begin: what stands in the first of them.
+            until: what stands in the line behind the last of them.
 
         Raises:
             BadInput: it ended with another exit code, or no line has `begin`.
@@ -99,14 +111,19 @@ class Transcript:
         program, *arguments = map(str, words)
         ours = program == _PROGRAM
         typed = [program] if ours else [_PYTHON, str(SCRIPTS / program)]
-        said = Said(shlex.join([*typed, *arguments]), *_run(["-m", "gen_rerank"] if ours else typed[1:], arguments))
-        for line in (f"$ {said.command}", *said.lines):
-            self.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        command = shlex.join([*typed, *arguments])
+        self._say(f"$ {command}")
+        said = Said(command, *_run(["-m", "gen_rerank"] if ours else typed[1:], arguments))
+        self._say(*said.lines)
         if said.code not in may_end:
             last = said.lines[-1].removeprefix("error: ") if said.lines else "it said nothing"
             raise BadInput(f"{said.command} stopped with exit code {said.code}: {last}")
-        self.parts.append("\n".join(f"    {line}".rstrip() for line in said.shown(first, begin)))
+        self.parts.append("\n".join(f"    {line}".rstrip() for line in said.shown(first, begin, until)))
         return said
+
+    def _say(self, *lines: str) -> None:
+        for line in lines:
+            self.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def check(self, what: str, *, holds: bool) -> None:
         """Note whether something is as it must be.

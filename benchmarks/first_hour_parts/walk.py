@@ -18,8 +18,9 @@ _PHASE_1, _MODEL, _SCORES = "phase1", "model", "scores.jsonl"
 # What `export` writes for each format that comes back, and its scale; the qrels' own name is in a folder.
 _FORMATS = (("trec", "trec", "0-100"), ("quepid", "ratings.csv", "0-3"), ("opensearch", "list.json", "0-3"))
 _TREC_FILES = ("topics.tsv", "qrels.txt")
-# How much of an output a document shows: of a book and of exports what holds no judgment of anybody's.
-_REPORT_LINES, _TABLE_LINES, _BOOK_LINES, _EXPORT_LINES, _LATER_LINES = 40, 9, 16, 8, 9
+_REPORT_LINES, _TABLE_LINES = 40, 9
+# Before these a document stops: what follows has ids and grades of single pairs, or rows that were shown before.
+_REFUSED, _ROUNDED = "refused", "grades rounded"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Walk:
         )
         out = self.folder / _JUDGED
         options = ("--format", "quepid", "--scale", "0-3", "--split", "0.6,0.2,0.2", "--report", report)
-        say.run("gen-rerank", "import", self.book, out, *options, first=_BOOK_LINES)
+        say.run("gen-rerank", "import", self.book, out, *options, until=_REFUSED)
         wanted, found = must_count(self.book), counted(read_json(report))
         told = ", ".join(f"{number:,} {what}" for what, number in wanted.items())
         say.check(f"the report counts what is in the book: {told}", holds=wanted == found)
@@ -127,7 +128,7 @@ class Walk:
         say.run("gen-rerank", *score)
         for name, file, scale in _FORMATS:
             runs = ("--scores", self.folder / _SCORES) if name == "trec" else ()
-            say.run("gen-rerank", "export", judged, sent / file, "--format", name, *runs, first=_EXPORT_LINES)
+            say.run("gen-rerank", "export", judged, sent / file, "--format", name, *runs, until=_ROUNDED)
             back, again = self.folder / "back" / name, self.folder / "sent-again"
             back.mkdir(parents=True)
             shutil.copyfile(judged / "products.jsonl", back / "products.jsonl")
@@ -151,7 +152,7 @@ class Walk:
         )
         say.run("messy_feed.py", "change", self.folder / _FEED, self.folder / _LATER)
         source = ("gen-rerank", "import", self.folder / _LATER, self.folder / _SHOP, "--format", "feed")
-        say.run(*source, "--report", report, first=_LATER_LINES, begin="│ added ")
+        say.run(*source, "--report", report, begin="│ changed ", until=_REFUSED)
         self._compare(_LATER, report)
 
     def mteb(self) -> None:

@@ -37,6 +37,9 @@ def test_the_whole_walk_at_small_size(tmp_path: Path, monkeypatch) -> None:
         "## A feed", "## A book of judgments", "## A small model", "## Two models side by side, a gate, one query",
         "## Out to other tools and in again", "## The feed, a week later", "## In mteb",
     }  # fmt: skip
+    assert "the vote of" not in text
+    assert " × " not in text
+    assert {"│ changed", "│ added", "│ gone"} <= {line.strip()[:9].strip() for line in text.splitlines()}
     assert all(len(line) <= WIDTH + 4 for line in text.splitlines() if line.startswith("    "))
     with pytest.raises(BadInput, match="something lies there"):
         main(None, tmp_path / "made", rows=2000, steps=2, document=None)
@@ -84,6 +87,8 @@ def test_a_document_shows_the_first_lines_and_says_what_it_left_out() -> None:
     assert said.shown(2)[1:] == ["a", "b" * (WIDTH - 1) + "…", "… and 1 more line"]
     assert said.shown(0) == ["$ gen-rerank rank", "… and 3 more lines"]
     assert said.shown(1, "b") == ["$ gen-rerank rank", "… 1 line", "b" * (WIDTH - 1) + "…", "… and 1 more line"]
+    assert said.shown(until="c")[-2:] == ["b" * (WIDTH - 1) + "…", "… and 1 more line"]
+    assert said.shown(until="d") == said.shown()
     assert said.shown(begin="c") == ["$ gen-rerank rank", "… 2 lines", "c"]
     with pytest.raises(BadInput, match="printed no line with 'd'"):
         said.shown(begin="d")
