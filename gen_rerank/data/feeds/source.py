@@ -45,8 +45,7 @@ _LEGACY = [
 ]  # fmt: skip
 _USUAL = "cp1252"
 _MARGIN = 0.1  # of charset-normalizer's coherence, by which another one must be better than the usual one
-# Of a file with a few broken characters one knows the encoding; of one in which most are broken it is another.
-_BROKEN_AT_MOST = 0.1
+_PACKED = b"\x1f\x8b"
 
 
 class FeedForm(StrEnum):
@@ -100,12 +99,14 @@ class FeedSource:
         if not path.is_file():
             raise BadInput(f"{path}: is a pipe or a device, and a feed is read more than once; write it to a file")
         with _in_words(path), path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
+            compressed = file.read(2) == _PACKED
         plain = cls(path, compressed, FeedForm.TABLE)
         with plain.opened() as file:
             head = file.read(_HEAD_BYTES)
         if not head.strip():
             raise BadInput(f"{path}: is empty")
+        if head.startswith(_PACKED):
+            raise BadInput(f"{path}: is gzipped twice; unpack it once")
         if head.startswith(b"PAR1"):
             return cls(path, compressed, FeedForm.PARQUET)
         if head.startswith(b"PK\x03\x04"):
@@ -166,7 +167,7 @@ class FeedSource:
         whole, broken, sample = self._characters()
         if not broken:
             return "utf-8", "UTF-8" if whole else "ASCII"
-        if broken <= _BROKEN_AT_MOST * whole:
+        if broken <= whole:  # other encodings give characters of UTF-8 by chance alone
             return "utf-8", f"UTF-8, but for {broken:,} {'bytes' if broken > 1 else 'byte'}"
         declared = _DECLARED.search(head)
         if declared and not declared[1].lower().startswith(_WIDE):  # which the declaration itself would be in

@@ -40,7 +40,7 @@ RIGHT = [
         brand="Müller",
         price=i + 0.99,
         available=True,
-        attributes={"currency": "€"},
+        attributes={"currency": "EUR"},
     )
     for i in range(1, 6)
 ]
