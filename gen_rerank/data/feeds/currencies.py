@@ -61,7 +61,7 @@ def without_currency(text: str, currency: str | None) -> str:
         >>> without_currency("only $5 USD", "USD").split()
         ['only', '$5']
     """
-    from price_parser.parser import CURRENCY_CODES
+    from price_parser.parser import CURRENCY_CODES  # type: ignore[attr-defined]  # it has no list of exports
 
     if currency is None:
         return text
@@ -77,7 +77,7 @@ def currency_name(written: str | None) -> str | None:
         >>> currency_name("€"), currency_name("eur"), currency_name("$"), currency_name(None)
         ('EUR', 'EUR', '$', None)
     """
-    from price_parser.parser import CURRENCY_CODES
+    from price_parser.parser import CURRENCY_CODES  # type: ignore[attr-defined]  # it has no list of exports
 
     if written is None:
         return None

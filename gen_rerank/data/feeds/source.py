@@ -53,10 +53,16 @@ class FeedForm(StrEnum):
 
     TABLE = "table"
     JSON_ARRAY = "JSON array"
+    JSON_ITEMS = "JSON array in one line"
     JSON_LINES = "JSON Lines"
     XML = "XML"
     PARQUET = "Parquet"
     XLSX = "XLSX"
+
+    @property
+    def unit(self) -> str:
+        """What its rows are counted in: lines, as an editor counts, or what there is instead of them."""
+        return {FeedForm.JSON_ITEMS: "item", FeedForm.PARQUET: "row"}.get(self, "line")
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ class FeedSource:
         with _decoded(path, said):
             text = codecs.getincrementaldecoder(name)(errors="replace").decode(head)
         return cls(path, compressed, _form_of(text), name, said)
+
+    @property
+    def name(self) -> str:
+        """The file's name, as it stands before the number of a row: `feed.csv`, `feed.json item`."""
+        return self.path.name if self.form.unit == "line" else f"{self.path.name} {self.form.unit}"
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -257,5 +268,5 @@ def _form_of(head: str) -> FeedForm:
     if begin.startswith("<"):
         return FeedForm.XML
     if begin.startswith("["):
-        return FeedForm.JSON_ARRAY
+        return FeedForm.JSON_ARRAY if len(begin.rstrip().splitlines()) > 1 else FeedForm.JSON_ITEMS
     return FeedForm.JSON_LINES if begin.startswith("{") else FeedForm.TABLE

@@ -30,7 +30,8 @@ def read(source: FeedSource) -> str:
     ("raw", "form"),
     [
         (b"id,title\n", FeedForm.TABLE),
-        (b' \n[{"id": 1}]', FeedForm.JSON_ARRAY),
+        (b' \n[{"id": 1}]', FeedForm.JSON_ITEMS),
+        (b'[\n{"id": 1}]', FeedForm.JSON_ARRAY),
         (b'\xef\xbb\xbf{"id": 1}\n', FeedForm.JSON_LINES),
         (b"<?xml version='1.0'?><rss/>", FeedForm.XML),
         ("<rss/>".encode("utf-16"), FeedForm.XML),
