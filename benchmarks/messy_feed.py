@@ -32,7 +32,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from gen_rerank.data.feeds import prices, products
+from gen_rerank.data.feeds import availability, prices, products
 from gen_rerank.data.feeds.catalog import ADDED, CHANGED, GONE
 from gen_rerank.data.feeds.importing import import_feed
 from gen_rerank.data.importing.whole_ids import WHOLE_ID
@@ -157,9 +157,9 @@ FAULTS = (
     _price("call us", prices.NO_NUMBER, None),
     _price("2 for 19.99", prices.SEVERAL, None),
     PlantedFault("price is empty", _set("price", ""), field="price"),
-    _stock("in stock", products.STOCK, True),
-    _stock("sold out", products.STOCK, False),
-    _stock("on the moon", products.NOT_STOCK, None),
+    _stock("in stock", availability.STOCK, True),
+    _stock("sold out", availability.STOCK, False),
+    _stock("on the moon", availability.NOT_STOCK, None),
     PlantedFault("id as a fraction", lambda row: row.update(id=float(row["id"])), WHOLE_ID),
     PlantedFault("repeated id", lambda row: row.update(id=row["id"] % _APART + 1), refused=_REPEATED),
     PlantedFault("HTML in a title", _set("title", "<b>Lap</b>top &amp; bag"), products.MARKUP, field="title",

@@ -26,6 +26,7 @@ from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.side_by_side import SideBySide
 from gen_rerank.evaluation.systems import BASELINE, SystemNames
 from gen_rerank.reporting.progress import WorkProgress
+from gen_rerank.reporting.tables import one_line
 from gen_rerank.scorers.opening import PreparedScorer, prepare_scorer
 from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.system.publishing import require_apart, require_writable_file
@@ -267,11 +268,11 @@ def _as_baseline(saved: Evaluation, plan: EvaluationPlan, floor: Evaluation) -> 
 def _legend(plan: EvaluationPlan, names: SystemNames, found: SideBySide) -> Iterator[str]:
     if found.baseline is not None:
         with_what = f", scored with {found.baseline.scored_with}" if found.baseline.scored_with else ""
-        yield f"baseline: {plan.baseline}{with_what}"
+        yield one_line(f"baseline: {plan.baseline}{with_what}")
     for place, given, name, model in zip(names.places, plan.models, names.models, found.models, strict=True):
         called = "" if name == place else f" ({name})"
         where = f"{place}{called}: {given}, " if len(names.models) > 1 else ""
-        yield f"{where}scored with {model.scored_with}"
+        yield one_line(f"{where}scored with {model.scored_with}")
 
 
 def _score(prepared: PreparedScorer, dataset: Dataset, task: str = "scoring") -> tuple[Distribution, Scored]:

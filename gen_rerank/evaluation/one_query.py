@@ -18,7 +18,7 @@ from gen_rerank.data.records import BadRow, Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import bars
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.reporting.tables import TextTable
+from gen_rerank.reporting.tables import WideTable
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scoring import score_pairs
 
@@ -78,27 +78,26 @@ class QueryAnswer:
     tiers: bool
     bad_rows: tuple[BadRow, ...]
 
-    def table(self) -> TextTable:
+    def table(self) -> WideTable:
         """Return one row a product, with its distribution over the eleven bins in blocks."""
         counted = f"{len(self.ranked):,} of {self.products:,} products" if len(self.ranked) < self.products else ""
-        table = TextTable(
+        bins = "0         1"
+        table = WideTable(
             f"{self.query}{': ' if counted else ''}{counted}",
             "spread: standard deviation of the distribution, which is drawn from 0.0 to 1.0",
+            ("Rank", "Product", "Title"),
+            ("Score", "Spread", *(["Tier"] if self.tiers else []), bins),
+            {"Rank": "right", "Tier": "left", bins: "left"},
         )
-        table.add_column("Rank", justify="right")
-        table.add_column("Product")
-        table.add_column("Title", ratio=1)
-        for name in ("Score", "Spread", *(["Tier"] if self.tiers else []), "0         1"):
-            table.add_column(name, justify="right" if name in ("Score", "Spread") else "left", no_wrap=True)
         for one in self.ranked:
             table.add_row(
-                str(one.rank),
-                one.product.product_id,
-                " ".join(one.product.title.split()),
-                f"{one.score:.3f}",
-                f"{one.std:.3f}",
-                *([str(one.tier)] if self.tiers else []),
-                bars(one.distribution.tolist()),
+                (str(one.rank), one.product.product_id, " ".join(one.product.title.split())),
+                (
+                    f"{one.score:.3f}",
+                    f"{one.std:.3f}",
+                    *([str(one.tier)] if self.tiers else []),
+                    bars(one.distribution.tolist()),
+                ),
             )
         return table
 

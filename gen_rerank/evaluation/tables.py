@@ -9,7 +9,7 @@ from gen_rerank.evaluation.intervals import LEAST_QUERIES, Interval
 from gen_rerank.evaluation.significance import RESAMPLES, Difference
 from gen_rerank.evaluation.verdicts import Verdict, signed_interval
 from gen_rerank.reporting.numbers import ABSENT, counted, figure
-from gen_rerank.reporting.tables import TextTable, WideTable
+from gen_rerank.reporting.tables import TextTable, WideTable, one_line
 
 # With more systems in one table, intervals of slices would be folded into several lines.
 _INTERVALS_OF = 4
@@ -82,7 +82,7 @@ def difference_table(rows: Mapping[str, Mapping[str, Interval]], title: str = "P
     return table
 
 
-def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> TextTable:
+def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> WideTable:
     """Return one row a measure and comparison, with p-values before and after the correction.
 
     Args:
@@ -92,19 +92,17 @@ def significance_table(rows: Mapping[str, Mapping[str, Difference]]) -> TextTabl
     family = f"by Holm over the {count} comparisons of a measure" if count > 1 else "one comparison a measure"
     few = _few([row.interval for found in rows.values() for row in found.values()])
     test = f"two-sided paired bootstrap, {RESAMPLES:,} resamples"
-    table = TextTable(
-        title="Paired differences",
-        caption=f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05{few}",
+    table = WideTable(
+        "Paired differences",
+        f"difference [95% paired bootstrap interval]; p: {test}; corrected: {family}; * below 0.05{few}",
+        ("Measure", "Comparison"),
+        ("Difference", "p", "corrected"),
     )
-    table.add_column("Measure", no_wrap=True)
-    table.add_column("Comparison")
-    for name in ("Difference", "p", "corrected"):
-        table.add_column(name, justify="right", no_wrap=True)
     for measure, found in rows.items():
         for place, (comparison, row) in enumerate(found.items()):
             cells = (signed_interval(row.interval), figure(row.p, ".4f"), figure(row.holm, ".4f"))
             mark = " *" if row.significant else "  "
-            table.add_row("" if place else measure, comparison, *cells[:2], cells[2] + mark)
+            table.add_row(("" if place else measure, comparison), (*cells[:2], cells[2] + mark))
         table.add_section()
     return table
 
@@ -116,7 +114,7 @@ def gate_table(verdicts: Sequence[Verdict]) -> TextTable:
         table.add_column(heading)
     for one in verdicts:
         word = "not judged" if one.passed is None else "holds" if one.passed else "FAILS"
-        table.add_row(one.gate, word, one.measured, one.limit, one.meaning)
+        table.add_row(one_line(one.gate), word, one.measured, one.limit, one.meaning)
     return table
 
 

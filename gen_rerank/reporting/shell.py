@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import counted
+from gen_rerank.reporting.tables import one_line
 from gen_rerank.reporting.whole_json import whole_json
 from gen_rerank.system.interrupts import UNREAD
 
@@ -163,14 +164,14 @@ def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
         bad_rows: each is written as `file:line: reason`.
     """
     for row in bad_rows:
-        say(f"left out {row}", where)
+        say(f"left out {one_line(str(row))}", where)
     if bad_rows:
         where.print(f"{counted(len(bad_rows), 'bad row')} left out")
 
 
 def stop(sentence: str, code: int) -> NoReturn:
     """Print one sentence on the standard error and end the process with an exit code."""
-    say(f"error: {sentence}", error_console())
+    say(f"error: {one_line(sentence)}", error_console())
     sys.exit(code)
 
 

@@ -6,8 +6,9 @@ room ends in an ellipsis; so every table of the project is one of these. What st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
@@ -18,6 +19,10 @@ from rich.text import Text
 _HEADING = 24
 # What the borders take: of a column, and of a table.
 _BORDER, _EDGE = 3, 1
+# Of a column of names, where there is hardly any room.
+_LEAST = 6
+# Control characters, and what ends a line or a paragraph.
+_CODED = ("Cc", "Zl", "Zp")
 
 
 class TextTable(Table):
@@ -42,7 +47,7 @@ class TextTable(Table):
 
     def __init__(self, title: str = "", caption: str = "", **more: Any) -> None:
         super().__init__(
-            title=Text(title, "table.title") if title else None,
+            title=Text(one_line(title), "table.title") if title else None,
             caption=Text(caption, "table.caption") if caption else None,
             **more,
         )
@@ -59,17 +64,19 @@ class TextTable(Table):
 class WideTable:
     """A table with many columns of figures; where the console is too narrow for all, several tables below each other.
 
-    Every one of them begins with the same column of names. Figures are never folded, names and long headings are.
+    Every one of them begins with the same columns of names. Figures are never folded, names and long headings are.
 
     Args:
         title: above the first.
         caption: below the last.
-        names: the heading of the first column.
+        names: the heading of the first column, or of the first columns.
         headings: of the columns of figures.
+        justify: by heading, for columns of names that stand right, and of figures that stand left.
 
     Attributes:
-        names: the first column, its heading first.
+        names: the columns of names, each with its heading first.
         columns: those of figures, each with its heading first.
+        sections: the numbers of the rows, from 1, under which a line is drawn.
 
     Example:
         >>> table = WideTable("", "", "System", ["nDCG@5", "nDCG@10"])
@@ -87,17 +94,30 @@ class WideTable:
         └────────┴──────────────────────┘
     """
 
-    def __init__(self, title: str, caption: str, names: str, headings: Sequence[str]) -> None:
-        self.title = title
+    def __init__(
+        self,
+        title: str,
+        caption: str,
+        names: str | Sequence[str],
+        headings: Sequence[str],
+        justify: Mapping[str, JustifyMethod] | None = None,
+    ) -> None:
+        self.title = one_line(title)
         self.caption = caption
-        self.names = [names]
-        self.columns = [[heading] for heading in headings]
+        self.names = [[one_line(name)] for name in ([names] if isinstance(names, str) else names)]
+        self.columns = [[one_line(heading)] for heading in headings]
+        self.sections: set[int] = set()
+        self._justify = justify or {}
 
-    def add_row(self, name: str, cells: Sequence[str]) -> None:
-        """Add a row: its name, and one cell a column."""
-        self.names.append(name)
-        for column, cell in zip(self.columns, cells, strict=True):
-            column.append(cell)
+    def add_row(self, names: str | Sequence[str], cells: Sequence[str]) -> None:
+        """Add a row: its name, or one a column of names, and one cell a column of figures."""
+        named = [names] if isinstance(names, str) else names
+        for column, cell in zip([*self.names, *self.columns], [*named, *cells], strict=True):
+            column.append(one_line(cell))
+
+    def add_section(self) -> None:
+        """Draw a line under the last row."""
+        self.sections.add(len(self.names[0]) - 1)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the tables that fit into the width."""
@@ -106,26 +126,67 @@ class WideTable:
             first, last = part is parts[0], part is parts[-1]
             table = TextTable(self.title if first else "", self.caption if last else "")
             for column, width, justify in part:
-                table.add_column(column[0], width=width, justify=justify)
-            for cells in zip(*(column[1:] for column, _, _ in part), strict=True):
-                table.add_row(*cells)
+                table.add_column(column[0], width=width, justify=self._justify.get(column[0], justify))
+            for row, cells in enumerate(zip(*(column[1:] for column, _, _ in part), strict=True), 1):
+                table.add_row(*cells, end_section=row in self.sections)
             yield table
 
     def _parts(self, room: int) -> Iterator[list[tuple[list[str], int, JustifyMethod]]]:
         """Yield the columns of each table with their widths."""
         widths = [_width(column, _HEADING) for column in self.columns]
-        named = max(map(cell_len, self.names))
-        if _EDGE + sum(width + _BORDER for width in (named, *widths)) > room:
-            named = min(named, room // 3)  # long names are folded, so that several figures stand side by side
-        names: tuple[list[str], int, JustifyMethod] = (self.names, named, "left")
-        part, taken = [names], _EDGE + named + _BORDER
+        named = self._named(room, widths)
+        names: list[tuple[list[str], int, JustifyMethod]] = [
+            (column, width, "left") for column, width in zip(self.names, named, strict=True)
+        ]
+        start = _EDGE + sum(width + _BORDER for width in named)
+        part, taken = list(names), start
         for column, width in zip(self.columns, widths, strict=True):
-            if len(part) > 1 and taken + width + _BORDER > room:
+            if len(part) > len(names) and taken + width + _BORDER > room:
                 yield part
-                part, taken = [names], _EDGE + named + _BORDER
+                part, taken = list(names), start
             part.append((column, width, "right"))
             taken += width + _BORDER
         yield part
+
+    def _named(self, room: int, widths: Sequence[int]) -> list[int]:
+        """Return the widths of the columns of names.
+
+        Where not all has room, long names are folded: beside all figures if a third of the room is left for them there,
+        otherwise so that several figures stand side by side.
+        """
+        count = len(self.names)
+        wanted = [max(map(cell_len, column)) for column in self.names]
+        free = room - _EDGE - count * _BORDER
+        beside_all = free - sum(width + _BORDER for width in widths)
+        beside_one = free - max(widths, default=0) - _BORDER
+        share = beside_all
+        if beside_all < min(sum(wanted), room // 3):
+            share = min(room // (3 if count == 1 else 2), max(beside_one, count * _LEAST))
+        words = [max(cell_len(word) for cell in column for word in (cell.split() or [""])) for column in self.names]
+        least = _shares(words, share)
+        more = _shares([each - word for each, word in zip(wanted, least, strict=True)], share - sum(least))
+        return [max(one + two, 1) for one, two in zip(least, more, strict=True)]
+
+
+def one_line(text: str) -> str:
+    r"""Return a name as tables and lines show it: a line break or a terminal's order in it is written as its code.
+
+    Example:
+        >>> one_line("my\nmodel")
+        'my\\nmodel'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one.encode("unicode_escape").decode() if category(one) in _CODED else one for one in text)
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Return what each of several gets of some room: what it wants where there is room, the others equal parts."""
+    shares = [0] * len(wanted)
+    for done, place in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[place] = min(wanted[place], max(room, 0) // (len(wanted) - done))
+        room -= shares[place]
+    return shares
 
 
 def _width(column: Sequence[str], heading: int) -> int:

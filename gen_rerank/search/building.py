@@ -6,7 +6,7 @@ is tantivy's commit, so that a writer which is killed leaves what was committed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from gen_rerank.data.records import BadRow, Product, product_text
 from gen_rerank.data.values import identifier
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
-from gen_rerank.search.fields import ANALYZER, ID, document_of, schema
+from gen_rerank.search.fields import ANALYZER, ID, document_of, key_of, schema
 from gen_rerank.search.index import SYNONYMS, VECTORS, WORDS, ProductIndex, open_words, synonyms_of
 from gen_rerank.search.settings import FILE, IndexSettings
 from gen_rerank.search.synonyms import read_synonyms_text
@@ -97,7 +97,7 @@ def build_index(
         if meanings is not None:
             write_text_whole(folder / SYNONYMS, meanings)
         with _writing(made, out) as writer:
-            given = _add(writer, _rows(reader, skip_bad_rows), folder, settings)
+            given = _add(writer, _rows(reader, skip_bad_rows), folder, settings, _nothing_held)
         if not given:
             raise BadInput(f"{reader.file}: no usable rows")
         products = len(opened_before_named(ProductIndex.open, folder, out))
@@ -142,7 +142,7 @@ def change_index(
             for product_id in delete:
                 writer.delete_documents_by_term(ID, product_id)
             if reader is not None:
-                given = _add(writer, _rows(reader, skip_bad_rows), folder, index.settings)
+                given = _add(writer, _rows(reader, skip_bad_rows), folder, index.settings, index.gone)
         if meanings is not None:
             (beside / SYNONYMS).replace(folder / SYNONYMS)
         products = len(index)
@@ -174,21 +174,41 @@ def read_ids(file: Path) -> list[str]:
     return found
 
 
-def _add(writer: tantivy.IndexWriter, products: Iterable[Product], folder: Path, settings: IndexSettings) -> int:
-    """Write products, each in the place of an older one of its id; return how many rows there were."""
+def _add(
+    writer: tantivy.IndexWriter,
+    products: Iterable[Product],
+    folder: Path,
+    settings: IndexSettings,
+    absent: Callable[[Iterable[str]], set[str]],
+) -> int:
+    """Write products, each in the place of an older one of its id; return how many rows there were.
+
+    Only what was held before, or stood in an earlier row, is deleted: tantivy keeps each deletion in memory until the
+    commit, where a million of them took more than a gigabyte. The keys of the rows take 64 bytes each.
+    """
     encoder = TextEncoder(settings.vectors) if settings.vectors else None
     vectors = Vectors(folder / VECTORS)
     given = 0
+    written: set[int] = set()
     with WorkProgress(transient=True) as progress:
         task = progress.add_task("indexing", total=None)
         for rows in _parts(products, _AT_ONCE):
             first = vectors.add(encoder.encode([product_text(product) for product in rows])) if encoder else None
+            new = absent(product.product_id for product in rows)
             for i, product in enumerate(rows):
-                writer.delete_documents_by_term(ID, product.product_id)
+                key = key_of(product.product_id)
+                if product.product_id not in new or key in written:
+                    writer.delete_documents_by_term(ID, product.product_id)
+                written.add(key)
                 writer.add_document(document_of(product, None if first is None else first + i))
             given += len(rows)
             progress.advance(task, len(rows))
     return given
+
+
+def _nothing_held(product_ids: Iterable[str]) -> set[str]:
+    """Return all ids: a new index holds none of them."""
+    return set(product_ids)
 
 
 def _rows(reader: RowReader[Product], skip_bad_rows: bool) -> Iterator[Product]:

@@ -246,7 +246,7 @@ main()
 
 
 @pytest.mark.parametrize("code", [0, 1])
-@pytest.mark.parametrize("size", [1, 10**6])
+@pytest.mark.parametrize("size", [1, 10_000])
 @pytest.mark.parametrize("write", ["commands.say", "commands.console().print", "sys.stdout.write"])
 def test_a_reader_that_goes_away_is_no_verdict(tmp_path, write, size, code):
     """`gen-rerank evaluate … | head -1`: exit code 1 would say that a gate fails."""

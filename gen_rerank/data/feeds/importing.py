@@ -113,7 +113,7 @@ def _opened(
     names = list(dict.fromkeys(name for row in head if isinstance(row, FeedRow) for name in row.cells))
     if not names:
         raise BadInput(
-            f"{source.path}: {'none of its first rows can be read' if head else 'has no rows'}{_first(head)}"
+            f"{source.path}: {'none of its first rows can be read' if head else 'has no rows'}{_first(source, head)}"
         )
     whole: FeedRows = chain(head, rows)
     shopify, overrides = shopify_names(names), dict(options.columns)
@@ -163,7 +163,7 @@ def _products(
     source: FeedSource, rows: FeedRows, reader: ProductReader, index: CatalogIndex, report: ImportReport
 ) -> Iterator[Product]:
     """Yield the products to keep, and tell the report of all rows."""
-    file = source.path.name
+    file = source.name
     for row in rows:
         if isinstance(row, UnreadRow):
             report.refuse(row.kind, file, row.line, row.reason)
@@ -176,7 +176,10 @@ def _products(
         before = index.meet(product, row.line)
         if before is not None:
             report.refuse(
-                "repeated id", file, row.line, f"{product.product_id} was already given in line {before}, which is kept"
+                "repeated id",
+                file,
+                row.line,
+                f"{product.product_id} was already given in {source.form.unit} {before}, which is kept",
             )
             continue
         for note in notes:
@@ -204,9 +207,9 @@ def _nothing_kept(source: Path, report: ImportReport) -> str:
     return f"{source}: none of its {report.read.get('rows', 0):,} rows gives a product, so nothing was written{first}"
 
 
-def _first(rows: list[FeedRow | UnreadRow]) -> str:
+def _first(source: FeedSource, rows: list[FeedRow | UnreadRow]) -> str:
     first = next((row for row in rows if isinstance(row, UnreadRow)), None)
-    return f"; line {first.line}: {first.reason}" if first else ""
+    return f"; {source.form.unit} {first.line}: {first.reason}" if first else ""
 
 
 def _refuse_unusable(out: Path) -> None:

@@ -21,7 +21,7 @@ _NO_OBJECT = "not a JSON object"
 
 
 def json_rows(source: FeedSource) -> FeedRows:
-    """Yield the objects of a file with the line in which each begins.
+    """Yield the objects of a file with the line in which each begins; of an array in one line, with their numbers.
 
     Raises:
         BadInput: an array that is not valid JSON to its end, or objects that take several lines each.
@@ -58,8 +58,8 @@ def _array(source: FeedSource) -> FeedRows:
     with source.text() as file:
         entries = _ArrayReader(source, file)
         while entries.more():
-            line = entries.line
-            yield _row(line, entries.read())
+            place = entries.place_number
+            yield _row(place, entries.read())
 
 
 class _ArrayReader:
@@ -70,11 +70,12 @@ class _ArrayReader:
     """
 
     def __init__(self, source: FeedSource, file: IO[str]) -> None:
-        self.path = source.path
+        self.source = source
         self.file = file
         self.window = ""
         self.place = 0
         self.line = 1
+        self.number = 0
         self.decoder = json.JSONDecoder()
         self.first = True
         if self._next().removeprefix("\ufeff") == "":
@@ -98,7 +99,13 @@ class _ArrayReader:
         self.first = False
         if not sign:
             raise self._fault("the array has no end")
+        self.number += 1
         return True
+
+    @property
+    def place_number(self) -> int:
+        """The line in which it stands, or the number of the entry where all are in one line."""
+        return self.number if self.source.form is FeedForm.JSON_ITEMS else self.line
 
     def read(self) -> Any:
         """Return the entry that begins here."""
@@ -138,4 +145,6 @@ class _ArrayReader:
         return bool(more)
 
     def _fault(self, what: str) -> BadInput:
-        return BadInput(f"{self.path}:{self.line}: the array is not valid JSON ({what})")
+        return BadInput(
+            f"{self.source.path.parent / self.source.name}:{self.place_number}: the array is not valid JSON ({what})"
+        )

@@ -2,8 +2,8 @@
 
 defusedxml reads them, and refuses declarations of entities, by which a small file becomes a huge one. A name has the
 prefix that is usual for its namespace, whatever the file calls it: `g:price` for Google's, none for Atom's; in others,
-and where a prefix is not declared, it keeps its own. A name that comes twice gives a list, an element that has others
-an object of them; markup in a plain RSS field is text.
+and where a prefix is not declared, it keeps its own. Where `g:` is declared as another's, it is `other-g:`. A name that
+comes twice gives a list, an element that has others an object of them; markup in a plain RSS field is text.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _CHUNK = 2**16
 _XMLNS = "xmlns:"
 # The usual prefix of a namespace; an address is compared without what writers vary.
 _PREFIX_OF = {"base.google.com/ns/1.0": "g:", "www.w3.org/2005/atom": "", "purl.org/atom/ns": ""}
+_TAKEN, _OTHER = "g:", "other-"
+# What the parser says at the end of a file that stops in an element, in a tag or in a text.
+_CUT_OFF = ("no element found", "unclosed token", "unclosed CDATA section", "partial character")
 _DETAIL = "product_detail"  # a section, a name and a value
 
 
@@ -49,8 +52,9 @@ def merchant_rows(source: FeedSource) -> FeedRows:
                     yield items.rows.popleft()
             parser.close()
         except SAXParseException as error:
-            place = f"{source.path}:{error.getLineNumber()}"
-            raise BadInput(f"{place}: not well-formed XML ({error.getMessage()})") from error
+            place, what = f"{source.path}:{error.getLineNumber()}", error.getMessage()
+            cut = "; the file seems to be cut off: fetch it again" if what in _CUT_OFF else ""
+            raise BadInput(f"{place}: not well-formed XML ({what}){cut}") from error
         except DefusedXmlException as error:
             raise BadInput(f"{source.path}: declares entities of its own, which are not read; remove them") from error
     if not found:
@@ -136,13 +140,12 @@ class _Items(ContentHandler):
 
 def _declared(known: dict[str, str], attributes: AttributesImpl) -> dict[str, str]:
     """Return what prefixes are usually called where an element has these attributes."""
-    found = {
-        name.removeprefix(_XMLNS): _PREFIX_OF.get(
-            re.sub(r"^https?://|[/#]+$", "", address.strip().casefold()), name.removeprefix(_XMLNS) + ":"
-        )
-        for name, address in attributes.items()
-        if name.startswith(_XMLNS)
-    }
+    found = {}
+    for name, address in attributes.items():
+        if name.startswith(_XMLNS):
+            prefix = name.removeprefix(_XMLNS)
+            own = f"{_OTHER * (f'{prefix}:'.casefold() == _TAKEN)}{prefix}:"
+            found[prefix] = _PREFIX_OF.get(re.sub(r"^https?://|[/#]+$", "", address.strip().casefold()), own)
     return {**known, **found} if found else known
 
 

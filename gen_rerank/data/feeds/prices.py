@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from gen_rerank.data import values
+from gen_rerank.data.feeds.currencies import currency_in, currency_name, with_usual_currency, without_currency
+from gen_rerank.data.json_text import NotJson, read_json
 from gen_rerank.errors import BadInput
 
 POINT, COMMA = ".", ","
@@ -84,26 +86,37 @@ _ONE_NUMBER = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _NO_GROUPS = re.compile(r"\d'\d(?!\d\d(?!\d))")
-# Words that stand beside a price, so that a number without a currency is one; others may make an article's number, a
-# size or a saving of it.
+# Words that stand beside a price, with a currency or without. With others it is what sending costs, what a product
+# saved or was, what others recommend to take, an article's number or a size.
 _PRICE_WORD_LIST = """
-from starting at ab von vanaf dès desde od от fra från
-price preis prix precio prezzo prijs preço pris cena hinta цена list regular retail sale unit rrp msrp uvp vk
+from starting starts at ab von vanaf dès desde od от fra ca circa approx
+price preis prix precio prezzo prijs preço pris cena hinta цена list regular retail sale unit current aktuell vk
+our your unser notre special offer angebot sonderangebot sonderpreis angebotspreis verkaufspreis oferta promo promotion
 now only just nur jetzt seulement solo sólo solamente nu each ea apiece stk stück
-incl inc including inkl excl excluding exkl zzgl vat tax mwst ust ttc ht tva iva btw moms net netto gross brutto vb vhb
+ttc ht net netto gross brutto moms vb vhb 税込 税抜 価格 税込価格
 """
 _PRICE_WORDS = frozenset(_PRICE_WORD_LIST.split())
-_PRICE_PHRASES = re.compile(r"\b[àa] partir d[ea]\b|^s/(?=\s?\d)", re.IGNORECASE)  # "S/" is Peru's currency
+_TAXES = "vat|tax(?:es)?|gst|mwst|ust|tva|iva|btw|moms|dph"
+_WITH = "inc(?:l\\w*)?|inkl\\w*|ex(?:cl\\w*|kl\\w*)?|with(?:out)?|ohne|mit|zzgl|plus"
+# What is price enough as a phrase; a tax alone is an amount of its own. "S/" is Peru's currency.
+_PRICE_PHRASES = re.compile(
+    rf"\b[àa] partir d[ea]\b|\bas low as\b|\bon sale\b|^s/(?=\s?\d)|\b(?:{_WITH})\W+(?:{_TAXES})\b|"
+    rf"\b(?:{_TAXES})\W+(?:{_WITH})\b",
+    re.IGNORECASE,
+)
+# Behind the number everything is what the price is for, or comes with it: "5 per pack", "5/kg", "5 zzgl. Versand".
+_PER = re.compile(rf"(?<=\d)[^\w/]*(?:/|\b(?:per|pro|je|por|par)\b|\b(?:{_WITH})\b)\W*[^\W\d_][^\d]*$", re.IGNORECASE)
+_AREA = re.compile(r"((?:/|\b(?:per|pro|je|por|par)\b)\s*[cdk]?m)[²³23](?!\w)", re.IGNORECASE)
 _GLUED = re.compile(r"[^\W\d_]\d")
-# Behind it everything is what the price is for: "5 per pack", "5/kg".
-_PER = re.compile(r"(?<=\d)\s*(?:/|(?:per|pro|je|por|par)\b)\s*[^\W\d_][^\d]*$", re.IGNORECASE)
-# What is no price with a currency either; and what counts, compares or parts a sign from its digits.
+# What is no price behind "per" either; and what counts, compares or parts a sign from its digits.
 _SAVED = re.compile(
     r"\b(?:off|saves?|savings?|discount|rebate|cashback|coupon|voucher|rabatt?|sparen?|nachlass|gutschein|remise|"
     r"r[ée]duction|[ée]conomi\w*|descuento|dto|ahorr\w*|sconto|risparmi\w*|korting|bespaar|скидка)\b",
     re.IGNORECASE,
 )
 _NO_PRICE_SIGNS = re.compile(r"[#№+<>=≥≤@]|(?<![\w.,])[.,]\s+\d")
+_AMOUNT_NAMES = ("amount", "value", "price")
+_CURRENCY_NAMES = ("currency", "currencycode", "pricecurrency")
 _FREE_WORDS = ("free", "gratis", "kostenlos", "umsonst", "gratuit", "gratuito")
 
 
@@ -113,7 +126,7 @@ class PriceRead:
 
     Attributes:
         amount: the number; None where it is absent or was left out.
-        currency: as it stands beside the number, such as `USD` or `€`.
+        currency: what stands beside the number, as `currency_name` has it; None where there is no amount.
         kinds: what was done to read it, or why it was left out; empty for plain numbers and absent values.
     """
 
@@ -185,47 +198,71 @@ class PriceReader:
         """Return what a value says; nothing is refused, as a product without a price is one."""
         if isinstance(value, str):
             return _plain(value) or self._text(value)
+        if isinstance(value, Mapping):
+            return self._object(value)
         try:
             return _checked(values.number(value))
         except values.BadValue:
             written = _written(value)
         return PriceRead(None, None, (NO_NUMBER,)) if written is None else self._text(written)
 
+    def _object(self, value: Mapping[Any, Any]) -> PriceRead:
+        """Return what an amount with its currency says, each under its name; other objects are no price."""
+        parts = {_local(name): part for name, part in value.items()}
+        amounts = [name for name in _AMOUNT_NAMES if name in parts]
+        currencies = [name for name in _CURRENCY_NAMES if name in parts]
+        amount = parts[amounts[0]] if amounts else None
+        if len(amounts) != 1 or len(currencies) > 1 or len(parts) != 1 + len(currencies) or isinstance(amount, Mapping):
+            return PriceRead(None, None, (NOT_PRICE,))
+        read = self.read(amount)
+        given = _written(parts[currencies[0]]) if currencies else None
+        if read.amount is None or read.currency or given is None:
+            return read
+        return PriceRead(read.amount, currency_name(given), (CURRENCY, *read.kinds))
+
     def _read_text(self, value: str) -> PriceRead:
+        opened = _opened(value)
+        if opened is not None:
+            return self._object(opened)
+        written = values.text(value)
+        if written is None:
+            return PriceRead(None)
+        text = with_usual_currency(_AREA.sub(r"\1", _APOSTROPHES.sub("'", " ".join(written.split()))))
+        if text.casefold() in _FREE_WORDS:
+            return PriceRead(0.0, None, (FREE,))
+        read = self._number_in(text)
+        return PriceRead(read.amount, None if read.amount is None else currency_name(read.currency), read.kinds)
+
+    def _number_in(self, text: str) -> PriceRead:
+        """Return what a text says, with the currency as it is written there."""
         from price_parser import Price
         from price_parser.parser import parse_number
 
-        text = values.text(value)
-        if text is None:
-            return PriceRead(None)
-        text = _APOSTROPHES.sub("'", " ".join(text.split()))
-        if text.casefold() in _FREE_WORDS:
-            return PriceRead(0.0, None, (FREE,))
         found = Price.fromstring(text)
-        digits, currency = found.amount_text, found.currency
+        digits, currency = found.amount_text, currency_in(text, found.currency)
         if digits is None or not any(letter.isdigit() for letter in text):
-            return PriceRead(None, currency, (NO_NUMBER,))
+            return PriceRead(None, None, (NO_NUMBER,))
         if _NEGATIVE.search(text):
-            return PriceRead(None, currency, (NEGATIVE,))
+            return PriceRead(None, None, (NEGATIVE,))
         if _SCALED.search(text) or any(letter.isnumeric() and not letter.isdecimal() for letter in text):
-            return PriceRead(None, currency, (SCALED,))
+            return PriceRead(None, None, (SCALED,))
         digits = f",{digits}" if _BARE_FRACTION.search(text) else digits
         whole = _count_digits(digits) == _count_digits(text) and not _NO_GROUPS.search(text)
         if not whole or not _ONE_NUMBER.fullmatch(digits):
-            return PriceRead(None, currency, (SEVERAL,))
+            return PriceRead(None, None, (SEVERAL,))
         if _is_another_number(text, currency):
-            return PriceRead(None, currency, (NOT_PRICE,))
+            return PriceRead(None, None, (NOT_PRICE,))
         kinds = [CURRENCY] if currency else []
         sign = _decimal_sign(digits)
         if _TWO_MEANINGS.fullmatch(digits):
             sign = self._decided(digits)
             if sign is None:
-                return PriceRead(None, currency, (AMBIGUOUS,))
+                return PriceRead(None, None, (AMBIGUOUS,))
             if self.locale_sign:
                 kinds.append(BY_LOCALE)
         amount = parse_number(digits, sign)
         if amount is None:
-            return PriceRead(None, currency, (NO_NUMBER,))
+            return PriceRead(None, None, (NO_NUMBER,))
         kinds += _forms(text, digits, sign, currency)
         return _checked(amount, currency, tuple(kinds))
 
@@ -243,6 +280,22 @@ def _plain(value: str) -> PriceRead | None:
     if len(stripped) < 13 and _PLAIN.fullmatch(stripped):
         return PriceRead(float(stripped))
     return None
+
+
+def _local(name: Any) -> str:
+    """Return the name of a part without its prefix and signs: `g:currency_code` and `currencyCode` are one."""
+    return "".join(letter for letter in str(name).rpartition(":")[2].casefold() if letter.isalnum())
+
+
+def _opened(written: str) -> Mapping[Any, Any] | None:
+    """Return the object that a text is in JSON; None where it is none."""
+    if not written.lstrip().startswith("{"):
+        return None
+    try:
+        found = read_json(written.strip().encode(errors="replace"))
+    except NotJson:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _written(value: Any) -> str | None:
@@ -305,7 +358,7 @@ def _forms(text: str, digits: str, sign: str | None, currency: str | None) -> li
     other = COMMA if sign == POINT else POINT
     if (sign and other in digits) or " " in digits or "'" in text:
         kinds.append(GROUPS)
-    if _words(text, currency):
+    if _words(without_currency(text, currency)):
         kinds.append(WORDS)
     return kinds
 
@@ -314,13 +367,10 @@ def _is_another_number(text: str, currency: str | None) -> bool:
     """Say whether what stands beside the only number of a text makes something else of it than a price."""
     if _SAVED.search(text) or _NO_PRICE_SIGNS.search(text):
         return True
-    if currency is not None:
-        return False
-    rest = _PRICE_PHRASES.sub("", _PER.sub("", text))
-    return bool(_GLUED.search(rest)) or not _PRICE_WORDS.issuperset(_words(rest, None))
+    rest = _PRICE_PHRASES.sub(" ", _PER.sub("", without_currency(text, currency)))
+    return bool(_GLUED.search(rest)) or not _PRICE_WORDS.issuperset(_words(rest))
 
 
-def _words(text: str, currency: str | None) -> list[str]:
-    """Return the words of a text in small letters, without its currency."""
-    rest = text.replace(currency, "") if currency else text
-    return [word.casefold() for word in _WORD.findall(rest)]
+def _words(text: str) -> list[str]:
+    """Return the words of a text in small letters."""
+    return [word.casefold() for word in _WORD.findall(text)]

@@ -16,12 +16,14 @@ from pydantic import ValidationError
 
 from gen_rerank.data import values
 from gen_rerank.data.cleaning import READ_CHARACTERS, clean, mend, visible
-from gen_rerank.data.feeds.availability import availability
+from gen_rerank.data.feeds.availability import NOT_STOCK, STOCK, availability
 from gen_rerank.data.feeds.columns import FeedColumns, FeedField
+from gen_rerank.data.feeds.currencies import currency_name
 from gen_rerank.data.feeds.prices import PriceReader
 from gen_rerank.data.feeds.rows import FORMULA, FeedNote, FeedRow
 from gen_rerank.data.importing.whole_ids import WHOLE_ID, whole_id
 from gen_rerank.data.json_text import NotJson, read_json
+from gen_rerank.data.missing import is_nothing
 from gen_rerank.data.records import Product, row_fault
 
 MISSING = "missing value written as NaN or a word"
@@ -33,11 +35,7 @@ ONE_TEXT = "list or object written as one text"
 BOOLEAN = "true or false written as a word"
 RECORDS = "attributes read from a list of records"
 LEFT_OUT = "attribute left out: it cannot be read"
-STOCK = "availability read from words or numbers"
-NOT_STOCK = "availability left out: not understood"
 
-# What pandas, SQL and spreadsheets write for nothing. "NAN" and "none" may be names.
-_NOTHING = frozenset(["NaN", "nan", "NaT", "<NA>", "NULL", "null", "None", "\\N", "N/A", "n/a", "#N/A"])
 _TEXTS = (FeedField.TITLE, FeedField.DESCRIPTION, FeedField.BRAND, FeedField.CATEGORY)
 _DEEPEST = 4
 
@@ -106,7 +104,7 @@ class ProductReader:
                 if name not in self.columns.index:
                     self.columns.rest[name] += 1
                 continue
-            if _is_nothing(value):
+            if is_nothing(value):
                 notes.append(FeedNote(MISSING, name, value, ""))
             elif role.field is not None:
                 cells.fields[role.field] = (name, value)
@@ -133,7 +131,7 @@ class ProductReader:
             kept["sale price"] = values.required_text(sale)
         given = values.joined_text(cells.fields[FeedField.CURRENCY][1]) if FeedField.CURRENCY in cells.fields else None
         if currency or given:
-            kept["currency"] = currency or given or ""
+            kept["currency"] = currency or currency_name(given) or ""
         return amounts.get(FeedField.PRICE), kept
 
     def _refused(self, error: ValidationError, row: FeedRow) -> RefusedProduct:
@@ -219,13 +217,6 @@ def _attribute_notes(column: str, opened: Any, made: dict[str, str]) -> Iterator
     for value in opened.values() if isinstance(opened, dict) else ():
         for kind in _kinds(value):
             yield FeedNote(kind, column, value, values.joined_text(value) or "")
-
-
-def _is_nothing(value: Any) -> bool:
-    """Say whether a value is how programs write that there is none: NaN, or a word for it."""
-    if isinstance(value, str):
-        return len(value) < 6 and value.strip() in _NOTHING
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _identifier(column: str, value: Any, notes: list[FeedNote]) -> Any:

@@ -27,7 +27,7 @@ class FeedRow:
     """One row.
 
     Attributes:
-        line: where it begins, from 1; of forms without lines (Parquet, JSON in one line) the number of the row.
+        line: where it begins, from 1; of forms without lines (Parquet, an array in one line) the number of the row.
         cells: by the name of the column.
         notes: what was changed in reading it.
     """

@@ -153,4 +153,6 @@ def _workbook(source: FeedSource, file: IO[bytes], *, formulas: bool = False) ->
     except BadInput:
         raise
     except Exception as error:  # damage can lead the reader anywhere
-        raise BadInput(f"{source.path}: not a readable XLSX file ({first_line(error)})") from error
+        raise BadInput(
+            f"{source.path}: not a readable XLSX file ({first_line(error)}); of a ZIP archive, unpack the feed first"
+        ) from error

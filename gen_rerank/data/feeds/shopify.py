@@ -2,8 +2,9 @@
 
 The rows of a product stand together and share its handle; only the first says the title. The product costs what its
 cheapest variant costs, can be ordered where one variant can, and has the values of all variants as attributes. What is
-a draft or not published cannot be ordered. A price that is not sure may be the lowest, so it stands for the product,
-and is left out as such prices are.
+a draft or not published cannot be ordered. A price that is not sure, or not understood, may be the lowest, so it stands
+for the product, and is left out as such prices are. Stock counts where a tracker counts it, or where the export does
+not say who does.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from itertools import groupby
 from typing import Any
 
 from gen_rerank.data import values
-from gen_rerank.data.feeds.prices import NO_NUMBER, PriceRead, PriceReader
-from gen_rerank.data.feeds.rows import FeedRow, FeedRows, UnreadRow
+from gen_rerank.data.feeds.availability import NOT_STOCK, availability
+from gen_rerank.data.feeds.prices import PriceRead, PriceReader
+from gen_rerank.data.feeds.rows import FeedNote, FeedRow, FeedRows, UnreadRow
+from gen_rerank.data.missing import is_nothing
 
 _OPTIONS = 3
 _NO_OPTION = ("Title", "Default Title")  # how Shopify writes that there are no variants
@@ -51,6 +54,7 @@ class _Variants:
     prices: list[Any] = field(default_factory=list)
     can_be_ordered: list[bool] = field(default_factory=list)
     options: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[FeedNote] = field(default_factory=list)
 
 
 def shopify_names(columns: Collection[str]) -> ShopifyNames | None:
@@ -109,7 +113,7 @@ def _merged(group: Iterator[Any], names: ShopifyNames, prices: PriceReader) -> F
     return FeedRow(
         first.line,
         {**merged, "available": False if hidden else available, "attributes": list(variants.options.items())},
-        tuple(notes),
+        (*notes, *variants.notes),
     )
 
 
@@ -118,11 +122,13 @@ def _take(variants: _Variants, row: FeedRow, names: ShopifyNames, option_names: 
     price = row.cells.get(names.price)
     if _said(price):
         variants.prices.append(price)
-    tracked = _said(row.cells.get(names.tracker))
-    sells_on = _said(row.cells.get(names.policy)) in _SELLS_ON
+    tracked = names.tracker not in row.cells or _said(row.cells[names.tracker])
     quantity = row.cells.get(names.quantity)
     if _said(quantity):
-        variants.can_be_ordered.append(not tracked or sells_on or _amount(quantity) > 0)
+        if not tracked or _said(row.cells.get(names.policy)) in _SELLS_ON:
+            variants.can_be_ordered.append(True)
+        else:
+            _take_stock(variants, names.quantity, quantity)
     for place, name in enumerate(option_names, start=1):
         value = values.text(row.cells.get(names.option_value.format(place)))
         if name and value and value not in _NO_OPTION:
@@ -131,22 +137,21 @@ def _take(variants: _Variants, row: FeedRow, names: ShopifyNames, option_names: 
                 known.append(value)
 
 
+def _take_stock(variants: _Variants, column: str, quantity: Any) -> None:
+    try:
+        found = availability(quantity)
+    except values.BadValue:
+        variants.notes.append(FeedNote(NOT_STOCK, column, quantity, ""))
+        return
+    if found is not None:
+        variants.can_be_ordered.append(found)
+
+
 def _said(value: Any) -> str:
-    """Return a cell as it is compared."""
-    return str(value).strip().casefold() if value is not None else ""
+    """Return a cell as it is compared; an empty text where it says nothing."""
+    return "" if value is None or is_nothing(value) else str(value).strip().casefold()
 
 
 def _cheapness(price: PriceRead) -> float:
-    """Return a price as it is compared: one that is not sure comes first, and what has no number last."""
-    if price.amount is not None:
-        return price.amount
-    return float("inf") if price.kinds in ((), (NO_NUMBER,)) else float("-inf")
-
-
-def _amount(value: Any) -> float:
-    """Return a number in stock, as Shopify writes it; what is none is more than all."""
-    try:
-        found = values.number(value)
-    except values.BadValue:
-        found = None
-    return float("inf") if found is None else found
+    """Return a price as it is compared: one that could not be read comes first."""
+    return float("-inf") if price.amount is None else price.amount

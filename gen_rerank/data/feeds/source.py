@@ -45,8 +45,7 @@ _LEGACY = [
 ]  # fmt: skip
 _USUAL = "cp1252"
 _MARGIN = 0.1  # of charset-normalizer's coherence, by which another one must be better than the usual one
-# Of a file with a few broken characters one knows the encoding; of one in which most are broken it is another.
-_BROKEN_AT_MOST = 0.1
+_PACKED = b"\x1f\x8b"
 
 
 class FeedForm(StrEnum):
@@ -54,10 +53,16 @@ class FeedForm(StrEnum):
 
     TABLE = "table"
     JSON_ARRAY = "JSON array"
+    JSON_ITEMS = "JSON array in one line"
     JSON_LINES = "JSON Lines"
     XML = "XML"
     PARQUET = "Parquet"
     XLSX = "XLSX"
+
+    @property
+    def unit(self) -> str:
+        """What its rows are counted in: lines, as an editor counts, or what there is instead of them."""
+        return {FeedForm.JSON_ITEMS: "item", FeedForm.PARQUET: "row"}.get(self, "line")
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,14 @@ class FeedSource:
         if not path.is_file():
             raise BadInput(f"{path}: is a pipe or a device, and a feed is read more than once; write it to a file")
         with _in_words(path), path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
+            compressed = file.read(2) == _PACKED
         plain = cls(path, compressed, FeedForm.TABLE)
         with plain.opened() as file:
             head = file.read(_HEAD_BYTES)
         if not head.strip():
             raise BadInput(f"{path}: is empty")
+        if head.startswith(_PACKED):
+            raise BadInput(f"{path}: is gzipped twice; unpack it once")
         if head.startswith(b"PAR1"):
             return cls(path, compressed, FeedForm.PARQUET)
         if head.startswith(b"PK\x03\x04"):
@@ -118,6 +125,11 @@ class FeedSource:
         with _decoded(path, said):
             text = codecs.getincrementaldecoder(name)(errors="replace").decode(head)
         return cls(path, compressed, _form_of(text), name, said)
+
+    @property
+    def name(self) -> str:
+        """The file's name, as it stands before the number of a row: `feed.csv`, `feed.json item`."""
+        return self.path.name if self.form.unit == "line" else f"{self.path.name} {self.form.unit}"
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -166,7 +178,7 @@ class FeedSource:
         whole, broken, sample = self._characters()
         if not broken:
             return "utf-8", "UTF-8" if whole else "ASCII"
-        if broken <= _BROKEN_AT_MOST * whole:
+        if broken <= whole:  # other encodings give characters of UTF-8 by chance alone
             return "utf-8", f"UTF-8, but for {broken:,} {'bytes' if broken > 1 else 'byte'}"
         declared = _DECLARED.search(head)
         if declared and not declared[1].lower().startswith(_WIDE):  # which the declaration itself would be in
@@ -256,5 +268,5 @@ def _form_of(head: str) -> FeedForm:
     if begin.startswith("<"):
         return FeedForm.XML
     if begin.startswith("["):
-        return FeedForm.JSON_ARRAY
+        return FeedForm.JSON_ARRAY if len(begin.rstrip().splitlines()) > 1 else FeedForm.JSON_ITEMS
     return FeedForm.JSON_LINES if begin.startswith("{") else FeedForm.TABLE

@@ -20,11 +20,13 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.feeds.rows import FeedRow
 from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_columns
 from gen_rerank.data.formats.sources import NamedRows, named_rows
+from gen_rerank.data.formats.texts import no_formula
 from gen_rerank.data.importing.grading import NumberScale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport, columns_said, names_listed, shown_name, times_listed
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.json_text import NotJson, read_json
+from gen_rerank.data.missing import is_nothing
 from gen_rerank.data.records import Judgment
 from gen_rerank.data.values import BadValue, shown
 from gen_rerank.errors import BadInput
@@ -43,7 +45,7 @@ def open_judgment_table(source: Path, options: JudgmentOptions, report: ImportRe
     found = named_rows(source, report)
     columns = judgment_columns(source, found, options.columns)
     report.found["columns"] = columns_said(columns)
-    return VoteSource(row_votes(source, found.rows, columns, options, report), if_repeated=NAME_RATERS)
+    return VoteSource(row_votes(found.file, found.rows, columns, options, report), if_repeated=NAME_RATERS)
 
 
 def judgment_columns(source: Path, rows: NamedRows, named: Mapping[str, str]) -> dict[str, str]:
@@ -64,12 +66,12 @@ def judgment_columns(source: Path, rows: NamedRows, named: Mapping[str, str]) ->
 
 
 def row_votes(
-    source: Path, rows: Iterable[FeedRow], columns: Mapping[str, str], options: JudgmentOptions, report: ImportReport
+    file: str, rows: Iterable[FeedRow], columns: Mapping[str, str], options: JudgmentOptions, report: ImportReport
 ) -> Iterator[Vote]:
     """Yield the votes in rows with named cells. A grade of the pair stands for raters' grades that are missing.
 
     Args:
-        source: named in refusals.
+        file: named in refusals.
         rows: in the order of the file.
         columns: which cell holds what; what they do not name, a later row may.
         options: whether unknown cells become attributes of the product.
@@ -83,26 +85,26 @@ def row_votes(
         others = {name: value for name, value in row.cells.items() if name not in columns.values()}
         product = product_fields(others, keep_rest=options.keep_rest)
         vote = Vote(
-            file=source.name,
+            file=file,
             line=row.line,
-            product_id=cells.get("product"),
+            product_id=_given(cells.get("product")),
             query=cells.get("query"),
             query_id=_given(cells.get("query_id")),
-            split=cells.get("split"),
-            tags=_tags(cells.get("tags")),
-            need=cells.get("need"),
+            split=_given(cells.get("split")),
+            tags=_tags(_given(cells.get("tags"))),
+            need=_given(cells.get("need")),
             product=product if "title" in product else {},
         )
         kept_whole = vote.product and options.keep_rest
         unread.update([] if kept_whole else unread_fields(others) if vote.product else _said(others))
-        own = _given(cells.get("grade"))
+        own = _graded(cells.get("grade"))
         try:
             graded = raters_grades(cells.get("raters"))
         except BadValue as error:
             if own is None:
-                report.refuse("raters' grades that cannot be read", source.name, row.line, str(error))
+                report.refuse("raters' grades that cannot be read", file, row.line, str(error))
                 continue
-            place = f"{source.name}:{row.line} {columns['raters']}"
+            place = f"{file}:{row.line} {columns['raters']}"
             report.change("raters' grades left out: they cannot be read", place, cells["raters"], "")
             graded = {}
         for rater, grade in graded.items():
@@ -161,9 +163,9 @@ def raters_grades(value: Any) -> dict[str, Any]:
     if _given(value) is None:
         return {}
     if isinstance(value, Mapping):
-        grades = {str(rater).strip(): _given(grade) for rater, grade in value.items()}
+        grades = {str(rater).strip(): _graded(grade) for rater, grade in value.items()}
     elif isinstance(value, list):
-        grades = {str(number): _given(grade) for number, grade in enumerate(value, start=1)}
+        grades = {str(number): _graded(grade) for number, grade in enumerate(value, start=1)}
     else:
         raise BadValue(f"the raters' grades are a list or an object of names and grades, not {shown(value)}")
     return grades if any(grade is not None for grade in grades.values()) else {}
@@ -185,7 +187,8 @@ def write_judgment_table(dataset: Dataset, path: Path, scale: NumberScale, repor
         table.writerow(_HEADER)
         for row in dataset.judgments:
             query = dataset.queries[row.query_id]
-            head = (query.query_id, query.text, query.split, _TAGS.join(query.tags), row.product_id)
+            cells = (query.query_id, query.text, query.split, _TAGS.join(query.tags), row.product_id)
+            head = [no_formula(cell) for cell in cells]
             table.writerows((*head, scale.written(grade), rater) for rater, grade in rated(row, report))
 
 
@@ -210,6 +213,11 @@ def rated(row: Judgment, report: ImportReport) -> list[tuple[str, float]]:
 
 def _given(value: Any) -> Any:
     """Return a value of a cell; None where the cell is blank, or holds what programs write for nothing."""
+    return None if is_nothing(value) else _graded(value)
+
+
+def _graded(value: Any) -> Any:
+    """Return a grade; None where the cell is blank. Whether "None" is a word of the scale, the scale knows."""
     blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
     return None if blank else value
 

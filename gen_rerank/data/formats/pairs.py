@@ -29,7 +29,7 @@ def open_pairs(source: Path, options: JudgmentOptions, report: ImportReport) -> 
     found = named_rows(source, report)
     columns = judgment_columns(source, found, options.columns)
     report.found["fields"] = columns_said(columns)
-    votes = row_votes(source, _with_bullets(found.rows), columns, options, report)
+    votes = row_votes(found.file, _with_bullets(found.rows), columns, options, report)
     return VoteSource(votes, GAINS if _are_letters(found.head, columns) else None, NAME_RATERS)
 
 

@@ -18,7 +18,7 @@ from gen_rerank.data.feeds.rows import FeedRow
 from gen_rerank.data.formats.fields import product_fields, unread_fields, vote_columns
 from gen_rerank.data.formats.judgment_table import NAME_RATERS, judgment_columns, rated, row_votes
 from gen_rerank.data.formats.sources import is_json, json_file, named_rows
-from gen_rerank.data.formats.texts import by_text
+from gen_rerank.data.formats.texts import by_text, no_formula
 from gen_rerank.data.importing.grading import NumberScale, Scale, read_scale
 from gen_rerank.data.importing.judging import JudgmentOptions, VoteSource
 from gen_rerank.data.importing.report import ImportReport, names_listed, times_listed
@@ -29,7 +29,6 @@ from gen_rerank.errors import BadInput
 _PAIRS = "query_doc_pairs"
 _RATERS = ("rater", "user_email", "user_name", "user")
 _OWN = "rating"  # a column beside those of raters, for what no rater gave
-_FORMULA = tuple("-=+@")  # at the beginning a spreadsheet takes it for one; Quepid writes a space before it
 
 
 def open_quepid(source: Path, options: JudgmentOptions, report: ImportReport) -> VoteSource:
@@ -89,7 +88,7 @@ def _book_votes(source: Path, pairs: list[Any], options: JudgmentOptions, report
                 usable = True
                 yield replace(shown_pair, grade=judgement.get("rating"), rater=_rater(judgement))
         if not usable:
-            yield shown_pair  # what nobody judged keeps its query and product
+            yield replace(shown_pair, blanks=int(not given))  # what nobody judged keeps its query and product
     if unread:
         report.found["fields of documents not kept"] = times_listed(unread)
 
@@ -124,8 +123,8 @@ def _open_ratings(source: Path, options: JudgmentOptions, report: ImportReport) 
     )
     if not raters:
         columns = judgment_columns(source, found, options.columns)
-        return VoteSource(row_votes(source, found.rows, columns, options, report), if_repeated=NAME_RATERS)
-    return VoteSource(_rater_votes(source, found.rows, columns, raters, report))
+        return VoteSource(row_votes(found.file, found.rows, columns, options, report), if_repeated=NAME_RATERS)
+    return VoteSource(_rater_votes(found.file, found.rows, columns, raters, report))
 
 
 def _rater_columns(header: Sequence[str], named: Mapping[str, str], place: str) -> list[str]:
@@ -140,14 +139,14 @@ def _rater_columns(header: Sequence[str], named: Mapping[str, str], place: str) 
 
 
 def _rater_votes(
-    source: Path, rows: Iterator[FeedRow], columns: Mapping[str, str], raters: Sequence[str], report: ImportReport
+    file: str, rows: Iterator[FeedRow], columns: Mapping[str, str], raters: Sequence[str], report: ImportReport
 ) -> Iterator[Vote]:
     read = {*raters, columns["query"], columns["product"], *([columns["grade"]] if "grade" in columns else [])}
     unread: Counter[str] = Counter()
     for row in rows:
         unread.update(name for name in row.cells.keys() - read if _written(row, name))
         pair = Vote(
-            file=source.name,
+            file=file,
             line=row.line,
             product_id=row.cells.get(columns["product"]),
             query=row.cells.get(columns["query"]),
@@ -155,9 +154,11 @@ def _rater_votes(
         given = [rater for rater in raters if _written(row, rater)]
         for rater in given:
             yield replace(pair, grade=row.cells[rater], rater=rater)
-        if not given:
-            own = columns.get("grade")
-            yield replace(pair, grade=row.cells[own] if own and _written(row, own) else None)
+        own = columns.get("grade")
+        if not given and own and _written(row, own):
+            yield replace(pair, grade=row.cells[own])
+        elif len(given) < len(raters):
+            yield replace(pair, blanks=len(raters) - len(given))
     if unread:
         report.found["columns not kept"] = times_listed(unread)
 
@@ -185,6 +186,5 @@ def write_quepid(dataset: Dataset, path: Path, scale: NumberScale, report: Impor
         table = csv.writer(file)
         table.writerow(["query", "docid", *(f"rater {rater}" if rater else _OWN for rater in columns)])
         for text, product_id, grades in rows:
-            safe = f" {text}" if text.startswith(_FORMULA) else text
             cells = [scale.written(grades[rater]) if rater in grades else "" for rater in columns]
-            table.writerow([safe, product_id, *cells])
+            table.writerow([no_formula(text), no_formula(product_id), *cells])

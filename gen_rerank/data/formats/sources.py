@@ -45,11 +45,13 @@ class NamedRows:
     """The rows of a file, each with named cells; a row may lack names that others have.
 
     Attributes:
+        file: its name, as it stands before the number of a row.
         names: of the first 1,000 rows, each once, in the order in which they come.
         head: the first 1,000 rows.
         rows: all rows, read once.
     """
 
+    file: str
     names: tuple[str, ...]
     head: tuple[FeedRow, ...]
     rows: Iterator[FeedRow]
@@ -61,26 +63,26 @@ def named_rows(path: Path, report: ImportReport) -> NamedRows:
     Raises:
         BadInput: the file cannot be read, or has no rows.
     """
-    rows = _read_rows(path, report)
+    source = _recognised(path)
+    rows = _read_rows(source, report)
     head = tuple(islice(rows, _HEAD_ROWS))
     if not head:
         first = f" that can be read ({report.first_refused[0]})" if report.first_refused else ""
         raise BadInput(f"{path}: has no rows{first}")
     names = dict.fromkeys(name for row in head for name in row.cells)
-    return NamedRows(tuple(names), head, chain(head, _with_late_names(rows, frozenset(names), report)))
+    return NamedRows(source.name, tuple(names), head, chain(head, _with_late_names(rows, frozenset(names), report)))
 
 
-def _read_rows(path: Path, report: ImportReport) -> Iterator[FeedRow]:
-    source = _recognised(path)
+def _read_rows(source: FeedSource, report: ImportReport) -> Iterator[FeedRow]:
     report.found["form"] = source.form.value
     for row in _watched(_rows(source, report), "rows read"):
         report.count("rows")
         if isinstance(row, FeedRow):
             for note in row.notes:
-                report.change(note.kind, f"{path.name}:{row.line} {note.column}".rstrip(), note.before, note.after)
+                report.change(note.kind, f"{source.name}:{row.line} {note.column}".rstrip(), note.before, note.after)
             yield row
         else:
-            report.refuse(row.kind, path.name, row.line, row.reason)
+            report.refuse(row.kind, source.name, row.line, row.reason)
 
 
 def _with_late_names(rows: Iterable[FeedRow], known: frozenset[str], report: ImportReport) -> Iterator[FeedRow]:
@@ -132,7 +134,7 @@ def is_json(path: Path) -> bool:
     Raises:
         BadInput: the file cannot be read.
     """
-    return _recognised(path).form in (FeedForm.JSON_LINES, FeedForm.JSON_ARRAY)
+    return _recognised(path).form in (FeedForm.JSON_LINES, FeedForm.JSON_ARRAY, FeedForm.JSON_ITEMS)
 
 
 def json_file(path: Path) -> Any:

@@ -24,14 +24,16 @@ from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.splitting import SPLITS, SplitPlan, folded, read_split
 from gen_rerank.data.importing.votes import Vote
 from gen_rerank.data.importing.whole_ids import WHOLE_ID, whole_id
+from gen_rerank.data.missing import is_nothing
 from gen_rerank.data.records import Judgment, Product, Query, Split, row_fault
-from gen_rerank.data.values import BadValue
+from gen_rerank.data.values import BadValue, shown
 
 Value = TypeVar("Value")
 
 # Nobody judges a product by them, and a list of judgments may have them in any form.
 _DISPENSABLE = ("price", "available")
 BLANK_GRADE = "blank grades: no vote is made of them"
+VOTED_TWICE = "rater voted twice"
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -56,10 +58,20 @@ class GatheredQuery:
 
 @dataclass
 class GatheredPair:
-    """The grades of a query and a product so far, in [0, 1]: of raters, with their names, or the pair's own."""
+    """The grades of a query and a product so far, in [0, 1]: of raters, with their names, or the pair's own.
 
+    Attributes:
+        file: where the pair was first met.
+        line: from 1.
+        own: what the pair is worth.
+        grade: the same as it stands in the source.
+        votes: of raters.
+    """
+
+    file: str
     line: int
     own: float | None = None
+    grade: Any = None
     votes: list[tuple[str, float]] = field(default_factory=list)
 
     def add(self, vote: Vote, relevance: float, if_repeated: str) -> None:
@@ -75,12 +87,16 @@ class GatheredPair:
         """
         if vote.rater is None:
             if self.own is not None:
-                again = "" if self.own == relevance else ", with another grade"
+                other = f" with the grade {shown(self.grade)}, here {shown(vote.grade)}"
+                again = "" if self.own == relevance else other
                 advice = f"; {if_repeated}" if if_repeated else ""
-                raise Unusable("pair given twice", f"the pair was already given in line {self.line}{again}{advice}")
-            self.own = relevance
+                place = f"{self.file}:{self.line}"
+                raise Unusable(
+                    "pair given twice", f"the pair was already given in {place}{again}; that is kept{advice}"
+                )
+            self.own, self.grade = relevance, vote.grade
         elif vote.rater and any(rater == vote.rater for rater, _ in self.votes):
-            raise Unusable("rater voted twice", f"{vote.rater!r} already graded this pair")
+            raise Unusable(VOTED_TWICE, f"{vote.rater!r} already graded this pair")
         else:
             self.votes.append((vote.rater, relevance))
 
@@ -110,20 +126,31 @@ class Gathering:
         }
         self.pairs: dict[tuple[str, str], GatheredPair] = {}
         self._query_ids_there = frozenset(self.queries)
+        self._refused = ("", 0, "", "")
         self._ids = {collapsed(row.text): row.query_id for row in reversed(there.queries)}
 
     def add(self, vote: Vote) -> None:
-        """Take one vote in, or refuse it."""
+        """Take one vote in, or refuse it; a row with several votes is refused once for what all of them have."""
+        # "None" may be a word of the scale, and is else how programs write that there is no grade.
+        blank = vote.grade is None or (is_nothing(vote.grade) and not self.scale.has_word(vote.grade))
         try:
-            self._add(vote)
+            relevance = None if blank else _checked("grade", self.scale.relevance, vote.grade)
         except Unusable as error:
             self.report.refuse(error.kind, vote.file, vote.line, str(error))
             return
-        if vote.grade is None:
-            self.report.leave_open(BLANK_GRADE)
+        try:
+            self._add(vote, relevance)
+        except Unusable as error:
+            refused = (vote.file, vote.line, error.kind, str(error))
+            of_row = (vote.rater is not None or blank) and error.kind != VOTED_TWICE
+            if not of_row or refused != self._refused:
+                self._refused = refused
+                self.report.refuse(error.kind, vote.file, vote.line, str(error))
+            return
+        if blank and vote.blanks:
+            self.report.leave_open(BLANK_GRADE, vote.blanks)
 
-    def _add(self, vote: Vote) -> None:
-        relevance = None if vote.grade is None else _checked("grade", self.scale.relevance, vote.grade)
+    def _add(self, vote: Vote, relevance: float | None) -> None:
         product_id = _product_id(vote, self.there.product_ids or ())
         product = self._product(product_id, vote)
         query_id, query = self._query(vote)
@@ -133,7 +160,7 @@ class Gathering:
             raise Unusable(
                 "split", f"the query {query_id!r} was given the split {query.split!r} before, here {split!r}"
             )
-        pair = self.pairs.get((query_id, product_id)) or GatheredPair(vote.line)
+        pair = self.pairs.get((query_id, product_id)) or GatheredPair(vote.file, vote.line)
         if relevance is not None:
             pair.add(vote, relevance, self.if_repeated)
         self.pairs[query_id, product_id] = pair

@@ -45,6 +45,10 @@ class NumberScale:
         """
         return _worth(self, grade if isinstance(grade, str | int | float) else values.grade(grade))
 
+    def has_word(self, written: Any) -> bool:
+        """Return whether something is a word of the scale, which has none."""
+        return False
+
     def written(self, relevance: float) -> str:
         """Return the grade with the fewest digits of which `relevance` makes this relevance again, to the last bit."""
         return _written(self, relevance)
@@ -89,6 +93,10 @@ class WordScale:
             if word.casefold() == given:
                 return worth
         raise BadValue(f"the grade {shown(grade)} is none of {', '.join(self.worth)}")
+
+    def has_word(self, written: Any) -> bool:
+        """Return whether something is a word of the scale, such as "None"."""
+        return isinstance(written, str) and written.strip().casefold() in map(str.casefold, self.worth)
 
     def __str__(self) -> str:
         """Return it as people write it."""

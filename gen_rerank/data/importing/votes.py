@@ -21,6 +21,7 @@ class Vote:
         query: its text; None where only its id stands there.
         query_id: of the source; None where queries have none.
         grade: on the source's scale; None where the pair was shown to raters and nobody graded it.
+        blanks: how many grades were left blank, where this stands for them and has none.
         rater: who gave it; None where the grade is the pair's own, an empty text for somebody without a name.
         split: of the query, where the source names it.
         tags: of the query.
@@ -34,6 +35,7 @@ class Vote:
     query: Any = None
     query_id: Any = None
     grade: Any = None
+    blanks: int = 1
     rater: str | None = None
     split: Any = None
     tags: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from gen_rerank.data.feeds.opened import rows_of
 from gen_rerank.data.feeds.rows import FeedRow, FeedRows
 from gen_rerank.data.feeds.source import FeedForm, FeedSource
 from gen_rerank.data.importing.report import ImportReport, names_listed
+from gen_rerank.data.missing import is_nothing
 from gen_rerank.data.values import BadValue, identifier
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
@@ -174,7 +175,7 @@ def row_of(table: TableRows, given: Any) -> Mapping[str, Any]:
 
 def graded(value: Any) -> Any:
     """Return a grade as it stands in a file; a missing one as a text without one, so that its row is refused."""
-    return "" if value is None else value
+    return "" if value is None or is_nothing(value) else value
 
 
 def listed(value: Any) -> list[Any]:

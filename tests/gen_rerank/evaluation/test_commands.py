@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -13,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic_core import from_json
+from rich.console import Console
 
-from gen_rerank import BadInput, Dataset, Distribution
+from gen_rerank import BadInput, Dataset, Distribution, Product
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, difference, evaluate
-from gen_rerank.evaluation.one_query import rank_products
+from gen_rerank.evaluation.one_query import QueryAnswer, RankedProduct, rank_products
 from gen_rerank.reporting.shell import console
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
@@ -194,6 +196,23 @@ def test_the_table_of_one_query(run, second, products) -> None:
     assert "█" in printed
 
 
+@pytest.mark.parametrize(("width", "tables"), [(60, 2), (80, 1), (130, 1)])
+@pytest.mark.parametrize("product_id", ["p00083", "8d3c1c3e-5d0c-4a53-9c3b-0a4c4e7a3f11"])
+def test_a_title_has_room(width, tables, product_id) -> None:
+    product = Product(product_id=product_id, title="Strydon Classic Silver Waterproof Sneakers, size 7, for men")
+    ranked = RankedProduct(1, product, 0.5, 0.1, None, np.array([0, 0.2, 0.3, 0.5, *[0] * 7], np.float32))
+    shown = Console(file=io.StringIO(), width=width, record=True)
+    shown.print(QueryAnswer("boots", "m", "x", 1, (ranked,), False, ()).table())
+    text = shown.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    if product_id == "p00083":
+        assert text.count("┏") == tables
+        heading = next(line for line in text.splitlines() if "Title" in line)
+        assert len(next(cell for cell in heading.split("┃") if "Title" in cell)) >= 20
+    assert "│  ▃▅█        │" in text
+    assert all(word in text for word in ("Waterproof", "Strydon", "0.500", "0.100"))
+
+
 def test_products_of_every_form(run, tiny_checkpoint, products, tmp_path) -> None:
     rows = [json.loads(line) for line in products.read_text().splitlines()]
     packed, columns = tmp_path / "a.jsonl.gz", tmp_path / "b.parquet"
@@ -282,6 +301,15 @@ def test_nothing_is_written_over_data_that_are_links(run, tiny_checkpoint, tiny_
     for place in (shop / "queries.jsonl", tmp_path / "queries.jsonl"):
         said = complaint(run("score", tiny_checkpoint, shop, "--out", place))
         assert "is a file of the data that is read; name another" in said
+
+
+def test_a_line_break_in_a_name_breaks_no_line(run, tiny_checkpoint, tiny_data, tmp_path) -> None:
+    model = shutil.copytree(tiny_checkpoint, tmp_path / "my\nmodel")
+    code, printed, _ = run("evaluate", tiny_checkpoint, model, tiny_data)
+    assert code == 0
+    assert "my\\nmodel" in printed
+    assert not [line for line in printed.splitlines() if line.startswith("model")]
+    assert "no such folder" in complaint(run("evaluate", tmp_path / "no\nmodel", tiny_data))
 
 
 def test_folders_in_crossed_order_are_refused_before_any_work(run, tmp_path) -> None:

@@ -83,7 +83,7 @@ def test_measures_that_no_query_defines_are_absent(by_hand):
     assert report.calibration is not None
     assert report.calibration[RPS].mean == 0
     assert list(difference(report, report)) == [RPS, MSE]
-    assert ranking_table([report]).names == ["System", "x"]
+    assert ranking_table([report]).names == [["System", "x"]]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_what_is_shown(floors, model, other) -> None:
     assert max(map(len, (one + two + three).splitlines())) <= 130
 
 
-@pytest.mark.parametrize("width", [80, 130])
+@pytest.mark.parametrize("width", [60, 80, 130])
 def test_no_figure_and_no_heading_is_cut(floors, model, other, width) -> None:
     long = replace(model, name="a-model-with-a-long-name-" * 4)
     found = SideBySide(floors, None, (long, other, replace(model, name=":tv: [bold]")), (HELD,))

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 import gen_rerank
-from gen_rerank.reporting.tables import TextTable, WideTable
+from gen_rerank.reporting.tables import TextTable, WideTable, one_line
 
 ROOT = Path(gen_rerank.__file__).parents[1]
 FIGURE = "0.871 [0.855, 0.886]"
@@ -100,3 +100,27 @@ def test_rich_s_own_table_is_used_nowhere_else() -> None:
         if re.search(r"rich\.(table|markup)|from rich import .*(table|markup)", path.read_text(encoding="utf-8"))
     ]
     assert found == ["gen_rerank/reporting/tables.py"]
+
+
+def test_several_columns_of_names_stand_before_every_part() -> None:
+    table = WideTable("", "", ("Measure", "Comparison"), ("Difference", "p", "corrected"))
+    figures = ("-0.0178 [-0.0455, +0.0044]", "0.1599", "0.0390 *")
+    table.add_row(("MRR(rel>=0.8)", "one-model - other"), figures)
+    table.add_section()
+    table.add_row(("RPS", "b - a"), figures)
+    for width in (60, 80, 130):
+        found = shown(table, width)
+        assert max(map(len, found.splitlines())) <= width
+        assert found.count("MRR(rel>=0.8)") == found.count("Comparison") == found.count("├") == found.count("┏")
+        assert all(found.count(f" {cell} ") == 2 for cell in figures)
+    assert shown(table, 130).count("┏") == 1
+    assert shown(table, 60).count("┏") == 2
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\u2028b"])
+def test_a_name_stays_on_one_line(name: str) -> None:
+    code = name.encode("unicode_escape").decode()
+    wide = WideTable(name, "", name, [name])
+    wide.add_row(name, [name])
+    assert shown(wide, 80).count(code) == 5
+    assert one_line(f"Über {name} ✓\u200d") == f"Über {code} ✓\u200d"

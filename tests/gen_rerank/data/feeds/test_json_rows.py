@@ -50,6 +50,16 @@ def test_entries_of_an_array_have_their_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_entries_of_an_array_in_one_line_are_counted(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, '[{"id": 1}, 5, {"id": 2}]\n') == [
+        FeedRow(1, {"id": 1}),
+        UnreadRow(2, "not a JSON object", "not a JSON object"),
+        FeedRow(3, {"id": 2}),
+    ]
+    with pytest.raises(BadInput, match=r"feed\.json item:2: the array is not valid JSON"):
+        rows_of(tmp_path, '[{"id": 1}, {"id": ')
+
+
 def test_an_entry_may_be_larger_than_the_window(tmp_path: Path) -> None:
     made: list[dict[str, Any]] = [{"id": i, "text": "ä" * size} for i, size in enumerate((5, 200_000, 70_000, 65_536))]
     assert [row.cells for row in rows_of(tmp_path, json.dumps(made)) if isinstance(row, FeedRow)] == made

@@ -82,12 +82,17 @@ ATOM = "http://www.w3.org/2005/Atom"
             "<g:title>Desk</g:title></item></rss>",
             {"id": "1", "c": {"g:id": "2"}, "title": "Desk"},
         ),
+        (  # Google's under another prefix, and its usual one for something else
+            '<rss xmlns:x="http://base.google.com/ns/1.0" xmlns:g="http://example.com/other"><item><x:id>1</x:id>'
+            "<g:price>99.00</g:price><x:price>10.00</x:price><g:brand>Wrong</g:brand></item></rss>",
+            {"g:id": "1", "other-g:price": "99.00", "g:price": "10.00", "other-g:brand": "Wrong"},
+        ),
         (  # not known, and not declared
             '<rss xmlns:y="http://example.com/y"><item><y:id>1</y:id><g:id>2</g:id></item></rss>',
             {"y:id": "1", "g:id": "2"},
         ),
     ],
-    ids=["atom", "item", "two", "other"],
+    ids=["atom", "item", "two", "taken", "other"],
 )
 def test_a_namespace_counts_and_not_its_prefix(tmp_path: Path, text: str, cells: dict[str, Any]) -> None:
     assert rows_of(tmp_path, text.encode()) == [FeedRow(1, cells)]
@@ -97,7 +102,9 @@ def test_a_namespace_counts_and_not_its_prefix(tmp_path: Path, text: str, cells:
     ("text", "words"),
     [
         ("<rss>\n<item><title>R&B</title></item></rss>", r"feed\.xml:2: not well-formed XML"),
-        ("<rss><item><title>Desk</title></item>", "not well-formed XML"),
+        ("<rss><item><title>Desk</title></item>", "not well-formed XML .*cut off: fetch it again"),
+        ("<rss><item><title>Desk</ti", "cut off: fetch it again"),
+        ("<rss><item><![CDATA[Desk", "cut off: fetch it again"),
         ("<html><body>Not found</body></html>", "XML without an <item> or <entry>"),
         ('<!DOCTYPE r [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><rss><item>&b;</item></rss>', "declares entities"),
         ('<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/passwd">]><rss><item>&a;</item></rss>', "declares entities"),

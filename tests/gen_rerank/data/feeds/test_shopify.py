@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gen_rerank.data.feeds.availability import NOT_STOCK
 from gen_rerank.data.feeds.prices import PriceReader
-from gen_rerank.data.feeds.rows import FeedRow, UnreadRow
+from gen_rerank.data.feeds.rows import FeedNote, FeedRow, UnreadRow
 from gen_rerank.data.feeds.shopify import NEWER, OLDER, merged_products, shopify_columns, shopify_names
 
 NAMES = ("Handle", "Title", "Option1 Name", "Option1 Value", "Variant Price", "Variant Inventory Qty",
@@ -60,6 +61,27 @@ def test_what_can_be_ordered() -> None:
     assert [row["available"] for row in found] == [True, True, False, False, None]
 
 
+@pytest.mark.parametrize(
+    ("quantity", "policy", "available"),
+    [("-4", "deny", False), ("0", "deny", False), ("3", "deny", True), ("0", "continue", True), ("", "deny", None)],
+)
+def test_stock_counts_where_the_export_does_not_say_who_counts_it(
+    quantity: str, policy: str, available: bool | None
+) -> None:
+    cells = {"Handle": "mug", "Variant Inventory Qty": quantity, "Variant Inventory Policy": policy}
+    (mug,) = merged_products(iter([FeedRow(2, cells)]), OLDER, PriceReader())
+    assert isinstance(mug, FeedRow)
+    assert mug.cells["available"] is available
+
+
+def test_stock_that_is_not_understood_is_noted() -> None:
+    cells = {"Handle": "mug", "Variant Inventory Qty": "lots", "Variant Inventory Tracker": "shopify"}
+    (mug,) = merged_products(iter([FeedRow(2, cells)]), OLDER, PriceReader())
+    assert isinstance(mug, FeedRow)
+    assert mug.cells["available"] is None
+    assert mug.notes == (FeedNote(NOT_STOCK, "Variant Inventory Qty", "lots", ""),)
+
+
 def test_rows_that_could_not_be_read_come_through_and_rows_without_a_handle_stay_alone() -> None:
     bad = UnreadRow(4, "too many cells", "11 cells")
     rows = iter([FeedRow(2, {"Handle": "a"}), FeedRow(3, {"Handle": "a"}), bad, FeedRow(5, {}), FeedRow(6, {})])
@@ -74,7 +96,7 @@ def test_rows_that_could_not_be_read_come_through_and_rows_without_a_handle_stay
         (None, ["100,00 €", "99,00 €"], "99,00 €"),
         (",", ["1.299", "1.300,00"], "1.299"),
         (None, ["1.299", "15.00"], "1.299"),  # it may be the lowest, so the product has no price
-        (None, ["call us", "15.00"], "15.00"),
+        (None, ["call us", "15.00"], "call us"),
         (None, ["NaN", "15.00", "", None], "15.00"),
     ],
 )

@@ -30,7 +30,8 @@ def read(source: FeedSource) -> str:
     ("raw", "form"),
     [
         (b"id,title\n", FeedForm.TABLE),
-        (b' \n[{"id": 1}]', FeedForm.JSON_ARRAY),
+        (b' \n[{"id": 1}]', FeedForm.JSON_ITEMS),
+        (b'[\n{"id": 1}]', FeedForm.JSON_ARRAY),
         (b'\xef\xbb\xbf{"id": 1}\n', FeedForm.JSON_LINES),
         (b"<?xml version='1.0'?><rss/>", FeedForm.XML),
         ("<rss/>".encode("utf-16"), FeedForm.XML),
@@ -91,6 +92,14 @@ def test_a_few_broken_bytes_do_not_make_another_encoding(tmp_path: Path) -> None
     assert read(source).endswith("caf\udce9\n")
 
 
+@pytest.mark.parametrize("good", ["crème", "crème brûlée", "naïve 木"])
+def test_one_broken_byte_in_a_file_of_few_beyond_ascii_does_not_either(tmp_path: Path, good: str) -> None:
+    raw = b"id,title\n" + b"1,desk\n" * 3000 + f"2,{good}\n".encode() + b"3,caf\xc3\x28\n"
+    source = recognised(tmp_path, raw)
+    assert source.encoding_said == "UTF-8, but for 1 byte"
+    assert good in read(source)
+
+
 def test_a_named_encoding_is_taken(tmp_path: Path) -> None:
     assert read(recognised(tmp_path, "1;łóżko\n".encode("iso8859-2"), "latin2")) == "1;łóżko\n"
     assert read(recognised(tmp_path, b"\xef\xbb\xbfid\n", "utf-8")) == "id\n"
@@ -108,6 +117,7 @@ def test_what_is_no_encoding_is_refused(tmp_path: Path, name: str) -> None:
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (gzip.compress(b""), "is empty"),
+        (gzip.compress(gzip.compress(b"id,title\n")), "is gzipped twice; unpack it once"),
         (b"%PDF-1.4", "is a PDF; save it as CSV or XLSX"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"an old Excel file \(\.xls\)"),
         (gzip.compress(b"id,title\n" * 99)[:-9], "not a whole gzip file"),

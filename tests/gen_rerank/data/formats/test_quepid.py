@@ -58,6 +58,7 @@ def test_a_book(tmp_path, indent):
         (3, "lamp", "2", None, None),
     ]
     assert [dict(one.product) for one in votes[1:]] == [{"title": "Oak desk", "brand": "Lind"}, {"title": "Lamp"}, {}]
+    assert [one.blanks for one in votes[2:]] == [0, 1], "votes that are none are refused, and no blanks"
     assert votes[0].need == "For work."
     assert report.read == {"pairs": 4, "votes": 5}
     assert report.refused == {"unrateable": 1, "put off": 1, "without a rating": 1, "not a pair": 1}
@@ -82,10 +83,12 @@ def test_ratings_with_a_column_for_each_rater(tmp_path):
     votes, _ = opened(tmp_path / "book.csv")
     assert [(one.line, one.query.strip(), one.product_id, one.grade, one.rater) for one in votes] == [
         (2, "-desk", "1", "3.0", "Ann"),
+        (2, "-desk", "1", None, None),
         (3, "-desk", "2", None, None),
         (4, "lamp", "2", "0.0", "Ann"),
         (4, "lamp", "2", "1.0", "Bob B."),
     ]
+    assert [one.blanks for one in votes if one.grade is None] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,12 @@ def test_blank_cells_of_a_sheet_are_no_votes(tmp_path):
         book.active.append(row)
     book.save(tmp_path / "book.xlsx")
     votes, _ = opened(tmp_path / "book.xlsx")
-    assert [(one.product_id, one.grade, one.rater) for one in votes] == [(1, 3, "Ann"), (2, 1, "Bob")]
+    assert [(one.product_id, one.grade, one.rater) for one in votes] == [
+        (1, 3, "Ann"),
+        (1, None, None),
+        (2, 1, "Bob"),
+        (2, None, None),
+    ]
 
 
 def test_a_short_row_of_ratings_has_no_votes(tmp_path):
@@ -154,7 +162,7 @@ def test_a_real_book(tmp_path):
     options = JudgmentOptions(scale=read_scale("0-3"))
     report = import_judgments(REAL, tmp_path / "shop", "quepid", open_quepid, options)
     assert report.read == {"pairs": 1520, "votes": 1217}
-    assert report.left_open == {BLANK_GRADE: 669, UNGRADED_PAIR: 669}
+    assert report.left_open == {BLANK_GRADE: 660, UNGRADED_PAIR: 669}
     assert report.refused == {"unrateable": 11}
     data = Dataset.load(tmp_path / "shop")
     assert (len(data.products), len(data.queries), len(data.judgments)) == (1095, 87, 851)

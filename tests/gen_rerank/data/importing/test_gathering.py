@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gen_rerank.data.importing.existing import DataThere
-from gen_rerank.data.importing.gathering import Gathering, query_id_of
+from gen_rerank.data.importing.gathering import BLANK_GRADE, Gathering, query_id_of
 from gen_rerank.data.importing.grading import read_scale
 from gen_rerank.data.importing.report import ImportReport
 from gen_rerank.data.importing.splitting import SplitPlan
@@ -51,11 +51,30 @@ def test_a_pair_that_nobody_graded_keeps_its_query_and_its_product():
     assert list(found.products) == ["p1", "p2"]
 
 
+def test_a_row_with_several_votes_is_refused_once_for_its_product():
+    votes = [replace(VOTE, product_id="gone", rater=rater) for rater in ("Ann", "Bob")]
+    found = gathered([*votes, replace(VOTE, product_id="gone", grade=None)], DataThere(product_ids={"p1"}))
+    assert [(kind, line) for kind, line, _ in refusals(found)] == [("unknown product", 2)]
+    assert found.report.left_open == {}
+
+
+def test_words_for_nothing_are_blank_grades_unless_the_scale_has_them():
+    words = ["NaN", "NULL", float("nan"), "None"]
+    votes = [replace(VOTE, grade=word, line=line) for line, word in enumerate(words, start=2)]
+    found = gathered([*votes, replace(VOTE, grade=None, blanks=3)])
+    assert (found.report.left_open, refusals(found)) == ({BLANK_GRADE: 7}, [])
+    scaled = Gathering(DataThere(), read_scale("None=0,Exact=1"), ImportReport("votes.csv", "judgments"))
+    for vote in votes[2:]:
+        scaled.add(vote)
+    assert [row.relevance for row in scaled.judgments()] == [0.0]
+    assert scaled.report.left_open == {BLANK_GRADE: 1}
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "reason"),
     [
-        ({}, "pair given twice", "already given in line 2; name raters"),
-        ({"grade": 1}, "pair given twice", "line 2, with another grade; name raters"),
+        ({}, "pair given twice", "already given in votes.csv:2; that is kept; name raters"),
+        ({"grade": 1}, "pair given twice", "votes.csv:2 with the grade 3, here 1; that is kept; name raters"),
         ({"grade": 4}, "grade", "the grade 4 is outside of the scale 0-3"),
         ({"grade": "good"}, "grade", "a plain number"),
         ({"query": " "}, "query", "the query has no text"),

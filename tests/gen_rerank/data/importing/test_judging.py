@@ -57,7 +57,7 @@ def test_pairs_that_nobody_graded_are_counted(tmp_path):
 
 def test_what_to_do_with_a_pair_given_twice_is_said_where_something_can_be_done(tmp_path):
     report = load(tmp_path, tmp_path / "shop", HEADER + ROWS + "lamp,p2,1,Lamp,\n")
-    said = "the pair was already given in line 4, with another grade"
+    said = "the pair was already given in votes.csv:4 with the grade '2', here '1'; that is kept"
     assert report.first_refused[0].reason == (
         f"{said}; if these are votes, name the column of raters with --map rater=COLUMN"
     )
@@ -68,7 +68,7 @@ def test_what_to_do_with_a_pair_given_twice_is_said_where_something_can_be_done(
         (tmp_path / name).rename(tmp_path / "trec" / name)
     chosen = JudgmentOptions(scale=SCALE, replace=True)
     report = import_judgments(tmp_path / "trec", tmp_path / "shop", "trec", open_trec, chosen)
-    assert report.first_refused[0].reason == "the pair was already given in line 1"
+    assert report.first_refused[0].reason == "the pair was already given in qrels.txt:1; that is kept"
 
 
 @pytest.mark.parametrize("opener", [open_judgment_table, open_pairs, open_quepid, open_opensearch])
