@@ -116,7 +116,8 @@ class SideBySide:
                     for measure, rows in self.differences.items()
                 }
             )
-        yield slices_table(systems, HEADLINE)
+        if first.slices:
+            yield slices_table(systems, HEADLINE)
         yield reliability_table(first) if len(self.compared) == 1 else reliabilities_table(self.compared)
         if self.verdicts:
             yield gate_table(self.verdicts)

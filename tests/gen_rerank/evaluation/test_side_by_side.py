@@ -133,3 +133,9 @@ def test_a_gate_that_is_not_judged_does_not_pass(floors, model) -> None:
     for passed, expected in ((True, True), (False, False), (None, False)):
         verdicts = (HELD, HELD.model_copy(update={"passed": passed}))
         assert SideBySide(floors, None, (model,), verdicts).passed is expected
+
+
+def test_queries_without_tags_have_no_table_of_slices(floors, model) -> None:
+    assert "by slice" in shown(SideBySide(floors, None, (model,)))
+    bare = tuple(replace(one, slices={}) for one in (*floors, model))
+    assert "by slice" not in shown(SideBySide(bare[:-1], None, bare[-1:]))
