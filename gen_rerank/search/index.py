@@ -92,6 +92,11 @@ class ProductIndex:
         return self._now.settings
 
     @property
+    def synonyms(self) -> Synonyms:
+        """Those of the shop, as they are now."""
+        return self._newest().synonyms
+
+    @property
     def lists(self) -> tuple[str, ...]:
         """The names of the lists that are fused."""
         return (*LISTS, VECTORS) if self.settings.vectors else LISTS
