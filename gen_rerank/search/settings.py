@@ -16,7 +16,7 @@ from gen_rerank.system.publishing import write_text_whole
 
 FILE = "index.json"
 # Another number, when the words of a text or the fields change: an older index would not find what it should.
-FORMAT = 1
+FORMAT = 2
 # Of tantivy's own files, "7" in "tantivy v0.27.0, index_format v7".
 FILES_FORMAT = tantivy.__version__.rpartition("index_format v")[2]  # type: ignore[attr-defined]  # its stubs lack it
 
