@@ -110,7 +110,8 @@ def search(
     Example: gen-rerank search runs/index "oak desk" --model runs/model
     """
     from gen_rerank.evaluation.evaluation import save_json
-    from gen_rerank.search.answers import answer_table, stages
+    from gen_rerank.search.answers import answer_table, nothing_found, stages
+    from gen_rerank.search.index import ProductIndex
     from gen_rerank.search.search import Search
     from gen_rerank.system.publishing import require_apart, require_writable_file
 
@@ -133,4 +134,4 @@ def search(
         console().print(answer_table(answer))
         say(stages(answer))
     else:
-        say("no product has a word of this query")
+        say(nothing_found(answer, ProductIndex.open(index)))

@@ -75,6 +75,8 @@ _LETTERS_THEN_DIGITS = re.compile(r"(?<![^\W_])(?:(?<![^\W_]-)([^\W\d_]++)-|([^\
 # NFKC makes digits of these, which must not become part of a number that stands beside them: 1½, 10².
 _OTHER_DIGITS = "²³¹¼-¾⁰⁴-⁹₀-₉⅐-⅟↉①-⒛⓪-⓿"
 _GLUED = re.compile(rf"(?<=\d)(?=[{_OTHER_DIGITS}])|(?<=[{_OTHER_DIGITS}])(?=\d)")
+# AT&T and H&M: "at", "t" and "m" alone are stop words, or no more than letters.
+_ABBREVIATION = re.compile(r"(?<![^\W_])([^\W_]{1,2})&([^\W_]{1,2})(?![^\W_])")
 # Scripts without spaces between words: each character is a word.
 _UNSPACED = re.compile(r"[\u0e01-\u0e5b\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _WORD = r"\p{N}+(?:\.\p{N}+)+\p{L}*|[\p{L}\p{N}\p{M}]+"
@@ -87,6 +89,7 @@ def spelled(text: str) -> str:
         >>> spelled('16" laptop'), spelled("128GB"), spelled("iphone15")
         ('16inch 16 inch laptop', '128gb 128 gb', 'iphone15 iphone 15')
     """
+    text = _ABBREVIATION.sub(r"\1\2 \1 \2", text) if "&" in text else text
     text = text if text.isascii() else normalize("NFKC", _GLUED.sub(" ", text))
     if _DIGIT.search(text):
         if "," in text:
