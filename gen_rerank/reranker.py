@@ -7,17 +7,15 @@ deviation and the whole distribution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from gen_rerank.bins import Distribution, Floats, best_first
-from gen_rerank.data.cleaning import clean
-from gen_rerank.data.documents import product_of
+from gen_rerank.data.documents import as_products, as_query, product_of
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.values import shown
 from gen_rerank.errors import BadInput
@@ -136,23 +134,6 @@ def results(products: list[Product], scored: Distribution) -> list[Result]:
     return [Result(product, index, score, std, row) for index, (product, score, std, row) in enumerate(rows)]
 
 
-def as_query(given: Any) -> str:
-    """Return a query that has text.
-
-    Raises:
-        BadInput: it is no text, or has none that is visible.
-
-    Example:
-        >>> as_query("oak desk")
-        'oak desk'
-    """
-    if not isinstance(given, str):
-        raise BadInput(f"the query is {shown(given)}; give one text")
-    if not clean(given).strip():
-        raise BadInput("the query has no text")
-    return given
-
-
 def as_instruction(given: Any) -> str | None:
     """Return an instruction; None leaves it to the checkpoint.
 
@@ -162,26 +143,6 @@ def as_instruction(given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise BadInput(f"the instruction is {shown(given)}; give a text, or None for the checkpoint's own")
     return given
-
-
-def as_products(given: Any, rank_fields: Sequence[str] | None = None) -> list[Product]:
-    """Return the products of a list of titles, dictionaries, documents or `Product`s.
-
-    Raises:
-        BadInput: one text or one dictionary stands where a list is meant, or an entry is not usable.
-
-    Example:
-        >>> [product.title for product in as_products(["Oak desk", {"title": "Lamp"}])]
-        ['Oak desk', 'Lamp']
-    """
-    single = isinstance(given, str | bytes | Mapping | BaseModel) or is_dataclass(given)
-    if single or not isinstance(given, Iterable):
-        raise BadInput(f"products is {shown(given)}; give a list, also of a single product: [product]")
-    if type(given).__name__ == "DataFrame":  # iterating over one gives the names of its columns
-        raise BadInput('products is a DataFrame; give its rows: frame.to_dict("records")')
-    if rank_fields is not None and (isinstance(rank_fields, str) or not isinstance(rank_fields, Sequence)):
-        raise BadInput(f"rank_fields is {shown(rank_fields)}; give a list of names")
-    return [product_of(each, f"products.{index}", index, rank_fields) for index, each in enumerate(given)]
 
 
 def as_product(given: ProductLike, index: int = 0) -> Product:

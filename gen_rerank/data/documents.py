@@ -8,12 +8,13 @@ named keys are read, of any object. What a single value becomes is `values`'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gen_rerank.data.cleaning import clean
 from gen_rerank.data.records import Product, row_fault
 from gen_rerank.data.values import BadValue, NoValue, attributes, identifier, joined_text, shown
 from gen_rerank.errors import BadInput
@@ -63,6 +64,48 @@ def product_of(given: Any, place: str, number: int = 0, rank_fields: Sequence[st
         if found.field == "title" and found.missing:
             raise NoText(f"{place} has no text") from error
         raise BadInput(f"{place}.{found.field}{found.clause}") from error
+
+
+def as_query(given: Any) -> str:
+    """Return a query that has text.
+
+    Raises:
+        BadInput: it is no text, or has none that is visible.
+
+    Example:
+        >>> as_query("oak desk")
+        'oak desk'
+    """
+    if not isinstance(given, str):
+        raise BadInput(f"the query is {shown(given)}; give one text")
+    if not clean(given).strip():
+        raise BadInput("the query has no text")
+    return given
+
+
+def as_products(given: Any, rank_fields: Sequence[str] | None = None, name: str = "products") -> list[Product]:
+    """Return the products of a list of titles, dictionaries, documents or `Product`s.
+
+    Args:
+        given: what the caller has.
+        rank_fields: as `product_of` takes them.
+        name: of the list, for the sentence.
+
+    Raises:
+        BadInput: one text or one dictionary stands where a list is meant, or an entry is not usable.
+
+    Example:
+        >>> [product.title for product in as_products(["Oak desk", {"title": "Lamp"}])]
+        ['Oak desk', 'Lamp']
+    """
+    single = isinstance(given, str | bytes | Mapping | BaseModel) or is_dataclass(given)
+    if single or not isinstance(given, Iterable):
+        raise BadInput(f"{name} is {shown(given)}; give a list, also of a single product: [product]")
+    if type(given).__name__ == "DataFrame":  # iterating over one gives the names of its columns
+        raise BadInput(f'{name} is a DataFrame; give its rows: frame.to_dict("records")')
+    if rank_fields is not None and (isinstance(rank_fields, str) or not isinstance(rank_fields, Sequence)):
+        raise BadInput(f"rank_fields is {shown(rank_fields)}; give a list of names")
+    return [product_of(each, f"{name}.{index}", index, rank_fields) for index, each in enumerate(given)]
 
 
 def _as_mapping(given: Any, place: str) -> Mapping[str, Any]:

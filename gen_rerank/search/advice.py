@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from gen_rerank.evaluation.intervals import Interval
+from gen_rerank.evaluation.intervals import Interval, paired
 from gen_rerank.evaluation.verdicts import signed_interval, too_few_queries
+from gen_rerank.search.absent import Absent
 from gen_rerank.search.headroom import CONDENSED, DEEPEST, FIRST, ORACLE, RERANKED, RETRIEVED, Headroom
 from gen_rerank.search.recall import DEPTHS
 
@@ -36,25 +37,30 @@ class Advice:
     sentences: tuple[str, ...]
 
 
-def advice(found: Headroom, name: str) -> Advice:
+def advice(found: Headroom, name: str, absent: Absent) -> Advice:
     """Return whether to invest in retrieval or in reranking.
 
     Args:
         found: what was measured.
         name: of the model.
+        absent: what the index lacks; where that costs something, there is no verdict.
 
     Example:
-        >>> advice(found, "nano").invest  # doctest: +SKIP
+        >>> advice(found, "nano", absent).invest  # doctest: +SKIP
         'retrieval'
     """
     few = too_few_queries(_MEASURE, len(found.query_ids))
     if few:
         return Advice("undecided", (f"Undecided: {few}.",))
+    measured = tuple(_measured(found, name, absent))
+    if absent.interval().high > _SMALL:
+        why = f"Undecided: {absent.sentence()}. Neither retrieval nor reranking gains that: index them, then ask again."
+        return Advice("undecided", (*measured, why))
     invest, why = _investment(found, name)
-    return Advice(invest, (*_measured(found, name), why))
+    return Advice(invest, (*measured, why))
 
 
-def _measured(found: Headroom, name: str) -> Iterator[str]:
+def _measured(found: Headroom, name: str, absent: Absent) -> Iterator[str]:
     """Yield what each part would bring, in nDCG@10, under both treatments of unjudged products."""
     yield (
         f"{_MEASURE} of the first {DEEPEST} candidates; in brackets 95% intervals; behind the bar the same by judged "
@@ -66,7 +72,7 @@ def _measured(found: Headroom, name: str) -> Iterator[str]:
     yield f"A perfect reranker over {name}, the headroom of reranking: {_both(perfect)}."
     yield (
         "Retrieval that misses no judged product, over that perfect reranker, the headroom of retrieval: "
-        f"{signed_interval(found.missed())}."
+        f"{signed_interval(paired(found.missing(), absent.loss))}."
     )
     for few, many in pairwise(DEPTHS):
         ours = [found.gain(row, row, many, few) for row in (RERANKED, CONDENSED[RERANKED])]

@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 from gen_rerank.reporting.numbers import bars
-from gen_rerank.reporting.tables import TextTable
+from gen_rerank.reporting.tables import WideTable
+from gen_rerank.search.index import ProductIndex
 from gen_rerank.search.search import SearchAnswer
+from gen_rerank.search.words import NO_LANGUAGE, analyzer, words_of
 
 
-def answer_table(answer: SearchAnswer) -> TextTable:
+def answer_table(answer: SearchAnswer) -> WideTable:
     """Return one row a product: its score, and where the lists had it.
 
     Example:
-        >>> answer_table(SearchAnswer("oak desk", (), (), {}, 0)).row_count
-        0
+        >>> answer_table(SearchAnswer("oak desk", (), (), {}, 0)).title
+        'oak desk: 0 of 0 candidates'
     """
     ranked = any(hit.score is not None for hit in answer.results)
-    tiers = any(hit.tier is not None for hit in answer.results)
+    tiers = ranked and any(hit.tier is not None for hit in answer.results)
     lists = dict.fromkeys(name for hit in answer.results for name in hit.ranks)
-    table = TextTable(
+    bins = "0         1"
+    table = WideTable(
         f"{answer.query}: {len(answer.results):,} of {answer.candidates:,} candidates",
         "found: the place in the lists " + ", ".join(lists),
+        ("Rank", "Product", "Title"),
+        (*(["Score", "Spread"] if ranked else []), *(["Tier"] if tiers else []), *([bins] if ranked else []), "Found"),
+        {"Rank": "right", "Tier": "left", bins: "left"},
     )
-    table.add_column("Rank", justify="right")
-    table.add_column("Product")
-    table.add_column("Title", ratio=1)
-    if ranked:
-        table.add_column("Score", justify="right", no_wrap=True)
-        table.add_column("Spread", justify="right", no_wrap=True)
-    if tiers:
-        table.add_column("Tier", no_wrap=True)
-    if ranked:
-        table.add_column("0         1", no_wrap=True)
-    table.add_column("Found", justify="right", no_wrap=True)
     for place, hit in enumerate(answer.results, start=1):
-        cells = [str(place), hit.product.product_id, " ".join(hit.product.title.split())]
+        cells = []
         if hit.score is not None and hit.std is not None and hit.distribution is not None:
             tier = [str(hit.tier)] if tiers else []
             cells += [f"{hit.score:.3f}", f"{hit.std:.3f}", *tier, bars(list(hit.distribution))]
         cells.append(", ".join(str(hit.ranks.get(name, "–")) for name in lists))
-        table.add_row(*cells)
+        table.add_row((str(place), hit.product.product_id, " ".join(hit.product.title.split())), cells)
     return table
+
+
+def nothing_found(answer: SearchAnswer, index: ProductIndex) -> str:
+    """Return why an answer has no products.
+
+    Args:
+        answer: without any.
+        index: that was searched.
+    """
+    if answer.candidates:
+        return "all products that were found have been deleted from the index during the search"
+    if not len(index):
+        return "the index holds no products"
+    if index.words(answer.query):
+        return "no product has a word of this query"
+    if words_of(answer.query, analyzer(NO_LANGUAGE)):
+        return f"the query has only stop words ({index.settings.language}), which are not looked for"
+    return "the query has no words that could be looked for, only signs"
 
 
 def stages(answer: SearchAnswer) -> str:

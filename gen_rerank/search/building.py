@@ -21,7 +21,8 @@ from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.search.fields import ANALYZER, ID, document_of, key_of, schema
 from gen_rerank.search.index import SYNONYMS, VECTORS, WORDS, ProductIndex, open_words, synonyms_of
-from gen_rerank.search.settings import FILE, IndexSettings
+from gen_rerank.search.replacing import refuse_no_index
+from gen_rerank.search.settings import IndexSettings
 from gen_rerank.search.synonyms import read_synonyms_text
 from gen_rerank.search.vectors import TextEncoder, Vectors
 from gen_rerank.search.words import analyzer
@@ -30,7 +31,6 @@ from gen_rerank.system.publishing import (
     folder_appearing,
     is_full_disk,
     opened_before_named,
-    refuse_taken,
     require_room,
     write_text_whole,
 )
@@ -46,11 +46,12 @@ class IndexChange:
     Attributes:
         given: rows that were read.
         added: products that it did not hold.
-        replaced: rows in whose place a later one of the same id stands now.
+        replaced: products, of the index or of earlier rows, in whose place a later row of the same id stands now.
         deleted: products that it does not hold any more.
-        unknown: ids that were to be deleted, and that it did not hold.
+        unknown: ids that were to be deleted, and that it held neither before nor after.
         products: how many it holds now.
         bad_rows: rows that were left out.
+        synonyms: how many words and runs of words mean something else besides, by its synonyms.
     """
 
     given: int
@@ -60,6 +61,7 @@ class IndexChange:
     unknown: tuple[str, ...]
     products: int
     bad_rows: tuple[BadRow, ...]
+    synonyms: int = 0
 
 
 def build_index(
@@ -76,7 +78,7 @@ def build_index(
         source: `.jsonl`, `.jsonl.gz` or `.parquet`, or a folder that holds products.
         out: where the index goes.
         settings: its language, and the model of its vectors.
-        synonyms: a file of the shop's.
+        synonyms: a file of the shop's; None keeps those of the older index.
         skip_bad_rows: leave bad rows out.
 
     Raises:
@@ -89,7 +91,9 @@ def build_index(
     reader = RowReader(products_file(source), Product)
     analysis = analyzer(settings.language)
     meanings = None if synonyms is None else _checked_synonyms(synonyms, settings.language)
-    with folder_appearing(out, _refuse_no_index) as folder, _in_words(out):
+    with folder_appearing(out, refuse_no_index) as folder, _in_words(out):
+        if meanings is None:
+            meanings = _kept_synonyms(out / SYNONYMS, settings.language)
         (folder / WORDS).mkdir()
         made = tantivy.Index(schema(), path=str(folder / WORDS))
         made.register_tokenizer(ANALYZER, analysis)
@@ -100,8 +104,9 @@ def build_index(
             given = _add(writer, _rows(reader, skip_bad_rows), folder, settings, _nothing_held)
         if not given:
             raise BadInput(f"{reader.file}: no usable rows")
-        products = len(opened_before_named(ProductIndex.open, folder, out))
-    return IndexChange(given, products, given - products, 0, (), products, tuple(reader.bad))
+        made_index = opened_before_named(ProductIndex.open, folder, out)
+        products, meant = len(made_index), len(made_index.synonyms.meanings)
+    return IndexChange(given, products, given - products, 0, (), products, tuple(reader.bad), meant)
 
 
 def change_index(
@@ -145,11 +150,12 @@ def change_index(
                 given = _add(writer, _rows(reader, skip_bad_rows), folder, index.settings, index.gone)
         if meanings is not None:
             (beside / SYNONYMS).replace(folder / SYNONYMS)
-        products = len(index)
+        products, meant = len(index), len(index.synonyms.meanings)
+        never = tuple(sorted(index.gone(unknown)))
     deleted = len(set(delete) - unknown)
     added = products - before + deleted
     bad = () if reader is None else tuple(reader.bad)
-    return IndexChange(given, added, given - added, deleted, tuple(sorted(unknown)), products, bad)
+    return IndexChange(given, added, given - added, deleted, never, products, bad, meant)
 
 
 def read_ids(file: Path) -> list[str]:
@@ -290,9 +296,13 @@ def _checked_synonyms(file: Path, language: str) -> str:
     return text
 
 
-def _refuse_no_index(out: Path) -> None:
-    """Refuse to replace anything but an older index: what holds something else is not removed with it."""
-    ours = {FILE, WORDS, SYNONYMS, VECTORS}
-    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if not {FILE, WORDS} <= found <= ours:
-        refuse_taken(out)
+def _kept_synonyms(file: Path, language: str) -> str | None:
+    """Return the text of the synonyms that an older index has, for the one that takes its place; None if it has none.
+
+    Raises:
+        BadInput: they cannot be read, or are none in the new language.
+    """
+    try:
+        return _checked_synonyms(file, language) if file.exists() else None
+    except BadInput as error:
+        raise BadInput(f"{error}; these are the older index's, pass --synonyms FILE to give others") from error

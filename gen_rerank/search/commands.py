@@ -64,9 +64,11 @@ def index(
     if data is not None:
         if add is not None or gone:
             raise BadInput("DATA makes a new index, --add and --delete change one; give one of the two")
-        settings = IndexSettings(language=language or IndexSettings.language, vectors=vectors)
+        settings = IndexSettings(language=(language or IndexSettings.language).lower(), vectors=vectors)
         done = build_index(data, out, settings, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
         said = f"{out}: {done.products:,} products"
+        if done.replaced:
+            said += f"; {done.replaced:,} replaced by a later row of the same id"
     else:
         if language is not None or vectors is not None:
             raise BadInput("--language and --vectors are those of a new index; give DATA to make one")
@@ -74,9 +76,13 @@ def index(
             raise BadInput("nothing to do; give DATA for a new index, or --add, --delete or --synonyms to change one")
         done = change_index(out, add=add, delete=gone, synonyms=synonyms, skip_bad_rows=skip_bad_rows)
         said = f"{out}: {done.products:,} products; {done.added:,} added, {done.deleted:,} deleted"
+        if done.replaced:
+            said += f", {done.replaced:,} replaced by a row of the same id"
+    if done.synonyms:
+        said += f"; synonyms of {done.synonyms:,} words or phrases"
+    elif synonyms is not None:
+        said += "; no synonyms"
     list_left_out(console(), done.bad_rows)
-    if done.replaced:
-        said += f", {done.replaced:,} replaced by a later row of the same id"
     say(said)
     if done.unknown:
         say(f"not in the index: {', '.join(done.unknown)}")
@@ -104,7 +110,8 @@ def search(
     Example: gen-rerank search runs/index "oak desk" --model runs/model
     """
     from gen_rerank.evaluation.evaluation import save_json
-    from gen_rerank.search.answers import answer_table, stages
+    from gen_rerank.search.answers import answer_table, nothing_found, stages
+    from gen_rerank.search.index import ProductIndex
     from gen_rerank.search.search import Search
     from gen_rerank.system.publishing import require_apart, require_writable_file
 
@@ -127,4 +134,4 @@ def search(
         console().print(answer_table(answer))
         say(stages(answer))
     else:
-        say("no product has a word of this query")
+        say(nothing_found(answer, ProductIndex.open(index)))

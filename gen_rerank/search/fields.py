@@ -13,6 +13,8 @@ from gen_rerank.search.words import spelled
 # The two lists, by the names that people see.
 TITLE, FULL = LISTS = ("title", "full")
 ID, KEY, ROW, PRODUCT = "id", "key", "row", "product"
+# In the order of the schema.
+FIELDS = (ID, KEY, ROW, *LISTS, PRODUCT)
 ANALYZER = "words"
 
 

@@ -89,8 +89,12 @@ class Headroom:
         return paired(values[row][depth], values[over][over_depth or depth])
 
     def missed(self, depth: int = DEEPEST) -> Interval:
-        """Return what the oracle lacks to 1: the headroom of retrieval."""
-        return bootstrap(1.0 - self.values[FIRST][ORACLE][depth])
+        """Return what the oracle lacks to 1: the headroom of retrieval, where the index holds all that is relevant."""
+        return bootstrap(self.missing(depth))
+
+    def missing(self, depth: int = DEEPEST) -> Doubles:
+        """Return what the oracle lacks to 1, by query, `[queries]`."""
+        return 1.0 - self.values[FIRST][ORACLE][depth]
 
     def retrieval_over_reranking(self, row: str = RERANKED, depth: int = DEEPEST) -> Interval:
         """Return the headroom of retrieval minus that of reranking, paired.

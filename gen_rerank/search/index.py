@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tantivy
 
 from gen_rerank.data.cleaning import clean
+from gen_rerank.data.documents import as_query
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.search.candidates import ProductCandidate
 from gen_rerank.search.fields import ANALYZER, ID, LISTS, product_in
@@ -92,6 +93,11 @@ class ProductIndex:
         return self._now.settings
 
     @property
+    def synonyms(self) -> Synonyms:
+        """Those of the shop, as they are now."""
+        return self._newest().synonyms
+
+    @property
     def lists(self) -> tuple[str, ...]:
         """The names of the lists that are fused."""
         return (*LISTS, VECTORS) if self.settings.vectors else LISTS
@@ -111,9 +117,7 @@ class ProductIndex:
             BadInput: the query has no text, the limit is below 1, the model of the vectors cannot be loaded, or the
                 index is damaged.
         """
-        query = clean(query).strip()[:MOST_CHARACTERS]
-        if not query:
-            raise BadInput("the query has no text")
+        query = clean(as_query(query)).strip()[:MOST_CHARACTERS]
         if limit < 1:
             raise BadInput(f"{limit} candidates cannot be found; ask for 1 or more")
         now = self._newest()
@@ -130,6 +134,10 @@ class ProductIndex:
                 )
                 for key, _ in fused([list(rows) for rows in found.values()], limit)
             ]
+
+    def words(self, query: str) -> list[str]:
+        """Return the words that are looked for: none, where a query has only signs and stop words."""
+        return words_of(query, self._now.analysis)
 
     def gone(self, product_ids: Iterable[str]) -> set[str]:
         """Return those of the products that the index does not hold now."""

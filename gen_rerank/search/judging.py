@@ -21,6 +21,7 @@ from gen_rerank.evaluation.systems import SystemNames
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
+from gen_rerank.search.absent import Absent, absent_products
 from gen_rerank.search.advice import Advice, advice
 from gen_rerank.search.headroom import DEEPEST, Headroom, RankedQuery, headroom
 from gen_rerank.search.headroom_plot import headroom_svg
@@ -59,6 +60,7 @@ class RetrievalReport:
         name: of the model.
         recall: of each list.
         headroom: what each order is worth.
+        absent: what the index lacks.
         advice: what follows from it.
         undefined: how many queries have no relevance above 0, and are left out of nDCG.
         bad_rows: the rows of the data that were left out.
@@ -68,6 +70,7 @@ class RetrievalReport:
     name: str
     recall: RecallReport
     headroom: Headroom
+    absent: Absent
     advice: Advice
     undefined: int
     bad_rows: tuple[BadRow, ...]
@@ -92,6 +95,7 @@ class RetrievalReport:
             "model": self.name,
             "recall": self.recall.to_json(),
             "headroom": self.headroom.to_json(),
+            "not_in_index": self.absent.to_json(),
             "queries_without_relevance": self.undefined,
             "invest": self.advice.invest,
             "verdict": list(self.advice.sentences),
@@ -104,7 +108,7 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
 
     Raises:
         BadInput: options that do not go together, a file that cannot be written, no such index, bad data, an empty
-            split, no product that is relevant at all, or a refused checkpoint or adapter.
+            split, no product that is relevant at all or none of them in the index, or a refused checkpoint or adapter.
 
     Example:
         >>> plan = RetrievalPlan(EvaluationPlan(("runs/model",), Path("shop")), Path("runs/index"))
@@ -119,6 +123,12 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
     useful = [query_id for query_id, rows in dataset.by_query().items() if any(row.relevance > 0 for row in rows)]
     if not useful:
         raise BadInput(f"{asked.data}: no judged query of the split {asked.split!r} has a product above relevance 0")
+    absent = absent_products(index, dataset, useful)
+    if absent.products == absent.judged:
+        raise BadInput(
+            f"{plan.index}: holds none of the {absent.judged:,} products that {asked.data} judges above relevance 0; "
+            f"it is an index of other products: gen-rerank index {asked.data} --out INDEX makes that of these"
+        )
     prepared = prepare_scorer(asked.models[0], asked.backend, asked.adapter, asked.dtype)
     recall = recall_report(index, dataset)
     with prepared.open() as scorer:
@@ -127,11 +137,13 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
     judged = len(dataset.by_query())
     drawn = "" if plan.queries is None else f" of {len(split.by_query()):,}, drawn by a seeded hash of their ids"
     legend = (
+        *([absent.sentence()] if absent.products else []),
         f"{plan.index}: {len(index):,} products",
         f"{asked.data}: {judged:,} judged queries{drawn} (split {asked.split!r})",
         f"{asked.models[0]}: {found.candidates:,} pairs, scored with {prepared}",
     )
-    report = RetrievalReport(legend, name, recall, found, advice(found, name), judged - len(useful), dataset.bad_rows)
+    said = advice(found, name, absent)
+    report = RetrievalReport(legend, name, recall, found, absent, said, judged - len(useful), dataset.bad_rows)
     _write(plan, report)
     return report
 
@@ -203,6 +215,8 @@ def _check(plan: RetrievalPlan) -> None:
     for option, given in single.items():
         if given:
             raise BadInput(f"--{option} does not go with --index; leave one of the two out")
+    if plan.plot is not None and plan.plot.suffix.lower() != ".svg" and not _is_device(plan.plot):
+        raise BadInput(f"{plan.plot}: the drawing is SVG; name a file that ends in .svg")
     for path in (asked.out, plan.plot):
         if path is not None:
             require_place(path, asked.data, asked.models, asked.adapter)
@@ -210,6 +224,11 @@ def _check(plan: RetrievalPlan) -> None:
                 raise BadInput(f"{path}: lies in the index that is read; name another place")
     if asked.out is not None and plan.plot is not None and asked.out.resolve() == plan.plot.resolve():
         raise BadInput(f"{asked.out}: --out and --plot are one file; name two")
+
+
+def _is_device(path: Path) -> bool:
+    """Return whether a path is a pipe or a device, such as /dev/stdout, which has no ending."""
+    return path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _write(plan: RetrievalPlan, report: RetrievalReport) -> None:

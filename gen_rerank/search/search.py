@@ -13,10 +13,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
+import numpy as np
+
 from gen_rerank.bins import Distribution, best_first
 from gen_rerank.calibration.tiers import Tier, tiers
-from gen_rerank.data.cleaning import clean
+from gen_rerank.data.documents import as_products, as_query
 from gen_rerank.data.records import Pair, Product
+from gen_rerank.data.values import shown
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
@@ -24,6 +27,8 @@ from gen_rerank.search.candidates import Given, ProductCandidate, Receipt, Retri
 from gen_rerank.search.index import ProductIndex
 
 CANDIDATES = 256
+# A title, a mapping, a document of a library's, or a `Product`.
+ProductLike = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,28 +155,57 @@ class Search:
         if self.scorer is not None:
             self.scorer.close()
 
-    def find(self, query: str, k: int = 10, *, among: Iterable[Product] | None = None) -> SearchAnswer:
+    def find(self, query: str, k: int = 10, *, among: Iterable[ProductLike] | None = None) -> SearchAnswer:
         """Return the best `k` products for a query.
 
         Args:
             query: what the shopper typed.
             k: how many are returned at most.
-            among: the candidates, where the caller has retrieved them; the retriever is not asked then, nor `gone`.
+            among: the candidates, where the caller has retrieved them, as `Reranker.rank` takes products; all of them
+                are scored, and neither the retriever nor `gone` is asked.
 
         Raises:
-            BadInput: the query has no text.
+            BadInput: the query is no text or has none, `k` is no number above 0, a product is not usable, or the
+                retriever gives no list of candidates.
         """
-        if not clean(query).strip():
-            raise BadInput("the query has no text")
+        query = as_query(query)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise BadInput(f"k is {shown(k)}; give a whole number from 1 on")
         seconds: dict[str, float] = {}
-        retriever = self.retriever if among is None else Given(among)
         with _timed(seconds, "retrieve"):
-            found = retriever.candidates(query, self.candidates)
+            if among is None:
+                found = _checked(self.retriever.candidates(query, self.candidates))
+            else:
+                brought = as_products(among, name="among")
+                found = Given(brought).candidates(query, len(brought))
+            found, twice = _each_once(found)
         with _timed(seconds, "rerank"):
             ranked = _as_found(found) if self.scorer is None else _reranked(query, found, self.scorer)
         with _timed(seconds, "check"):
             results, receipts = _still_there(ranked, k, self.gone if among is None else _nothing_gone)
-        return SearchAnswer(query, results, receipts, seconds, len(found))
+        return SearchAnswer(query, results, (*twice, *receipts), seconds, len(found))
+
+
+def _checked(found: Any) -> list[ProductCandidate]:
+    """Return what a retriever gave, which may be anybody's.
+
+    Raises:
+        BadInput: it is no list of candidates.
+    """
+    if not isinstance(found, Sequence) or not all(isinstance(one, ProductCandidate) for one in found):
+        raise BadInput(f"the retriever gave {shown(found)}; it has to give a list of ProductCandidate, empty for none")
+    return list(found)
+
+
+def _each_once(found: Sequence[ProductCandidate]) -> tuple[list[ProductCandidate], list[Receipt]]:
+    """Return the first candidate of each id, and receipts for the others."""
+    kept: dict[str, ProductCandidate] = {}
+    receipts = []
+    for one in found:
+        if kept.setdefault(one.product.product_id, one) is not one:
+            why = "a candidate before it has the same id, and only the first is ranked"
+            receipts.append(Receipt(one.product.product_id, "duplicate", why))
+    return list(kept.values()), receipts
 
 
 def _still_there(

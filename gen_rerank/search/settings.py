@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,9 +16,19 @@ from gen_rerank.system.publishing import write_text_whole
 
 FILE = "index.json"
 # Another number, when the words of a text or the fields change: an older index would not find what it should.
-FORMAT = 1
+FORMAT = 2
 # Of tantivy's own files, "7" in "tantivy v0.27.0, index_format v7".
 FILES_FORMAT = tantivy.__version__.rpartition("index_format v")[2]  # type: ignore[attr-defined]  # its stubs lack it
+
+
+def is_of_an_index(said: Mapping[str, object]) -> bool:
+    """Return whether what an `index.json` says is that of an index, of whatever version.
+
+    Example:
+        >>> is_of_an_index({"format": 1, "tantivy": "7"}), is_of_an_index({"site": "mine"})
+        (True, False)
+    """
+    return "format" in said and "tantivy" in said
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class IndexSettings:
             >>> IndexSettings.read(Path("runs/index")).language  # doctest: +SKIP
             'english'
         """
+        if folder.is_file():
+            raise BadInput(f"{folder}: is a file; name the folder that gen-rerank index wrote")
         if not (folder / FILE).is_file():
             what = "is no index (it has no index.json)" if folder.is_dir() else "no such folder"
             raise BadInput(f"{folder}: {what}; make one: gen-rerank index DATA --out INDEX")

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,16 +137,21 @@ def opened_before_named(reader: Callable[[Path], Opened], folder: Path, out: Pat
 def write_text_whole(path: Path, text: str) -> None:
     """Write a file, in UTF-8, so that a reader meets the old content or the new one.
 
-    A link stays one. What is no file, such as a device or a pipe, is written into and never replaced.
+    A link stays one. What is no file, such as a device or a pipe, is written into and never replaced; so is the
+    process's own output by its names, `/dev/stdout` and the like, wherever it goes.
 
     Raises:
         OSError: it cannot be written; the error names the file.
     """
-    place = path.resolve()
     with naming_the_file(path):
-        if place.exists() and not place.is_file():
-            place.write_text(text, encoding="utf-8")
+        if (output := _own_output(path)) is not None:
+            with os.fdopen(os.dup(output), "w", encoding="utf-8") as opened:
+                opened.write(text)
             return
+        if path.exists() and not path.is_file():  # a pipe of the shell's has no place that its link resolves to
+            path.write_text(text, encoding="utf-8")
+            return
+        place = path.resolve()
         partial = place.with_name(f".{place.name}.partial")
         try:
             partial.write_text(text, encoding="utf-8")
@@ -153,6 +159,16 @@ def write_text_whole(path: Path, text: str) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _own_output(path: Path) -> int | None:
+    """Return which of the process's open outputs a path in /dev or /proc names; None where it names none."""
+    if not path.exists() or not any(path.absolute().is_relative_to(system) for system in ("/dev", "/proc")):
+        return None
+    there = path.stat()
+    for output in (sys.stdout, sys.stderr):
+        output.flush()  # what was said before comes before it
+    return next((number for number in (1, 2) if os.path.samestat(os.fstat(number), there)), None)
 
 
 @contextmanager

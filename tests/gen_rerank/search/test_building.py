@@ -121,7 +121,7 @@ def test_only_an_index_is_replaced(make_index: Callable[..., Path], tmp_path: Pa
         build_index(shop, site, PLAIN)
     index = make_index(b="Oak lamp")
     (index / "notes.txt").write_text("mine")
-    with pytest.raises(BadInput, match="index: already exists"):
+    with pytest.raises(BadInput, match=r"index: holds notes\.txt, which is no part of an index; move it away or"):
         build_index(shop, index, PLAIN)
     (index / "notes.txt").unlink()
     build_index(shop, index, PLAIN)
@@ -167,16 +167,26 @@ def test_an_index_may_become_empty_and_be_filled_again(make_index: Callable[...,
     assert ids(index, "oak") == ["a"]
 
 
-def test_synonyms_are_kept_by_a_change_and_gone_with_a_new_index(
-    make_index: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_synonyms_are_kept_by_a_change_and_by_a_new_index(make_index: Callable[..., Path], tmp_path: Path) -> None:
     index = make_index(synonyms="sofa, couch", a="Grey couch")
     change_index(index, add=write_shop(tmp_path / "new.jsonl", products(b="Red couch")))
     assert ids(index, "sofa") == ["a", "b"]
     build_index(tmp_path / "new.jsonl", index, PLAIN, synonyms=index / "synonyms.txt")
     assert ids(index, "sofa") == ["b"]
     build_index(tmp_path / "new.jsonl", index, PLAIN)
+    assert ids(index, "sofa") == ["b"]
+    (tmp_path / "none.txt").write_text("")
+    build_index(tmp_path / "new.jsonl", index, PLAIN, synonyms=tmp_path / "none.txt")
     assert ids(index, "sofa") == []
+
+
+def test_synonyms_that_another_language_leaves_no_word_of_are_refused(
+    make_index: Callable[..., Path], tmp_path: Path
+) -> None:
+    index = make_index(synonyms="die, cube", a="Grey cube")
+    with pytest.raises(BadInput, match=r"synonyms\.txt:1: .*; these are the older index's, pass --synonyms FILE to"):
+        build_index(tmp_path / "shop.jsonl", index, IndexSettings("german"))
+    assert ids(index, "die") == ["a"]
 
 
 def test_one_run_writes_at_a_time(make_index: Callable[..., Path], tmp_path: Path) -> None:

@@ -65,13 +65,31 @@ def test_an_index_is_changed(run: Run, index: Path, tmp_path: Path) -> None:
     gone.write_text("p3\n")
     assert run("index", "--out", index, "--add", new, "--delete", "p2, p9", "--delete-file", gone) == (
         0,
-        f"{index}: 2 products; 1 added, 2 deleted, 1 replaced by a later row of the same id\nnot in the index: p9\n",
+        f"{index}: 2 products; 1 added, 2 deleted, 1 replaced by a row of the same id\nnot in the index: p9\n",
         "",
     )
     synonyms = tmp_path / "words.txt"
     synonyms.write_text("cot => bed\n")
-    assert run("index", "--out", index, "--synonyms", synonyms)[0] == 0
+    said = f"{index}: 2 products; 0 added, 0 deleted; synonyms of 1 words or phrases\n"
+    assert run("index", "--out", index, "--synonyms", synonyms) == (0, said, "")
     assert [one.product.product_id for one in ProductIndex.open(index).candidates("cot")] == ["p4"]
+    assert run("index", new, "--out", index)[1] == f"{index}: 2 products; synonyms of 1 words or phrases\n"
+    synonyms.write_text("")
+    assert run("index", "--out", index, "--synonyms", synonyms)[1].endswith("0 deleted; no synonyms\n")
+
+
+def test_a_product_that_is_deleted_and_added_is_not_said_to_be_missing(run: Run, index: Path, tmp_path: Path) -> None:
+    new = write_shop(tmp_path / "new.jsonl", products(n1="Elm bed"))
+    assert run("index", "--out", index, "--add", new, "--delete", "n1") == (
+        0,
+        f"{index}: 4 products; 1 added, 0 deleted\n",
+        "",
+    )
+
+
+def test_a_language_is_named_in_any_case(run: Run, shop: Path, tmp_path: Path) -> None:
+    assert run("index", shop, "--out", tmp_path / "i", "--language", "German")[0] == 0
+    assert ProductIndex.open(tmp_path / "i").settings.language == "german"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +113,7 @@ def test_an_index_is_changed(run: Run, index: Path, tmp_path: Path) -> None:
         (["index", "SHOP", "--out", "TMP/i", "--synonyms", "WORDS"], "words.txt:1: 'sofa' means nothing else; write"),
         (["index", "SHOP", "--out", "TMP/i", "--synonyms", "TMP/none"], "none: cannot be read (No such file or"),
         (["search", "", "oak"], "INDEX is empty; give it a value"),
-        (["search", "SHOP", "oak"], "no such folder"),
+        (["search", "SHOP", "oak"], "is a file; name the folder that gen-rerank index wrote"),
         (["search", "TMP/none", "oak"], "no such folder; make one: gen-rerank index DATA --out INDEX"),
         (["search", "INDEX", "\u200b"], "the query has no text"),
         (["search", "INDEX", "oak", "--model", "TMP/none"], "no such folder"),

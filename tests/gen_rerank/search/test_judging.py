@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gen_rerank import Dataset, Distribution
-from gen_rerank.search.building import build_index
+from gen_rerank.search.building import build_index, change_index
 from gen_rerank.search.candidates import ProductCandidate
 from gen_rerank.search.headroom import DEEPEST
 from gen_rerank.search.index import ProductIndex
@@ -18,6 +18,8 @@ from gen_rerank.search.judging import drawn_queries, ranked_queries
 from gen_rerank.search.search import Search
 from gen_rerank.search.settings import IndexSettings
 from tests.conftest import complaint
+
+from .conftest import products, write_shop
 
 OUTPUTS = ("--out", "--plot")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,11 +138,14 @@ def test_what_does_not_go_together_is_said_before_any_work(run, index, tmp_path)
         assert f"{option} does not go with --index" in complaint(run(*one, option, "x"))
     assert "--queries and --plot go with --index" in complaint(run("evaluate", none, none, "--queries", 3))
     assert "--queries and --plot go with --index" in complaint(run("evaluate", none, none, "--plot", none))
-    assert "are one file" in complaint(run(*one, "--out", tmp_path / "a", "--plot", tmp_path / "a"))
+    assert "are one file" in complaint(run(*one, "--out", tmp_path / "a.svg", "--plot", tmp_path / "a.svg"))
     for option in OUTPUTS:
-        assert "lies in the index" in complaint(run(*one, option, index / "index.json"))
-        assert "is a file of the data" in complaint(run(*one, option, none / "products.jsonl"))
-        assert "is a folder" in complaint(run(*one, option, tmp_path))
+        assert "lies in the index" in complaint(run(*one, option, index / "new.svg"))
+    assert "is a file of the data" in complaint(run(*one, "--out", none / "products.jsonl"))
+    assert "is a folder" in complaint(run(*one, "--out", tmp_path))
+    assert "h.png: the drawing is SVG; name a file that ends in .svg" in complaint(
+        run(*one, "--plot", tmp_path / "h.png")
+    )
     assert "no such folder" in complaint(run("evaluate", none, none, "--index", none))
     assert list(tmp_path.iterdir()) == []
 
@@ -163,3 +168,25 @@ def test_queries_without_relevance_are_left_out_and_counted(run, tiny_checkpoint
     assert code == 0
     assert "1 of 8 queries have no relevant product" in printed
     assert "1 of 8 queries have no judged product above relevance 0" in printed
+
+
+def test_an_index_of_other_products_is_refused_before_anything_is_scored(run, tiny_data, tmp_path) -> None:
+    other = write_shop(tmp_path / "other.jsonl", products(x="Oak desk"))
+    build_index(other, tmp_path / "other", IndexSettings())
+    said = complaint(run("evaluate", tmp_path / "no-model", tiny_data, "--index", tmp_path / "other"))
+    assert "other: holds none of the" in said
+    assert "it is an index of other products" in said
+
+
+def test_what_the_index_lacks_is_said_first(run, tiny_checkpoint, tiny_data, tiny_shop, index, tmp_path) -> None:
+    folder = tmp_path / "part"
+    build_index(tiny_data, folder, IndexSettings())
+    wanted = sorted({row.product_id for row in tiny_shop.of("test").judgments if row.relevance >= 1.0})
+    change_index(folder, delete=wanted)
+    out = tmp_path / "found.json"
+    code, printed, _ = run("evaluate", tiny_checkpoint, tiny_data, "--index", folder, "--out", out)
+    saved = json.loads(out.read_text())
+    first = f"{len(wanted)} of {saved['not_in_index']['of_judged_above_0']} products above relevance 0 are not in the"
+    assert (code, saved["invest"], saved["not_in_index"]["products"]) == (0, "undecided", len(wanted))
+    assert printed.startswith(first)
+    assert f"Undecided: {first}" in " ".join(printed.split())

@@ -132,6 +132,56 @@ def test_candidates_of_the_caller_need_not_be_in_the_index(make_index: Callable[
     assert ids(search.find("oak", among=products(x="Elm", y="Pine"))) == ["y", "x"]
 
 
+def test_all_that_the_caller_brings_is_ranked_once() -> None:
+    many = products(**{f"p{i}": "Oak" for i in range(300)})
+    search = Search(SimpleNamespace(), ByLength())  # type: ignore[arg-type]
+    answer = search.find("oak", k=400, among=[*many, *products(p7="Oak desk"), "Elm bed", {"title": "Oak bed"}])
+    assert (len(answer.results), answer.candidates) == (302, 302)
+    assert ids(answer)[:2] == ["301", "302"]
+    assert [receipt.to_json() for receipt in answer.receipts] == [
+        {
+            "product_id": "p7",
+            "rule": "duplicate",
+            "why": "a candidate before it has the same id, and only the first is ranked",
+        }
+    ]
+
+
+def test_a_retriever_may_give_one_product_twice() -> None:
+    rows = [ProductCandidate(product) for product in [*products(a="Oak", b="Elm"), *products(a="Oak")]]
+    answer = Search(SimpleNamespace(candidates=lambda query, limit: rows)).find("oak")  # type: ignore[arg-type]
+    assert (ids(answer), [one.rule for one in answer.receipts]) == (["a", "b"], ["duplicate"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"query": None}, "the query is None; give one text"),
+        ({"query": 5}, "the query is 5; give one text"),
+        ({"k": 2.5}, r"k is 2\.5; give a whole number from 1 on"),
+        ({"k": 0}, "k is 0; give a whole number from 1 on"),
+        ({"k": -1}, "k is -1; give"),
+        ({"k": True}, "k is True; give"),
+        ({"k": "3"}, "k is '3'; give"),
+        ({"among": "abc"}, r"among is 'abc'; give a list, also of a single product: \[product\]"),
+        ({"among": {"title": "x"}}, "among is {'title': 'x'}; give a list"),
+        ({"among": [5]}, r"among\.0 is 5; a title or an object"),
+        ({"among": ["x", {"colour": "red"}]}, r"among\.1 has an unknown field 'colour'"),
+        ({}, "the retriever gave None; it has to give a list of ProductCandidate, empty for none"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence(given: dict[str, Any], words: str) -> None:
+    search = Search(SimpleNamespace(candidates=lambda query, limit: None))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=words):
+        search.find(**{"query": "oak", **given})
+
+
+def test_products_in_the_place_of_candidates_are_refused() -> None:
+    search = Search(SimpleNamespace(candidates=lambda query, limit: products(a="x")))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"the retriever gave .*; it has to give a list of ProductCandidate"):
+        search.find("oak")
+
+
 def test_what_cannot_be_opened_is_one_sentence(index: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nowhere: no such folder; make one: gen-rerank index DATA --out INDEX"):
         Search.open(tmp_path / "nowhere")

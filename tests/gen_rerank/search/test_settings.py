@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     [
         (
             {"format": 0},
-            r"another version \(format 0, this version reads 1\); index the products again: gen-rerank index",
+            r"another version \(format 0, this version reads 2\); index the products again: gen-rerank index",
         ),
         ({"format": None}, r"another version \(format None"),
         ({"tantivy": "6"}, r"another version \(tantivy 6, this version reads \d+\)"),

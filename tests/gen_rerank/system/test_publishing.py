@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,29 @@ def test_what_does_not_open_never_gets_its_name(tmp_path: Path) -> None:
     told = f"{out}: nothing was written, because the result does not open: {out / 'card'}: not a card"
     assert str(caught.value) == told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("through", ["a pipe", "a file"])
+def test_the_own_output_is_written_into_wherever_it_goes(tmp_path: Path, name: str, through: str) -> None:
+    """What was said before and after it stands where it was said."""
+    program = f"""
+from pathlib import Path
+from gen_rerank.system.publishing import require_writable_file, write_text_whole
+print("before")
+require_writable_file(Path({name!r}))
+write_text_whole(Path({name!r}), "told\\n")
+print("after")
+"""
+    command = [sys.executable, "-c", program]
+    if through == "a pipe":
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    else:
+        with (tmp_path / "out").open("w") as out:
+            subprocess.run(command, stdout=out, check=True)
+        said = (tmp_path / "out").read_text()
+        assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+    assert said == "before\ntold\nafter\n"
 
 
 def test_a_link_stays_one_and_a_pipe_is_written_into(tmp_path: Path) -> None:
