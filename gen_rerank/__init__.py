@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gen_rerank.data.records import Judgment, Pair, Product, Query
     from gen_rerank.errors import BadInput
     from gen_rerank.reranker import Reranker, Result
+    from gen_rerank.search.candidates import ProductCandidate
+    from gen_rerank.search.search import Search
 
 __version__ = "0.1.0"
 
@@ -25,9 +27,11 @@ __all__ = [
     "Judgment",
     "Pair",
     "Product",
+    "ProductCandidate",
     "Query",
     "Reranker",
     "Result",
+    "Search",
     "__version__",
 ]
 
@@ -37,6 +41,8 @@ _MODULES = {
     "data.dataset": ("Dataset",),
     "data.records": ("Judgment", "Pair", "Product", "Query"),
     "reranker": ("Reranker", "Result"),
+    "search.candidates": ("ProductCandidate",),
+    "search.search": ("Search",),
 }
 
 

@@ -26,6 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
          "gen_rerank.data", "gen_rerank.prompting", "gen_rerank.cli"),
     "evaluate,cpu": ("gen_rerank.checkpoints", "gen_rerank.calibration", "gen_rerank.scorers", "gen_rerank.evaluation",
                      "gen_rerank.reranker"),
+    "search,cpu": ("gen_rerank.search",),
     "import": ("gen_rerank.data.feeds", "gen_rerank.data.formats", "gen_rerank.data.public_sets"),
     "train": ("train",),
     "quant,cpu": ("quant",),
@@ -34,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 COMMANDS: dict[str, tuple[str, ...]] = {
     "": ("", "sample", "add-key"),
+    "search,cpu": ("index", "search"),
     "import": ("import", "export"),
     "evaluate,cpu": ("evaluate", "score"),
     "train": ("train distributional", "train scalar", "train adapter", "train encoder"),

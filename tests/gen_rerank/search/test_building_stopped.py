@@ -162,7 +162,7 @@ def test_what_a_killed_run_left_of_a_change_does_not_stop_the_next_one(index: Pa
 
 def test_a_reader_in_another_process_sees_every_commit(index: Path, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom gen_rerank.search import Search\nsearch = Search.open(sys.argv[1])\n"
+        "import sys\nfrom gen_rerank import Search\nsearch = Search.open(sys.argv[1])\n"
         "for line in sys.stdin:\n    print(len(search.find(line, k=10_000).results), flush=True)\n"
     )
     with subprocess.Popen(

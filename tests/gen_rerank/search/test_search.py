@@ -13,8 +13,10 @@ import pytest
 
 from gen_rerank import BadInput, Distribution, Pair, Product, Reranker
 from gen_rerank.data.dataset import Dataset
-from gen_rerank.search import ProductCandidate, ProductIndex, Search
 from gen_rerank.search.building import build_index, change_index
+from gen_rerank.search.candidates import ProductCandidate
+from gen_rerank.search.index import ProductIndex
+from gen_rerank.search.search import Search
 from gen_rerank.search.settings import IndexSettings
 
 from .conftest import products
