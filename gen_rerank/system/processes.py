@@ -116,15 +116,14 @@ def script_runs_once() -> Iterator[None]:
     all of its work again, from within its own start. It matters to those alone whose children need something that the
     script defines.
     """
-    script = sys.modules["__main__"]
-    hidden = {name: vars(script)[name] for name in ("__file__", "__spec__") if name in vars(script)}
+    script = vars(sys.modules["__main__"])
+    hidden = {name: script[name] for name in ("__file__", "__spec__") if name in script}
     try:
-        for name in hidden:
-            setattr(script, name, None)
+        script.pop("__file__", None)  # not None: `inspect` takes every module that has one for a file's
+        script["__spec__"] = None
         yield
     finally:
-        for name, value in hidden.items():
-            setattr(script, name, value)
+        script.update(hidden)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gen_rerank.system.processes import run_group, start_group, stop_group
+from gen_rerank.system.processes import run_group, script_runs_once, start_group, stop_group
 
 _HOLDER = """
 import sys, time
@@ -117,6 +118,19 @@ def test_a_signal_ends_what_was_started(number: signal.Signals) -> None:
 
 def test_the_exit_code_of_a_group_is_its_own() -> None:
     assert run_group([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def test_a_script_that_is_not_run_again_has_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """torch asks `inspect` where code stands while vLLM is imported; a main module whose file is None ended that."""
+    script, spec = sys.modules["__main__"], object()
+    monkeypatch.setattr(script, "__file__", str(tmp_path / "script.py"), raising=False)
+    monkeypatch.setattr(script, "__spec__", spec)
+    frame = eval(compile("sys._getframe()", "/nowhere.py", "eval"), {"sys": sys})
+    assert inspect.getmodule(frame) is None  # and `inspect` now knows the file of the main module
+    with script_runs_once():
+        assert (getattr(script, "__file__", "none"), script.__spec__) == ("none", None)
+        assert inspect.getmodule(frame) is None
+    assert (script.__file__, script.__spec__) == (str(tmp_path / "script.py"), spec)
 
 
 def _runs(number: int) -> bool:
