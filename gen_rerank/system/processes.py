@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from gen_rerank.system.publishing import workplace_of
 
@@ -117,7 +117,7 @@ def script_runs_once() -> Iterator[None]:
     script defines.
     """
     script = vars(sys.modules["__main__"])
-    hidden = {name: script[name] for name in ("__file__", "__spec__") if name in script}
+    hidden: dict[str, Any] = {name: script[name] for name in ("__file__", "__spec__") if name in script}
     try:
         script.pop("__file__", None)  # not None: `inspect` takes every module that has one for a file's
         script["__spec__"] = None
