@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast, get_args
 
-from gen_rerank.data.reading import ENDINGS, RowReader, find_rows_file, rows_file, write_rows
+from gen_rerank.data.reading import ENDINGS, RowReader, find_rows_file, refuse_bad_rows, rows_file, write_rows
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.system.publishing import opened_before_named, require_writable
@@ -74,9 +74,8 @@ class Dataset:
                 raise BadInput(f"{reader.file}: no usable rows")
         judged = list(_known(judgments, by_query, by_product)) if judgments else []
         bad = tuple(row for reader in (products, queries, judgments) if reader for row in reader.bad)
-        if bad and not skip_bad_rows:
-            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-            raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
+        if not skip_bad_rows:
+            refuse_bad_rows(bad)
         for reader, rows in [*files, (judgments, judged)]:
             if reader and not rows:
                 raise BadInput(f"{reader.file}: no usable rows")

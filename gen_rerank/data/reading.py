@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -105,6 +105,22 @@ def rows_places(folder: Path) -> list[Path]:
         'shop/products.jsonl'
     """
     return [folder / f"{name}{ending}" for name in ("products", "queries", "judgments", "needs") for ending in ENDINGS]
+
+
+def refuse_bad_rows(bad: Sequence[BadRow]) -> None:
+    """Complain of bad rows, if there are any: the first in full, and how many more.
+
+    Raises:
+        BadInput: there is one.
+
+    Example:
+        >>> refuse_bad_rows([BadRow("p.jsonl", 3, "no JSON")])
+        Traceback (most recent call last):
+        gen_rerank.errors.BadInput: p.jsonl:3: no JSON; correct the row, or pass --skip-bad-rows to leave such rows out
+    """
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
 
 
 class RowReader(Generic[Row]):

@@ -13,7 +13,7 @@ from typing import Any
 from gen_rerank.bins import Floats, best_first
 from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
 from gen_rerank.data import values
-from gen_rerank.data.reading import RowReader, products_file
+from gen_rerank.data.reading import RowReader, products_file, refuse_bad_rows
 from gen_rerank.data.records import BadRow, Pair, Product
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.numbers import bars
@@ -186,9 +186,8 @@ def read_products(path: Path, skip_bad_rows: bool = False) -> tuple[Sequence[Pro
     reader = RowReader(file, Product)
     products = list(reader.unique(lambda row: row.product_id))
     bad = tuple(reader.bad)
-    if bad and not skip_bad_rows:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise BadInput(f"{bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
+    if not skip_bad_rows:
+        refuse_bad_rows(bad)
     if not products:
         raise BadInput(f"{file}: no usable rows")
     return products, bad

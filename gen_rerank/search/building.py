@@ -14,7 +14,7 @@ from pathlib import Path
 import tantivy
 
 from gen_rerank.data.cleaning import visible
-from gen_rerank.data.reading import RowReader, products_file
+from gen_rerank.data.reading import RowReader, products_file, refuse_bad_rows
 from gen_rerank.data.records import BadRow, Product, product_text
 from gen_rerank.data.values import identifier
 from gen_rerank.errors import BadInput
@@ -222,9 +222,8 @@ def _rows(reader: RowReader[Product], skip_bad_rows: bool) -> Iterator[Product]:
     for _, product in reader.valid():
         if skip_bad_rows or not reader.bad:
             yield product
-    if reader.bad and not skip_bad_rows:
-        more = f" (and {len(reader.bad) - 1} more)" if len(reader.bad) > 1 else ""
-        raise BadInput(f"{reader.bad[0]}{more}; correct the row, or pass --skip-bad-rows to leave such rows out")
+    if not skip_bad_rows:
+        refuse_bad_rows(reader.bad)
 
 
 def _parts(products: Iterable[Product], size: int) -> Iterator[list[Product]]:
