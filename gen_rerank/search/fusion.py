@@ -1,4 +1,4 @@
-"""Several ranked lists become one by reciprocal ranks (Cormack, Clarke & Büttcher, SIGIR 2009)."""
+"""Several ranked lists become one by reciprocal ranks (Cormack, Clarke & Büttcher, SIGIR 2009), each with a weight."""
 
 from __future__ import annotations
 
@@ -11,32 +11,20 @@ Key = TypeVar("Key", bound=Hashable)
 RANK_CONSTANT = 60
 
 
-def fused(lists: Sequence[Sequence[Key]], limit: int) -> list[tuple[Key, float]]:
-    """Return the best of all lists with their sums of 1 / (60 + rank); of equals, the one that came earlier first.
+def fused(lists: Sequence[Sequence[Key]], weights: Sequence[float], limit: int) -> list[tuple[Key, float]]:
+    """Return the best of all lists with their sums of weight / (60 + rank); of equals, the one that came earlier first.
 
     Args:
         lists: each best first, without repetition.
+        weights: of the lists, above 0; the paper's are 1.
         limit: how many are returned at most.
 
     Example:
-        >>> [key for key, _ in fused([["a", "b"], ["b", "c"]], 2)]
+        >>> [key for key, _ in fused([["a", "b"], ["b", "c"]], [1, 1], 2)]
         ['b', 'a']
     """
     sums: dict[Key, float] = {}
-    for ranked in lists:
+    for ranked, weight in zip(lists, weights, strict=True):
         for rank, key in enumerate(ranked, start=1):
-            sums[key] = sums.get(key, 0.0) + 1.0 / (RANK_CONSTANT + rank)
+            sums[key] = sums.get(key, 0.0) + weight / (RANK_CONSTANT + rank)
     return sorted(sums.items(), key=lambda item: -item[1])[:limit]
-
-
-def limit_that_holds(lists: int, depth: int) -> int:
-    """Return a limit of `fused` under which the first `depth` of each list are surely among what comes out.
-
-    One of them has at least 1 / (60 + depth); what is ahead of it has as much, so its place in some list is at most
-    lists × (60 + depth) − 60, and so many places there are in each list.
-
-    Example:
-        >>> limit_that_holds(lists=1, depth=16), limit_that_holds(lists=2, depth=256)
-        (16, 1144)
-    """
-    return lists * (lists * (RANK_CONSTANT + depth) - RANK_CONSTANT)

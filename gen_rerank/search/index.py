@@ -19,7 +19,7 @@ from gen_rerank.data.cleaning import clean
 from gen_rerank.data.documents import as_query
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.search.candidates import ProductCandidate
-from gen_rerank.search.fields import ANALYZER, ID, LISTS, product_in
+from gen_rerank.search.fields import ANALYZER, FULL, ID, LISTS, TITLE, product_in
 from gen_rerank.search.fusion import fused
 from gen_rerank.search.lists import MOST_CHARACTERS, MOST_WORDS, best_keys, keys_of_rows, list_query
 from gen_rerank.search.settings import IndexSettings
@@ -28,6 +28,10 @@ from gen_rerank.search.vectors import TextEncoder, Vectors
 from gen_rerank.search.words import analyzer, words_of
 
 WORDS, SYNONYMS, VECTORS = "words", "synonyms.txt", "vectors"
+
+# What a list counts for in the fusion. A title alone says less than everything: with equal weights the first 64
+# products held fewer relevant ones than the list of everything by itself (docs/search.md).
+WEIGHTS = {TITLE: 0.3, FULL: 1.0, VECTORS: 1.0}
 
 # By a product's key, where it is.
 Found = dict[int, tantivy.DocAddress]
@@ -107,7 +111,7 @@ class ProductIndex:
         return int(self._newest().searcher.num_docs)
 
     def candidates(self, query: str, limit: int = 256) -> list[ProductCandidate]:
-        """Return the products that the lists find, fused by reciprocal ranks, best first.
+        """Return the products that the lists find, fused by weighted reciprocal ranks, best first.
 
         Args:
             query: what the shopper typed; never read as query syntax.
@@ -117,14 +121,8 @@ class ProductIndex:
             BadInput: the query has no text, the limit is below 1, the model of the vectors cannot be loaded, or the
                 index is damaged.
         """
-        query = clean(as_query(query)).strip()[:MOST_CHARACTERS]
-        if limit < 1:
-            raise BadInput(f"{limit} candidates cannot be found; ask for 1 or more")
-        now = self._newest()
-        most = min(limit, max(1, now.searcher.num_docs))  # room for all of them is made beforehand
-        vector = self._encoder.encode([query])[0] if self._encoder else None
+        now, found = self._ask(query, limit)
         with _damage_in_words(self.folder):
-            found = now.found(query, vector, most)
             places = {name: {key: rank for rank, key in enumerate(rows, start=1)} for name, rows in found.items()}
             where = {key: address for rows in found.values() for key, address in rows.items()}
             return [
@@ -132,8 +130,36 @@ class ProductIndex:
                     product_in(now.searcher.doc(where[key])),
                     {name: ranks[key] for name, ranks in places.items() if key in ranks},
                 )
-                for key, _ in fused([list(rows) for rows in found.values()], limit)
+                for key, _ in fused([list(rows) for rows in found.values()], [WEIGHTS[name] for name in found], limit)
             ]
+
+    def listed(self, query: str, limit: int = 256) -> dict[str, list[str]]:
+        """Return what each list finds by itself: the ids of its products, best first.
+
+        Args:
+            query: what the shopper typed.
+            limit: how many of each list at most.
+
+        Raises:
+            BadInput: as `candidates`.
+        """
+        now, found = self._ask(query, limit)
+        with _damage_in_words(self.folder):
+            return {
+                name: [product_in(now.searcher.doc(address)).product_id for address in rows.values()]
+                for name, rows in found.items()
+            }
+
+    def _ask(self, query: str, limit: int) -> tuple[_Committed, dict[str, Found]]:
+        """Return the index as it is now, and what its lists find."""
+        query = clean(as_query(query)).strip()[:MOST_CHARACTERS]
+        if limit < 1:
+            raise BadInput(f"{limit} candidates cannot be found; ask for 1 or more")
+        now = self._newest()
+        most = min(limit, max(1, now.searcher.num_docs))  # room for all of them is made beforehand
+        vector = self._encoder.encode([query])[0] if self._encoder else None
+        with _damage_in_words(self.folder):
+            return now, now.found(query, vector, most)
 
     def words(self, query: str) -> list[str]:
         """Return the words that are looked for: none, where a query has only signs and stop words."""

@@ -16,7 +16,6 @@ from gen_rerank.evaluation.metrics import RELEVANT_FROM, Doubles
 from gen_rerank.evaluation.retrieval_measures import random_recall, recall
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.reporting.tables import WideTable
-from gen_rerank.search.fusion import limit_that_holds
 from gen_rerank.search.index import ProductIndex
 
 DEPTHS = (16, 64, 256)
@@ -141,12 +140,8 @@ def _columns(rows: list[dict[str, list[float]]]) -> dict[str, dict[int, Doubles]
 def _found(index: ProductIndex, query: str) -> Mapping[str, list[str]]:
     """Return the ids of the first 256 of each list and of the fusion, best first."""
     depth = max(DEPTHS)
-    places: dict[str, dict[int, str]] = {name: {} for name in index.lists}
-    for one in index.candidates(query, limit_that_holds(len(index.lists), depth)):
-        for name, rank in one.ranks.items():
-            places[name][rank] = one.product.product_id
-    lists = {name: [ids[rank] for rank in sorted(ids) if rank <= depth] for name, ids in places.items()}
-    return {**lists, _FUSED: [one.product.product_id for one in index.candidates(query, depth)]}
+    fusion = [one.product.product_id for one in index.candidates(query, depth)]
+    return {**index.listed(query, depth), _FUSED: fusion}
 
 
 @dataclass(frozen=True)
