@@ -189,7 +189,15 @@ def distributional_trainer(
 
     def rows(part: Dataset, varied: Augment | None = None) -> Any:
         wanted = targets_of(part.judgments, config.variance, noise)
-        return rows_dataset(prompt, part, wanted, row_tokens=config.row_tokens, augment=varied, seed=config.seed)
+        return rows_dataset(
+            prompt,
+            part,
+            wanted,
+            row_tokens=config.row_tokens,
+            whole_queries=config.whole_queries,
+            augment=varied,
+            seed=config.seed,
+        )
 
     return DistributionalTrainer(
         model,

@@ -33,7 +33,7 @@ from train.encoder_bases import EncoderShape, load_encoder, new_encoder
 from train.encoder_trainer import BinEvaluator, BinLoss, EncoderConfig, EncoderTrainer, PairCollator, budget_sampler
 from train.epoch import Epoch
 from train.estimate import StepPlan
-from train.inputs import training_texts
+from train.inputs import query_numbers, training_texts
 from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
 from train.noise import target_noise
 from train.opened_run import OpenedRun
@@ -165,7 +165,7 @@ class Encoder(Training[Checkpoint]):
             model,
             config,
             train_dataset=rows(run.train, self.recipe.augment),
-            loss=BinLoss(model, config.mse_weight),
+            loss=BinLoss(model, config),
             data_collator=collate,
             evaluator=evaluator,
         )
@@ -205,7 +205,7 @@ class Encoder(Training[Checkpoint]):
 def pairs_dataset(
     prompt: Prompt, dataset: Dataset, targets: Floats, *, augment: Augment | None = None, seed: int = 0
 ) -> datasets.Dataset:
-    """Return judged pairs as `input_ids`, with `relevance` and, as `label`, their targets.
+    """Return judged pairs as `input_ids`, with `relevance`, the number of their `query` and, as `label`, their targets.
 
     Args:
         prompt: of the checkpoint that is trained.
@@ -224,11 +224,13 @@ def pairs_dataset(
                 for ids in prompt.encode(augmented(pairs, settings, seed=seed + copy))
             ],
             "relevance": np.tile([row.relevance for row in dataset.judgments], settings.copies),
+            "query": query_numbers(dataset, settings.copies).ravel(),
             "label": np.tile(targets, (settings.copies, 1)),
         },
         features=datasets.Features(
             input_ids=datasets.List(datasets.Value("int32")),
             relevance=datasets.Value("float32"),
+            query=datasets.Value("int32"),
             label=datasets.List(datasets.Value("float32")),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from accelerate import PartialState
@@ -27,6 +28,7 @@ class Epoch:
         padding: share of all positions, in [0, 1].
         batches: of all processes.
         epochs: how often all of it is read.
+        steps: of the optimizer, in all epochs.
         shape: the configuration of the model that reads it.
         plan: how that model is trained.
     """
@@ -37,6 +39,7 @@ class Epoch:
     padding: float
     batches: int
     epochs: float
+    steps: int
     shape: PretrainedConfig
     plan: StepPlan
 
@@ -47,8 +50,17 @@ class Epoch:
         """Return what a sampler's epoch holds; how often it is read, `config` says in steps or in epochs."""
         steps = len(sampler) * sampler.processes // sampler.step_batches
         epochs = config.max_steps / steps if config.max_steps > 0 else config.num_train_epochs
-        batches = len(sampler.sizes)
-        return cls(pairs, len(sampler.padded), sampler.tokens, sampler.padding, batches, epochs, shape, plan)
+        return cls(
+            pairs=pairs,
+            rows=len(sampler.padded),
+            tokens=sampler.tokens,
+            padding=sampler.padding,
+            batches=len(sampler.sizes),
+            epochs=epochs,
+            steps=math.ceil(epochs * steps),
+            shape=shape,
+            plan=plan,
+        )
 
     def announce(self, console: Console) -> None:
         """Show what is about to be read, and how long it may take, on the first process.

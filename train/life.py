@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -36,6 +36,7 @@ from gen_rerank.system.machine import source_commit
 from gen_rerank.system.publishing import folder_appearing, opened_before_named
 from train import saved_states as states
 from train.epoch import Epoch
+from train.measuring import ValidationSample, affordable_sample
 from train.noise import FittedNoise, disagreement
 from train.opened_run import OpenedRun
 from train.recipe import RecipeFile
@@ -215,14 +216,28 @@ def live(
         lesson.epoch.announce(console)
     with states.ended_by_refusal(run.folder):
         start = training.start_logits(run, lesson)
-        lesson.trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        sample = _sample(run, lesson, console)
+        with nullcontext() if sample is None else lesson.trainer.measuring(sample):
+            lesson.trainer.train(resume_from_checkpoint=None if state is None else str(state))
         _refuse_diverged(lesson.trainer.model)
         measured = training.measure(run, lesson, start)
         report = training_run(training, run, lesson, measured, resumed=state is not None)
+        report = report if sample is None else replace(report, sampled=sample.queries)
         training.announce(console, report)
         if measured.refusal is not None:
             raise BadInput(measured.refusal)
     return _publish(training, run, lesson, measured, report)
+
+
+def _sample(run: OpenedRun, lesson: Lesson, console: Console) -> ValidationSample | None:
+    """Return which validation queries are measured on the way, and say so where not all are."""
+    if lesson.epoch is None or not run.validated:
+        return None
+    trainer = lesson.trainer
+    sample = affordable_sample(run.validation, trainer.reading_cost, trainer.args, lesson.epoch)
+    if sample is not None:
+        sample.announce(console)
+    return sample
 
 
 def training_run(

@@ -10,7 +10,7 @@ losses or trainers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
@@ -45,19 +45,19 @@ class Row:
         return len(self.prefix) + sum(map(len, self.tails))
 
 
-def pack(encoded: Sequence[list[int]], groups: Sequence[str], row_tokens: int) -> list[Row]:
+def pack(encoded: Sequence[list[int]], groups: Sequence[Hashable], row_tokens: int) -> list[Row]:
     """Group pairs and lay each group out in rows of at most `row_tokens` tokens (one pair at least).
 
     Args:
         encoded: token ids of each pair.
-        groups: the name of the part that comes first in the prompt (product or query) of each pair.
+        groups: which pairs may share a row: the name of the part that comes first in the prompt (product or query).
         row_tokens: the most tokens of a row.
 
     Example:
         >>> pack([[1, 2, 3], [1, 2, 4], [5]], ["a", "a", "b"], row_tokens=8)[0]
         Row(prefix=[1, 2], tails=[[3], [4]], members=[0, 1])
     """
-    together: dict[str, list[int]] = defaultdict(list)
+    together: dict[Hashable, list[int]] = defaultdict(list)
     for member, group in enumerate(groups):
         together[group].append(member)
     rows = []

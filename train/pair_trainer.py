@@ -6,9 +6,10 @@ library's trainer that each builds on is `trainers`' and `encoder_trainer`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS
 from train.progress import TrainingBar
+from train.relative import Relative, relative_loss
 from train.saved_states import saving
 from train.targets import Variance
 
@@ -33,10 +35,20 @@ class TargetArguments:
         variance: `fixed` (a Gaussian around the label, published widths), `fitted` (widths from the annotators'
             disagreement in the data) or `empirical` (the annotators' own histogram, smoothed).
         mse_weight: λ of the mean's squared error beside the KL divergence; 0 leaves it out.
+        relative_loss: `ranknet`, `margin_mse` or `listwise` compares the means of one query's products with each other
+            (`train.relative`), and batches hold whole queries; `none` leaves it out.
+        relative_weight: of the relative loss beside the KL divergence.
     """
 
     variance: Variance = field(default="fixed", metadata={"help": "how targets get their width"})
     mse_weight: float = field(default=0.0, metadata={"help": "λ of the squared error of the mean"})
+    relative_loss: Literal["none", Relative] = field(default="none", metadata={"help": "of the means within a query"})
+    relative_weight: float = field(default=1.0, metadata={"help": "of the relative loss beside KL"})
+
+    @property
+    def whole_queries(self) -> bool:
+        """Whether the pairs of a query must be in one batch."""
+        return self.relative_loss != "none"
 
 
 class PairTrainer(Trainer):
@@ -90,6 +102,23 @@ def distribution_loss(logits: Tensor, targets: Tensor, labels: Tensor, mse_weigh
     loss = F.kl_div(logits.log_softmax(dim=-1), targets, reduction="batchmean")
     if mse_weight:
         loss = loss + mse_weight * F.mse_loss(mean_score(logits), labels)
+    return loss
+
+
+def target_loss(logits: Tensor, wanted: Mapping[str, Tensor], args: TargetArguments) -> Tensor:
+    """Return the loss that the arguments ask for, averaged over the pairs of a batch; a scalar.
+
+    It is `distribution_loss`, and with it the relative loss of the means.
+
+    Args:
+        logits: `[n, 11]`.
+        wanted: of the pairs `targets` `[n, 11]`, `relevance` `[n]` and, for a relative loss, `queries` `[n]`.
+        args: weights and kind.
+    """
+    loss = distribution_loss(logits, wanted["targets"], wanted["relevance"], args.mse_weight)
+    if args.relative_loss != "none":
+        found = relative_loss(args.relative_loss, mean_score(logits), wanted["relevance"], wanted["queries"])
+        loss = loss + args.relative_weight * found
     return loss
 
 

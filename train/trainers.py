@@ -7,7 +7,8 @@ The model's forward is replaced by one that returns the eleven bin logits of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
@@ -24,9 +25,11 @@ from trl import SFTConfig, SFTTrainer
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.data.dataset import Dataset
 from train.batches import EpochOrder, TokenBudgetSampler
+from train.inputs import reading_cost, rows_of
+from train.measuring import ReadingCost, ValidationSample
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate, last_states
-from train.pair_trainer import PairTrainer, TargetArguments, distribution_loss, mean_score, validation_metrics
+from train.pair_trainer import PairTrainer, TargetArguments, mean_score, target_loss, validation_metrics
 
 
 @dataclass
@@ -114,6 +117,7 @@ class BinTrainer(PairTrainer, SFTTrainer):
     """
 
     control: TrainerControl
+    eval_dataset: Any
     validated: Tensor
     """Bin logits `[judgments, 11]` of the last `evaluate`."""
 
@@ -129,7 +133,7 @@ class BinTrainer(PairTrainer, SFTTrainer):
 
         Args:
             logits: `[pairs, 11]`.
-            wanted: `relevance` `[pairs]` and, in phase 1, `targets` `[pairs, 11]`.
+            wanted: `relevance` `[pairs]` and, in phase 1, `targets` `[pairs, 11]` and `queries` `[pairs]`.
         """
         raise NotImplementedError
 
@@ -183,7 +187,7 @@ class BinTrainer(PairTrainer, SFTTrainer):
 
 
 class DistributionalTrainer(BinTrainer):
-    """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean if asked for.
+    """Phase 1: KL(target ‖ model) over the bins, with λ · MSE of the mean and a relative loss if asked for.
 
     Its data sets have one packed row an example (`train.inputs.rows_dataset`).
 
@@ -225,8 +229,29 @@ class DistributionalTrainer(BinTrainer):
         self.add_callback(EpochOrder(sampler))
         return sampler
 
+    @property
+    def reading_cost(self) -> ReadingCost:
+        """Tokens of the validation queries."""
+        return reading_cost(self.eval_dataset)
+
+    @contextmanager
+    def measuring(self, sample: ValidationSample) -> Iterator[None]:
+        """Measure a sample of the validation queries while the block lasts."""
+        assert self.validation is not None, "there are no validation queries"
+        whole = self.validation, self.eval_dataset
+        self.validation, self.eval_dataset = sample.of(self.validation), rows_of(self.eval_dataset, sample.places)
+        try:
+            yield
+        finally:
+            self.validation, self.eval_dataset = whole
+
     def _validation_batches(self) -> DataLoader[Any]:
-        sampler = TokenBudgetSampler(list(self.eval_dataset["length"]), self.args.batch_tokens, shuffle=False)
+        sampler = TokenBudgetSampler(
+            list(self.eval_dataset["length"]),
+            self.args.batch_tokens,
+            groups=_groups(self.eval_dataset, self.args),
+            shuffle=False,
+        )
         return DataLoader(self.eval_dataset, batch_sampler=sampler, collate_fn=self.data_collator)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -262,8 +287,8 @@ class DistributionalTrainer(BinTrainer):
         return self.optimizer
 
     def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
-        """Return KL(target ‖ model) + λ · MSE of the mean, averaged over the pairs of the batch."""
-        return distribution_loss(logits, wanted["targets"], wanted["relevance"], self.args.mse_weight)
+        """Return KL(target ‖ model) and what the arguments add to it, averaged over the pairs of the batch."""
+        return target_loss(logits, wanted, self.args)
 
 
 class ScalarTrainer(BinTrainer):
@@ -289,6 +314,7 @@ def budget_sampler(dataset: Any, args: DistributionalConfig) -> TokenBudgetSampl
     return TokenBudgetSampler(
         list(dataset["length"]),
         args.batch_tokens,
+        groups=_groups(dataset, args),
         processes=args.world_size,
         accumulation=args.gradient_accumulation_steps,
         rank=args.process_index,
@@ -300,7 +326,7 @@ def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
     """Return a batch of packed rows.
 
     Returns:
-        the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance` `[n]` and `members` `[n]`.
+        the model's inputs, and of its pairs `targets` `[n, 11]`, `relevance`, `members` and `queries` `[n]`.
     """
     rows = [Row(example["prefix"], example["tails"], example["members"]) for example in examples]
     return {
@@ -308,7 +334,13 @@ def collate_examples(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
         "targets": torch.tensor([target for example in examples for target in example["targets"]]),
         "relevance": torch.tensor([label for example in examples for label in example["relevance"]]),
         "members": torch.tensor([member for example in examples for member in example["members"]]),
+        "queries": torch.tensor([query for example in examples for query in example["queries"]]),
     }
+
+
+def _groups(dataset: Any, args: DistributionalConfig) -> list[int] | None:
+    """Return the query of each row, where a batch must hold all its rows."""
+    return [queries[0] for queries in dataset["queries"]] if args.whole_queries else None
 
 
 def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -318,7 +350,7 @@ def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return what the model reads, and what it should say."""
-    names: tuple[str, ...] = ("targets", "relevance", "members")
+    names: tuple[str, ...] = ("targets", "relevance", "members", "queries")
     wanted = {name: batch[name] for name in names if name in batch}
     return {name: value for name, value in batch.items() if name not in wanted}, wanted
 

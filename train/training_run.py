@@ -55,6 +55,7 @@ class TrainingRun:
         before: the validation split before this run (phase 1, or the adapter's base).
         after: the validation split after it.
         floors: the same split, ranked without a model.
+        sampled: how many of its queries were measured on the way; None means all, and so it is at the end always.
     """
 
     kind: Kind
@@ -74,6 +75,7 @@ class TrainingRun:
     before: Evaluation | None = None
     after: Evaluation | None = None
     floors: tuple[Evaluation, ...] = ()
+    sampled: int | None = None
 
     @property
     def title(self) -> str:

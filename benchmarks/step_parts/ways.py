@@ -275,6 +275,7 @@ def packed_rows(pairs: RandomPairs, row_tokens: int) -> datasets.Dataset:
             "targets": [targets[row.members].tolist() for row in rows],
             "relevance": [[pairs.labels[member] for member in row.members] for row in rows],
             "members": [row.members for row in rows],
+            "queries": [row.members for row in rows],  # each pair has a query of its own
             "length": [row.length for row in rows],
         }
     )

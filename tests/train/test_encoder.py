@@ -18,6 +18,7 @@ from train import encoder
 from train.encoder import EncoderPrompt, EncoderRecipe, pairs_dataset, train_encoder
 from train.encoder_bases import SPECIAL, EncoderShape, load_encoder, pair_tokenizer
 from train.encoder_trainer import BinLoss, EncoderConfig, EncoderTrainer, PairCollator
+from train.pair_trainer import TargetArguments, target_loss
 from train.recipe import Recipe, trainer_config
 from train.targets import gaussian
 from train.tokenizer import word_tokenizer
@@ -208,27 +209,54 @@ def _saved(tokenizer, folder: Path) -> Path:
     return folder
 
 
-def test_every_pair_of_a_step_counts_alike(trained, tiny_shop, tmp_path):
+@pytest.mark.parametrize("relative", ["none", "ranknet", "margin_mse", "listwise"])
+def test_every_pair_of_a_step_counts_alike(relative, trained, tiny_shop, tmp_path):
     """Two batches of unlike size in a step: their parts of the loss add up to the mean over all their pairs."""
     model = CrossEncoder(str(trained.folder), device="cpu").eval()
     train = tiny_shop.of("train")
     rows = pairs_dataset(trained.prompt, train, gaussian([row.relevance for row in train.judgments]))
-    config = trainer_config(
-        EncoderConfig, {"batch_tokens": 512, "gradient_accumulation_steps": 2}, tmp_path, use_cpu=True, report_to="none"
-    )
+    section = {
+        "batch_tokens": 1024, "gradient_accumulation_steps": 2, "relative_loss": relative, "relative_weight": 10.0,
+    }  # fmt: skip
+    config = trainer_config(EncoderConfig, section, tmp_path, use_cpu=True, report_to="none")
     collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
-    trainer = EncoderTrainer(model, config, train_dataset=rows, loss=BinLoss(model), data_collator=collate)
+    trainer = EncoderTrainer(model, config, train_dataset=rows, loss=BinLoss(model, config), data_collator=collate)
     plan = list(trainer.get_train_dataloader().batch_sampler)
     assert len(plan) % 2 == 0
     assert sorted({place for batch in plan for place in batch}) == list(range(len(rows)))
-    first, second = plan[0][:2], plan[1]
+    first, second = plan[0], plan[1]
+    if relative == "none":
+        first = first[:2]
+    else:
+        queries = [{rows[i]["query"] for i in batch} for batch in plan]
+        assert sum(map(len, queries[:-1])) == len(set().union(*queries[:-1])), "a query lies in two batches"
+        first = [i for i in first if rows[i]["query"] == min(queries[0])]
     batches = [collate([rows[i] for i in places]) for places in (first, second, first + second)]
     pairs = trainer._get_num_items_in_batch(batches[:2], torch.device("cpu"))
-    assert pairs == 2 + len(second)
+    assert pairs == len(first) + len(second)
     with torch.no_grad():
         loss = [float(trainer.compute_loss(model, dict(batch), num_items_in_batch=pairs)) for batch in batches]
-    assert len(second) > 2
+    assert len(second) > len(first)
     assert loss[0] + loss[1] == pytest.approx(loss[2], abs=1e-5)
+
+
+def test_a_run_with_a_relative_loss(trained, tiny_data, tiny_shop, tmp_path):
+    """What it reports on validation queries is KL and the relative loss of the scores that the checkpoint gives."""
+    done = train_encoder(
+        changed(max_steps=4, relative_loss="ranknet", relative_weight=20.0), tiny_data, tmp_path / "out"
+    )
+    validation = tiny_shop.of("validation")
+    labels = [row.relevance for row in validation.judgments]
+    wanted = {
+        "targets": torch.tensor(gaussian(labels)),
+        "relevance": torch.tensor(labels),
+        "queries": torch.tensor([list(validation.queries).index(row.query_id) for row in validation.judgments]),
+    }
+    logits = torch.tensor(np.log(probabilities(done, validation)))
+    told = TargetArguments(relative_loss="ranknet", relative_weight=20.0)
+    found = done.card.provenance.metrics["validation_loss"]
+    assert found == pytest.approx(float(target_loss(logits, wanted, told)), rel=1e-3)
+    assert found > 1.1 * float(target_loss(logits, wanted, TargetArguments()))
 
 
 @pytest.mark.parametrize(
