@@ -99,6 +99,15 @@ def test_a_resumed_adapter_ends_where_an_undisturbed_one_does(base, adapter, oth
     assert resumed.card.calibration == adapter.card.calibration
 
 
+def test_an_adapter_may_learn_by_a_relative_loss(base, other_data, tmp_path):
+    """Its training pairs come by whole queries; the loss on the validation queries holds both parts."""
+    section = {**SECTION, "num_train_epochs": 3, "relative_loss": "margin_mse", "relative_weight": 2.0}
+    recipe = RECIPE.model_copy(update={"adapter": section})
+    found = train_adapter(recipe, base.folder, other_data, tmp_path / "strict")
+    assert found.card.base.fingerprint == base.fingerprint
+    assert found.card.provenance.recipe["adapter"]["relative_loss"] == "margin_mse"
+
+
 def test_no_gain_no_adapter(base, tiny_shop, tmp_path):
     """Labels that follow from nothing in the texts: the training split cannot help the validation queries."""
     rng = np.random.default_rng(0)
