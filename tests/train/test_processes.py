@@ -20,6 +20,7 @@ RECIPE = {
     "distributional": {
         "learning_rate": 2e-3, "row_tokens": 128, "batch_tokens": 256, "max_steps": 12, "logging_steps": 1,
         "eval_steps": 6, "save_steps": 100, "bf16": False, "disable_tqdm": True, "mse_weight": 1.0,
+        "relative_loss": "listwise",
     },
 }  # fmt: skip
 
