@@ -1,4 +1,4 @@
-"""`gen-rerank sample`, `gen-rerank import` and `gen-rerank export`."""
+"""`gen-rerank sample`, `gen-rerank import`, `gen-rerank mix` and `gen-rerank export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from gen_rerank.reporting.shell import (
     Queries,
     SkipBadRows,
     console,
+    error_console,
+    list_left_out,
     say,
+    say_json,
     written,
 )
 
@@ -107,6 +110,47 @@ def import_command(
     with kept_when_interrupted(f"{place} is as it was"):
         report = import_source(source, place, format_name, options, repository)
     _show(report, report_file, as_json=as_json)
+
+
+@app.command()
+def mix(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="Folders with judgments, one or several.", show_default=False),
+    ],
+    out: Out,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            "--hold-out",
+            help="This share of the training queries becomes the validation split, as in 0.2; the validation and test "
+            "queries that came are left out.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        int | None, typer.Option("--pairs", min=1, help="At most so many training judgments, of whole queries.")
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Of these splits alone: train,validation.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn.")] = 0,
+    all_products: Annotated[bool, typer.Option("--all-products", help="Keep products that nobody judged.")] = False,
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make one data folder of several, or a sample of one; ids get the folder's name before them.
+
+    Example: gen-rerank mix electronics furniture --out shops --hold-out 0.2 --pairs 4000
+    """
+    from gen_rerank.data.mixing import MixPlan, mix, read_splits
+    from gen_rerank.system.interrupts import kept_when_interrupted
+
+    plan = MixPlan(read_splits(only), hold_out, pairs, seed, all_products, skip_bad_rows)
+    with kept_when_interrupted(f"{out} is as it was"):
+        report = mix(folders, out, plan)
+    list_left_out(error_console() if as_json else console(), report.bad_rows)
+    if as_json:
+        say_json(report.to_json())
+    else:
+        console().print(report.table())
 
 
 @app.command()

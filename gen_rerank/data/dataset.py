@@ -39,13 +39,15 @@ class Dataset:
     bad_rows: tuple[BadRow, ...] = ()
 
     @classmethod
-    def load(cls, folder: str | Path, *, skip_bad_rows: bool = False) -> Dataset:
+    def load(cls, folder: str | Path, *, skip_bad_rows: bool = False, judged_only: bool = False) -> Dataset:
         """Read and validate a data set folder.
 
         Args:
             folder: holds `products`, and `queries` and `judgments` where there are any, as `.jsonl`, `.jsonl.gz` or
                 `.parquet`.
             skip_bad_rows: leave bad rows out and list them in `bad_rows` instead of raising.
+            judged_only: keep the products that are judged, where there are judgments; the others are checked, and none
+                of them stays in memory.
 
         Raises:
             BadInput: there are no products, judgments without queries, a file without rows, or a bad row (the message
@@ -65,10 +67,11 @@ class Dataset:
         judgments = RowReader(judged_rows, Judgment) if judged_rows else None
         asked = rows_file(folder, "queries") if judged_rows else find_rows_file(folder, "queries")
         queries = RowReader(asked, Query) if asked else None
-        by_product = {row.product_id: row for row in products.unique(lambda row: row.product_id)}
+        wanted = _judged_products(judged_rows) if judged_rows and judged_only else None
+        by_product = {row.product_id: row for _, row in products.numbered(lambda row: row.product_id, wanted)}
         by_query = {row.query_id: row for row in queries.unique(lambda row: row.query_id)} if queries else {}
         # Else the judgments would be blamed for it.
-        files: list[tuple[RowReader[Any] | None, Sized]] = [(products, by_product), (queries, by_query)]
+        files: list[tuple[RowReader[Any] | None, Sized]] = [(products, by_product or wanted or ()), (queries, by_query)]
         for reader, rows in files:
             if reader and not (rows or reader.bad):
                 raise BadInput(f"{reader.file}: no usable rows")
@@ -108,9 +111,9 @@ class Dataset:
                 else:
                     (folder / f"{name}.jsonl").unlink(missing_ok=True)
 
-    def of(self, split: Split) -> Dataset:
-        """Return the same products with only the queries and judgments of one split."""
-        queries = {key: query for key, query in self.queries.items() if query.split == split}
+    def of(self, *splits: Split) -> Dataset:
+        """Return the same products with only the queries and judgments of one split, or of several."""
+        queries = {key: query for key, query in self.queries.items() if query.split in splits}
         judgments = tuple(row for row in self.judgments if row.query_id in queries)
         return Dataset(self.products, queries, judgments, self.bad_rows)
 
@@ -146,6 +149,11 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
+def _judged_products(file: Path) -> set[str]:
+    """Return the ids of the products that a file of judgments names."""
+    return {row.product_id for _, row in RowReader(file, Judgment).valid()}
+
+
 def _known(
     reader: RowReader[Judgment], queries: Mapping[str, Query], products: Mapping[str, Product]
 ) -> Iterator[Judgment]:
@@ -170,11 +178,24 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
     dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
-    if not dataset.judgments:
-        raise BadInput(
-            f"{data}: has no judgments.jsonl, and judged queries are needed here; gen-rerank import adds them"
-        )
+    require_judged(dataset, data)
     part = dataset.of(cast(Split, split))
     if not part.judgments:
         raise BadInput(f"{data}: no query of the split {split!r} has a judgment; {dataset.judged_splits()}")
     return part
+
+
+def require_judged(dataset: Dataset, folder: Path) -> None:
+    """Refuse a data set without judgments.
+
+    Args:
+        dataset: that was loaded.
+        folder: from which, for the sentence.
+
+    Raises:
+        BadInput: it has none.
+    """
+    if not dataset.judgments:
+        raise BadInput(
+            f"{folder}: has no judgments.jsonl, and judged queries are needed here; gen-rerank import adds them"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -154,19 +154,27 @@ class RowReader(Generic[Row]):
             except ValidationError as error:
                 self.refuse(line, _reason(error))
 
-    def numbered(self, key: Any) -> Iterator[tuple[int, Row]]:
+    def numbered(self, key: Any, wanted: Container[str] | None = None) -> Iterator[tuple[int, Row]]:
         """Yield valid rows with their line; a repeated key is refused.
+
+        Args:
+            key: what a row is told apart by.
+            wanted: the keys of the rows that are yielded; the others are checked, and none of them stays in memory.
+                None yields all.
 
         Raises:
             BadInput: the file as a whole is of a form that is not read.
         """
-        seen: dict[str, tuple[int, Row]] = {}
+        seen: dict[str, tuple[int, Row | None]] = {}
         for line, row in self.valid():
-            first_line, first = seen.setdefault(key(row), (line, row))
+            name = key(row)
+            kept = row if wanted is None or name in wanted else None
+            first_line, first = seen.setdefault(name, (line, kept))
             if first_line != line:
-                self.refuse(line, f"{key(row)} was already given in line {first_line}{_contradiction(first, row)}")
-                continue
-            yield line, row
+                contradiction = "" if first is None else _contradiction(first, row)
+                self.refuse(line, f"{name} was already given in line {first_line}{contradiction}")
+            elif kept is not None:
+                yield line, row
 
     def unique(self, key: Any) -> Iterator[Row]:
         """Yield valid rows; a repeated key is refused."""

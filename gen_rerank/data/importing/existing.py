@@ -50,8 +50,16 @@ class DataThere:
             return cls()
         products = _rows(out, "products", Product, lambda row: row.product_id)
         queries = _rows(out, "queries", Query, lambda row: row.query_id)
-        needs = _rows(out, "needs", InformationNeed, lambda row: (row.query_id, row.need))
-        return cls(frozenset(row.product_id for row in products) or None, tuple(queries), tuple(needs))
+        return cls(frozenset(row.product_id for row in products) or None, tuple(queries), needs_of(out))
+
+
+def needs_of(folder: Path) -> tuple[InformationNeed, ...]:
+    """Return the written information needs of a data folder, each once; none where it has no `needs.jsonl`.
+
+    Raises:
+        BadInput: a row is bad.
+    """
+    return tuple(_rows(folder, "needs", InformationNeed, lambda row: (row.query_id, row.need)))
 
 
 def refuse_unfit(out: Path, *, replace: bool) -> None:

@@ -78,14 +78,20 @@ class SplitPlan:
             (2, ['test', 'train'])
         """
         known = known or {}
-        new = sorted({folded(text) for text in texts} - set(known), key=self._place)
+        new = sorted({folded(text) for text in texts} - set(known), key=self.place)
         drawn = dict(known)
         for split, number in zip(SPLITS, self._numbers(len(new)), strict=True):
             drawn |= dict.fromkeys(new[:number], split)
             new = new[number:]
         return drawn
 
-    def _place(self, text: str) -> bytes:
+    def place(self, text: str) -> bytes:
+        """Return by what a query is put in order before it is drawn: a hash of its folded text and the seed.
+
+        Example:
+            >>> sorted(["desk", "lamp", "sofa"], key=SplitPlan(seed=1).place)
+            ['sofa', 'lamp', 'desk']
+        """
         return blake2b(f"{self.seed} {text}".encode(), digest_size=16).digest()
 
     def _numbers(self, queries: int) -> list[int]:

@@ -48,6 +48,27 @@ def test_loads(tmp_path):
     assert (pair.query, pair.product.title) == ("lamp", "Lamp")
 
 
+def test_judged_products_alone(tmp_path):
+    more = [*PRODUCTS, {"product_id": "c", "title": "Sofa"}]
+    data = Dataset.load(write(tmp_path, more, judgments=JUDGMENTS[:1]), judged_only=True)
+    assert list(data.products) == ["a"]
+    assert len(Dataset.load(tmp_path).products) == 3
+    write(tmp_path, [*more, more[-1]])
+    with pytest.raises(BadInput, match=r"products.jsonl:4: c was already given in line 3"):
+        Dataset.load(tmp_path, judged_only=True)
+    write(tmp_path, more[2:])
+    with pytest.raises(BadInput, match=r"judgments.jsonl:1: product_id 'a' is not in products.jsonl"):
+        Dataset.load(tmp_path, judged_only=True)
+    (tmp_path / "judgments.jsonl").unlink()
+    assert list(Dataset.load(tmp_path, judged_only=True).products) == ["c"]
+
+
+def test_several_splits(tmp_path):
+    data = Dataset.load(write(tmp_path))
+    assert list(data.of("train", "test").queries) == ["q", "r"]
+    assert data.of("validation", "test").judgments == data.judgments[1:]
+
+
 @pytest.mark.parametrize(
     ("kind", "row", "reason"),
     [
