@@ -26,6 +26,7 @@ from gen_rerank.evaluation.intervals import Interval, bootstrap, paired
 from gen_rerank.evaluation.scores import read_scores
 from harness.command import run
 from harness.recipes import write_recipe
+from harness.seeds import mean_over_seeds
 from harness.steps import CommandSteps
 from train.noise import FittedNoise, fit_noise
 from train.recipe import Recipe
@@ -82,11 +83,6 @@ def evaluation_of(commands: CommandSteps, name: str, recipe: Path, data: Path, t
     commands.run(f"train {name}", model, "gen-rerank", "train", "distributional", "--config", recipe, "--data", data)
     commands.run(f"score {name}", scores, "gen-rerank", "score", model, data)
     return evaluate(name, test, read_scores(scores).of(test))
-
-
-def mean_over_seeds(evaluations: list[Evaluation], measure: str) -> list[float]:
-    """Return the value of each query, averaged over the trainings."""
-    return np.mean([found.per_query[measure] for found in evaluations], axis=0).tolist()
 
 
 def summary(evaluations: list[Evaluation]) -> dict[str, dict[str, Any]]:

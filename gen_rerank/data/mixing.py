@@ -108,7 +108,7 @@ class MixedFolder:
     left_out: int = 0
     bad_rows: tuple[BadRow, ...] = ()
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    def counts(self) -> dict[Split, tuple[int, int]]:
         """Return how many queries and pairs each split has."""
         parts = {split: self.data.of(split) for split in SPLITS}
         return {split: (len(part.queries), len(part.judgments)) for split, part in parts.items()}

@@ -53,6 +53,7 @@ def score(
     dtype: DtypeName = "auto",
     adapter: AdapterName = None,
     skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the distribution of every judged pair of a split, as JSON Lines.
 
@@ -61,7 +62,10 @@ def score(
     from gen_rerank.evaluation.measuring import score_split
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)
-    list_left_out(console(), done.bad_rows)
+    list_left_out(error_console() if as_json else console(), done.bad_rows)
+    if as_json:
+        say_json(done.to_json())
+        return
     say(f"{out}: {counted(done.pairs, 'pair')}, {done.pairs_per_second:,.0f} a second ({done.scored_with})")
 
 

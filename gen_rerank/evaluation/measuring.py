@@ -56,6 +56,16 @@ class Scored:
         """The throughput."""
         return self.pairs / max(self.seconds, 1e-9)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            "pairs": self.pairs,
+            "seconds": self.seconds,
+            "pairs_per_second": self.pairs_per_second,
+            "scored_with": self.scored_with,
+            "bad_rows": len(self.bad_rows),
+        }
+
 
 @dataclass(frozen=True)
 class EvaluationPlan:

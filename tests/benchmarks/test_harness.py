@@ -65,6 +65,21 @@ def test_a_command_runs_once_and_its_refusal_can_be_a_result(tmp_path):
     steps.run("score", tmp_path / "scores.jsonl", *scoring)  # it is kept
 
 
+def test_what_a_command_says_in_json_is_kept(tmp_path):
+    steps = CommandSteps(tmp_path, Console(quiet=True))
+    (tmp_path / "feed.csv").write_text("id,title\n1,Desk\n2,Lamp\n", encoding="utf-8")
+    (tmp_path / "votes.csv").write_text("query,product,grade\ndesk,1,1\nlamp,2,0\n", encoding="utf-8")
+    data = tmp_path / "data"
+    steps.add("feed", data, "gen-rerank", "import", tmp_path / "feed.csv", data, "--format", "feed")
+    votes = ("gen-rerank", "import", tmp_path / "votes.csv", data, "--format", "judgments", "--scale", "0-1")
+    steps.add("votes", data, *votes)  # what the step before made is there
+    mixing = ("gen-rerank", "mix", data, "--only", "train")
+    said = steps.read("mix", tmp_path / "mix", *mixing)
+    assert said["folders"][0]["splits"]["train"]["pairs"] == 1
+    assert steps.read("mix", tmp_path / "mix", *mixing) == said
+    assert [*steps.steps.finished()] == ["feed", "votes", "mix"]
+
+
 def test_a_recipe_is_written_once(tmp_path):
     changes = {"distributional": {**Recipe.load("nano").distributional, "seed": 7}}
     file = write_recipe(tmp_path / "recipes" / "a.yaml", "nano", changes)

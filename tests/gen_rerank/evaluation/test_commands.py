@@ -154,6 +154,10 @@ def test_scores_say_with_what_they_were_made(run, tiny_checkpoint, tiny_data, tm
     code, printed, _ = run("score", tiny_checkpoint, tiny_data, "--out", tmp_path / "s", "--dtype", "bfloat16")
     assert code == 0
     assert "a second (transformers in bfloat16)" in printed
+    code, printed, _ = run("score", tiny_checkpoint, tiny_data, "--out", tmp_path / "s", "--json")
+    found = json.loads(printed)
+    assert (code, found["pairs"], found["bad_rows"]) == (0, len((tmp_path / "s").read_text().splitlines()), 0)
+    assert found["pairs_per_second"] == pytest.approx(found["pairs"] / found["seconds"])
 
 
 def test_one_query_is_ranked_as_in_python(run, tiny_checkpoint, products, tiny_shop) -> None:
