@@ -24,7 +24,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 from train import defaults
 from train.augment import Augment
-from train.bases import lacks_bin_tokens, open_base
+from train.bases import find_base, lacks_bin_tokens, open_base
 from train.epoch import Epoch
 from train.estimate import recipe_plan
 from train.fake_quantization import add_fake_quantization
@@ -95,6 +95,17 @@ class Distributional(Training[Checkpoint]):
     def base_name(self) -> str:
         """The recipe's base, or "new"."""
         return self.recipe.base or "new"
+
+    @property
+    def base_source(self) -> str | None:
+        """Which package's file or which commit of the hub a short name or a GGUF file stands for."""
+        return None if self.recipe.base is None else find_base(self.recipe.base).source
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The base, where its name may stand for different weights."""
+        source = self.base_source
+        return {} if source is None else {"base": source}
 
     def base(self, run: OpenedRun, config: DistributionalConfig) -> str | Path:
         """Return the recipe's base, or a new one."""

@@ -21,12 +21,13 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
+from transformers import AutoConfig, AutoModel, LlamaConfig, PretrainedConfig, Qwen3Config
 
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.tables import TextTable
 from train.bases import base_folder
 from train.recipe import Recipe
+from train.smollm2 import SMOLLM2
 
 Method = Literal["full", "lora", "qlora", "frozen"]
 
@@ -37,12 +38,16 @@ _QWEN3: dict[str, Any] = {
     "vocab_size": 151936, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
     "max_position_embeddings": 40960, "tie_word_embeddings": True,
 }  # fmt: skip
-_QWEN3_06B = {**_QWEN3, "hidden_size": 1024, "intermediate_size": 3072}
-PUBLISHED: dict[str, dict[str, Any]] = {
+_QWEN3_06B = Qwen3Config(**_QWEN3, hidden_size=1024, intermediate_size=3072)
+PUBLISHED: dict[str, PretrainedConfig] = {
     "Qwen/Qwen3-0.6B": _QWEN3_06B,
     "Qwen/Qwen3-Reranker-0.6B": _QWEN3_06B,
-    "Qwen/Qwen3-1.7B": {**_QWEN3, "hidden_size": 2048, "intermediate_size": 6144},
-}
+    "Qwen/Qwen3-1.7B": Qwen3Config(**_QWEN3, hidden_size=2048, intermediate_size=6144),
+    SMOLLM2: LlamaConfig(
+        vocab_size=49152, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, hidden_size=576,
+        intermediate_size=1536, max_position_embeddings=8192, tie_word_embeddings=True,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,7 @@ def base_config(recipe: Recipe) -> PretrainedConfig:
     """
     if recipe.base is None:
         raise BadInput("the recipe makes a new base from nothing; an estimate needs one with a `base`")
-    if recipe.base in PUBLISHED:
-        config = Qwen3Config(**PUBLISHED[recipe.base])
-    else:
-        config = AutoConfig.from_pretrained(base_folder(recipe.base))
+    config = PUBLISHED.get(recipe.base) or AutoConfig.from_pretrained(base_folder(recipe.base))
     if recipe.keep_layers is None:
         return config
     if recipe.keep_layers > config.num_hidden_layers:
@@ -169,7 +171,8 @@ def base_config(recipe: Recipe) -> PretrainedConfig:
         )
     config = copy.deepcopy(config)
     config.num_hidden_layers = recipe.keep_layers
-    config.layer_types = config.layer_types[: recipe.keep_layers]
+    if (kinds := getattr(config, "layer_types", None)) is not None:  # only some architectures name them
+        config.layer_types = kinds[: recipe.keep_layers]
     return config
 
 
@@ -346,7 +349,7 @@ def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of a recipe; exit code 2 and one sentence for a recipe that cannot be read."""
     parser = argparse.ArgumentParser(description="Estimate hours and memory of a training run.")
-    parser.add_argument("recipe", help="a preset (0.6b, 1.3b, rexreranker-0.6b) or a YAML file")
+    parser.add_argument("recipe", help="a preset (small, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file")
     parser.add_argument("--pairs", type=int, default=100_000, help="judged pairs of the training split")
     parser.add_argument("--tokens-per-pair", type=int, default=256, help="tokens a pair, after packing")
     given = parser.parse_args(arguments)
