@@ -26,7 +26,7 @@ from train import defaults
 from train.augment import Augment
 from train.bases import find_base, lacks_bin_tokens, open_base
 from train.epoch import Epoch
-from train.estimate import recipe_plan
+from train.estimate import recipe_plan, step_memory
 from train.fake_quantization import add_fake_quantization
 from train.inputs import rows_dataset, training_texts
 from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
@@ -144,7 +144,8 @@ class Distributional(Training[Checkpoint]):
             refuse_sharding(trainer, "FSDP trains all weights, in float32, as they are and by AdamW")
         pairs = len(run.train.judgments) * recipe.augment.copies
         sampler = budget_sampler(trainer.train_dataset, config)
-        epoch = Epoch.of(sampler, pairs, config, model.config, recipe_plan(recipe))
+        plan = recipe_plan(recipe)
+        epoch = Epoch.of(sampler, pairs, config, model.config, plan, step_memory(model.config, plan).total)
         return Lesson(trainer, prompt, noise, fitted, epoch)
 
     def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:

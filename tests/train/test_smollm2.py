@@ -12,13 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair, Product
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
+from gen_rerank.scorers.engine_plan import EngineChoices
+from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.scorers.vllm import VllmScorer
+from quant.quantize import quantize
 from train import gguf_bases, smollm2
+from train.adapter import train_adapter
+from train.bases import open_base
+from train.distributional import train_distributional
 from train.estimate import ParameterCounts, base_config
 from train.recipe import Recipe
 
@@ -199,3 +208,59 @@ def test_another_model_or_a_wrong_one_is_refused(real, tmp_path: Path, tiny_chec
     PreTrainedTokenizerFast.from_pretrained(real.folder).save_pretrained(tmp_path)
     with pytest.raises(BadInput, match="not ' Paris'"):
         smollm2.require_smollm2(tmp_path)
+
+
+# From here on at its real size, after a few steps: what everything else does with such a checkpoint.
+
+
+@pytest.fixture(scope="module")
+def trained(real, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Three steps at high rates, so that the scores differ. Do not write into it."""
+    recipe = Recipe.model_validate(
+        {
+            "base": str(real.folder),
+            "prompt": {"max_length": 96, "instruction": "Rate."},
+            "distributional": {
+                "learning_rate": 1e-4, "readout_learning_rate": 3e-2, "max_steps": 3, "row_tokens": 128,
+                "batch_tokens": 256, "eval_strategy": "no", "save_strategy": "no", "disable_tqdm": True,
+            },
+        }
+    )  # fmt: skip
+    return train_distributional(recipe, tiny_data, tmp_path_factory.mktemp("small") / "model")
+
+
+@pytest.mark.slow
+def test_it_is_trained_and_both_backends_score_alike(trained, tiny_shop):
+    pairs = [tiny_shop.pair(row) for row in tiny_shop.of("test").judgments[:16]]
+    expected = TransformersScorer(trained, dtype=torch.float32).score(pairs)
+    assert expected.mean.std() > 0.001
+    with VllmScorer(trained, choices=EngineChoices(dtype="float32")) as scorer:
+        np.testing.assert_allclose(scorer.score(pairs).probabilities, expected.probabilities, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_int8_of_it_scores_almost_alike(trained, tiny_shop, tmp_path: Path):
+    quantize(trained.folder, "int8", tmp_path / "int8")
+    pairs = [tiny_shop.pair(row) for row in tiny_shop.of("test").judgments[:16]]
+    plain, small = (
+        TransformersScorer(Checkpoint.open(each)).score(pairs) for each in (trained.folder, tmp_path / "int8")
+    )
+    assert np.abs(plain.mean - small.mean).max() < 0.05
+
+
+@pytest.mark.slow
+def test_an_adapter_of_it_is_trained(trained, tiny_data: Path, tmp_path: Path):
+    recipe = Recipe.load("adapter")
+    section = {"max_steps": 2, "num_train_epochs": 1, "row_tokens": 128, "batch_tokens": 256, "disable_tqdm": True}
+    short = recipe.model_copy(update={"adapter": recipe.adapter | section})
+    with pytest.raises(BadInput, match="no adapter"):  # two steps gain nothing
+        train_adapter(short, trained.folder, tiny_data, tmp_path / "adapter")
+
+
+@pytest.mark.slow
+def test_twenty_of_its_layers_are_kept(real, tiny_shop):
+    texts = [f"{product.title} {product.description}" for product in tiny_shop.products.values()]
+    model, tokenizer = open_base(Recipe(keep_layers=20), real.folder, texts)
+    assert model.config.num_hidden_layers == len(model.model.layers) == 20
+    with torch.inference_mode():
+        assert torch.isfinite(model(**tokenizer("oak desk", return_tensors="pt")).logits).all()
