@@ -15,10 +15,14 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from gen_rerank import BadInput
 from train import gguf_bases
 from train.bases import base_folder, find_base, open_base
+from train.distributional import train_distributional
 from train.gguf_bases import gguf_base
 from train.recipe import Recipe
+from train.scalar import train_scalar
 
 gguf = pytest.importorskip("gguf")
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # matrices this small
 
 ROOT = Path(__file__).parents[2]
 HIDDEN, MLP, HEADS, LAYERS = 32, 48, 2, 2
@@ -36,7 +40,7 @@ def write_gguf(file: Path, *, architecture: str = "llama", without: str = "", se
     tokens = SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet()) + ["Ġd", "Ġde"]
     writer = gguf.GGUFWriter(file, architecture)
     writer.add_block_count(LAYERS)
-    writer.add_context_length(64)
+    writer.add_context_length(256)
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(MLP)
     writer.add_head_count(HEADS)
@@ -84,6 +88,7 @@ CONVERT = """
 import sys
 from pathlib import Path
 from gen_rerank import BadInput
+from train.distributional import train_distributional
 from train.gguf_bases import gguf_base
 try:
     print(gguf_base(Path(sys.argv[1])).folder)
@@ -124,7 +129,7 @@ def test_its_tokenizer_keeps_special_tokens_digits_and_chat_template(tmp_path: P
         "<|im_start|>", "a", "Ġde", "Ġ", "1", "2", "<|im_end|>",
     ]  # fmt: skip
     assert tokenizer.chat_template == TEMPLATE
-    assert tokenizer.model_max_length == 64
+    assert tokenizer.model_max_length == 256
 
 
 def test_it_is_converted_once_and_by_content(tmp_path: Path):
@@ -141,6 +146,24 @@ def test_it_is_opened_as_any_base(tmp_path: Path):
     assert model.config.num_hidden_layers == 1
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert tokenizer.convert_tokens_to_ids("<|rel_0|>") != tokenizer.unk_token_id
+
+
+def test_what_is_trained_from_it_says_so(tmp_path: Path, tiny_data: Path):
+    recipe = Recipe.model_validate(
+        {
+            "base": str(write_gguf(tmp_path / "tiny.gguf")),
+            "prompt": {"max_length": 200, "instruction": "Rate."},
+            "distributional": {"max_steps": 1, "row_tokens": 256, "batch_tokens": 512, "bf16": False,
+                               "eval_strategy": "no", "save_strategy": "no", "disable_tqdm": True},
+            "scalar": {"max_steps": 1, "disable_tqdm": True},
+        }
+    )  # fmt: skip
+    source = gguf_base(tmp_path / "tiny.gguf").source
+    first = train_distributional(recipe, tiny_data, tmp_path / "first")
+    assert first.card.provenance.base_source == source
+    assert f"({source})" in (first.folder / "README.md").read_text()
+    second = train_scalar(recipe, first.folder, tiny_data, tmp_path / "second")
+    assert second.card.provenance.base_source == source
 
 
 @pytest.mark.parametrize(
