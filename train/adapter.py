@@ -28,7 +28,7 @@ from train import defaults
 from train.bases import open_base
 from train.distributional import distributional_trainer
 from train.epoch import Epoch
-from train.estimate import recipe_plan
+from train.estimate import recipe_plan, step_memory
 from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
 from train.lora import Lora, with_lora
 from train.noise import target_noise
@@ -166,7 +166,8 @@ class CatalogAdapter(Training[Adapter]):
         refuse_sharding(trainer, "FSDP trains all weights")
         plan = recipe_plan(recipe.model_copy(update={"distributional": recipe.adapter}))
         pairs = len(run.train.judgments) * recipe.augment.copies
-        epoch = Epoch.of(budget_sampler(trainer.train_dataset, config), pairs, config, model.config, plan)
+        sampler, memory = budget_sampler(trainer.train_dataset, config), step_memory(model.config, plan).total
+        epoch = Epoch.of(sampler, pairs, config, model.config, plan, memory)
         return Lesson(trainer, self.checkpoint.prompt, noise, fitted, epoch)
 
     def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:

@@ -1,8 +1,9 @@
 """What training starts from: a model that has the eleven bin tokens.
 
 `open_base` opens the base that a recipe asks for: quantized or not, with fewer layers or all, its bin rows warm or not.
-`open_checkpoint` opens what is already a reranker, as it scores. A base from nothing is `nano`'s; which layers go is
-`prune`'s, what warm rows are `warm_start`'s; training itself is elsewhere.
+`open_checkpoint` opens what is already a reranker, as it scores. A base from nothing is `nano`'s, one in a GGUF file
+`gguf_bases`', one with a short name `smollm2`'s; which layers go is `prune`'s, what warm rows are `warm_start`'s;
+training itself is elsewhere.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from gen_rerank.checkpoints.folders import read_json, read_tokenizer, resolve_fo
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import load_model
 from train.defaults import fast_dtype
+from train.gguf_bases import SUFFIX, FoundBase, gguf_base
 from train.prune import keep_most_important
 from train.recipe import Recipe
+from train.smollm2 import SMOLLM2, smollm2_base
 from train.warm_start import start_between
 
 logger = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ def open_base(
 
     Args:
         recipe: its `lora`, `quantize_base`, `weights`, `keep_layers` and `warm_start` are read.
-        name: a folder, the name of a packaged base or a hub name; usually `recipe.base`.
+        name: as for `find_base`; usually `recipe.base`.
         texts: of the catalog, by which the layers' importance is measured; read only if the recipe has `keep_layers`.
 
     Raises:
@@ -93,14 +96,36 @@ def open_checkpoint(
     return load_model(AutoModelForCausalLM, checkpoint, dtype), _open_tokenizer(checkpoint.folder)
 
 
+def find_base(name: str | Path) -> FoundBase:
+    """Return a base on this machine, where it is downloaded or converted if need be.
+
+    Args:
+        name: a folder, a packaged base (`nano`), `smollm2-135m`, a GGUF file or a hub name.
+
+    Raises:
+        BadInput: there is no such base.
+
+    Example:
+        >>> find_base("nano").folder.name
+        'nano'
+    """
+    if Path(name).is_dir():
+        return FoundBase(Path(name))
+    if str(name) == SMOLLM2:
+        return smollm2_base()
+    if Path(name).suffix.lower() == SUFFIX:
+        return gguf_base(Path(name))
+    packaged = Path(str(files("train"))) / "bases" / name
+    return FoundBase(packaged if packaged.is_dir() else resolve_folder(name))
+
+
 def base_folder(name: str | Path) -> Path:
-    """Return the local folder of a base: a folder, a packaged base or a hub name.
+    """Return the local folder of a base, whose name is one for `find_base`.
 
     Raises:
         BadInput: there is no such base.
     """
-    packaged = Path(str(files("train"))) / "bases" / name
-    return packaged if packaged.is_dir() and not Path(name).is_dir() else resolve_folder(name)
+    return find_base(name).folder
 
 
 def lacks_bin_tokens(name: str | Path) -> bool:

@@ -24,9 +24,9 @@ from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Prompt
 from train import defaults
 from train.augment import Augment
-from train.bases import lacks_bin_tokens, open_base
+from train.bases import find_base, lacks_bin_tokens, open_base
 from train.epoch import Epoch
-from train.estimate import recipe_plan
+from train.estimate import recipe_plan, step_memory
 from train.fake_quantization import add_fake_quantization
 from train.inputs import rows_dataset, training_texts
 from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
@@ -96,6 +96,17 @@ class Distributional(Training[Checkpoint]):
         """The recipe's base, or "new"."""
         return self.recipe.base or "new"
 
+    @property
+    def base_source(self) -> str | None:
+        """Which package's file or which commit of the hub a short name or a GGUF file stands for."""
+        return None if self.recipe.base is None else find_base(self.recipe.base).source
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The base, where its name may stand for different weights."""
+        source = self.base_source
+        return {} if source is None else {"base": source}
+
     def base(self, run: OpenedRun, config: DistributionalConfig) -> str | Path:
         """Return the recipe's base, or a new one."""
         folder = run.folder / "base"
@@ -133,7 +144,8 @@ class Distributional(Training[Checkpoint]):
             refuse_sharding(trainer, "FSDP trains all weights, in float32, as they are and by AdamW")
         pairs = len(run.train.judgments) * recipe.augment.copies
         sampler = budget_sampler(trainer.train_dataset, config)
-        epoch = Epoch.of(sampler, pairs, config, model.config, recipe_plan(recipe))
+        plan = recipe_plan(recipe)
+        epoch = Epoch.of(sampler, pairs, config, model.config, plan, step_memory(model.config, plan).total)
         return Lesson(trainer, prompt, noise, fitted, epoch)
 
     def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:

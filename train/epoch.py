@@ -11,10 +11,7 @@ from transformers import PretrainedConfig, TrainingArguments
 
 from gen_rerank.reporting.numbers import duration
 from train.batches import TokenBudgetSampler
-from train.defaults import fast_dtype
-from train.estimate import StepPlan, estimate_seconds, measured_matmul_flops
-
-SHARE_OF_PEAK = 0.4  # of the matrix product's FLOP/s that training usually reaches
+from train.estimate import GIB, StepPlan, estimate_seconds, measured_flops
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,8 @@ class Epoch:
         steps: of the optimizer, in all epochs.
         shape: the configuration of the model that reads it.
         plan: how that model is trained.
+        autocast: whether its products are rounded to bfloat16.
+        memory: bytes at the peak of a step; None where nobody estimates them.
     """
 
     pairs: int
@@ -42,10 +41,18 @@ class Epoch:
     steps: int
     shape: PretrainedConfig
     plan: StepPlan
+    autocast: bool
+    memory: float | None = None
 
     @classmethod
     def of(
-        cls, sampler: TokenBudgetSampler, pairs: int, config: TrainingArguments, shape: PretrainedConfig, plan: StepPlan
+        cls,
+        sampler: TokenBudgetSampler,
+        pairs: int,
+        config: TrainingArguments,
+        shape: PretrainedConfig,
+        plan: StepPlan,
+        memory: float | None = None,
     ) -> Epoch:
         """Return what a sampler's epoch holds; how often it is read, `config` says in steps or in epochs."""
         steps = len(sampler) * sampler.processes // sampler.step_batches
@@ -60,12 +67,14 @@ class Epoch:
             steps=math.ceil(epochs * steps),
             shape=shape,
             plan=plan,
+            autocast=bool(config.bf16),
+            memory=memory,
         )
 
     def announce(self, console: Console) -> None:
         """Show what is about to be read, and how long it may take, on the first process.
 
-        The time is the model's FLOP count over a measured product of matrices.
+        The time is the model's FLOP count over the speed that one of its layers has on this machine.
         """
         if not PartialState().is_main_process:
             return
@@ -74,9 +83,10 @@ class Epoch:
             f"an epoch: {self.pairs:,} pairs in {self.rows:,} rows, {self.tokens:,} tokens ({a_pair:.1f} a pair), "
             f"{self.batches:,} batches, padding {self.padding:.1%}"
         )
-        speed = SHARE_OF_PEAK * measured_matmul_flops(fast_dtype()) * PartialState().num_processes
+        speed = measured_flops(self.shape, self.plan, autocast=self.autocast) * PartialState().num_processes
         seconds = estimate_seconds(self.shape, self.tokens * self.epochs, flops_per_second=speed, plan=self.plan)
+        memory = "" if self.memory is None else f" and {self.memory / GIB:.1f} GiB"
         console.print(
-            f"{self.epochs:.2f} epochs: about {duration(seconds)} or more by the FLOP count, at {SHARE_OF_PEAK:.0%} of "
-            "the measured peak (an estimate; small models stay further below it)"
+            f"{self.epochs:.2f} epochs: about {duration(seconds)}{memory} (an estimate, by the speed that one layer of "
+            "this model just had here; validation is not counted)"
         )

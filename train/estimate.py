@@ -1,9 +1,9 @@
 """How long a training run takes and how much memory it needs: `python -m train.estimate 0.6b --pairs 100000`.
 
-Time is floating-point operations divided by a device's dense bfloat16 peak and an assumed share of it; memory is
+Time is floating-point operations divided by a GPU's dense bfloat16 peak and an assumed share of it; memory is
 weights, gradients, optimizer state and what the backward pass has to remember. Sizes come from the model's
 configuration on PyTorch's meta device: no weights are read. These are estimates, good to a factor of about 1.5, and
-marked as such. `measured_matmul_flops` gives the figure of the machine at hand.
+marked as such. Of the machine at hand nothing is assumed: `measured_flops` runs one layer of the model there.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, Qwen3Config
+from transformers import AutoConfig, AutoModel, LlamaConfig, PretrainedConfig, Qwen3Config
 
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.tables import TextTable
+from gen_rerank.system.machine import Machine
 from train.bases import base_folder
+from train.defaults import fast_dtype
 from train.recipe import Recipe
+from train.smollm2 import SMOLLM2
 
 Method = Literal["full", "lora", "qlora", "frozen"]
 
@@ -37,12 +40,16 @@ _QWEN3: dict[str, Any] = {
     "vocab_size": 151936, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
     "max_position_embeddings": 40960, "tie_word_embeddings": True,
 }  # fmt: skip
-_QWEN3_06B = {**_QWEN3, "hidden_size": 1024, "intermediate_size": 3072}
-PUBLISHED: dict[str, dict[str, Any]] = {
+_QWEN3_06B = Qwen3Config(**_QWEN3, hidden_size=1024, intermediate_size=3072)
+PUBLISHED: dict[str, PretrainedConfig] = {
     "Qwen/Qwen3-0.6B": _QWEN3_06B,
     "Qwen/Qwen3-Reranker-0.6B": _QWEN3_06B,
-    "Qwen/Qwen3-1.7B": {**_QWEN3, "hidden_size": 2048, "intermediate_size": 6144},
-}
+    "Qwen/Qwen3-1.7B": Qwen3Config(**_QWEN3, hidden_size=2048, intermediate_size=6144),
+    SMOLLM2: LlamaConfig(
+        vocab_size=49152, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, hidden_size=576,
+        intermediate_size=1536, max_position_embeddings=8192, tie_word_embeddings=True,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,9 @@ DEVICES = (
     Device("24 GB GPU (RTX 4090)", 165e12, 24 * GIB),
     Device("80 GB GPU (A100)", 312e12, 80 * GIB),
     Device("80 GB GPU (H100 SXM)", 989e12, 80 * GIB),
-    Device("2 CPU cores (AMX), 24 GiB", 1.6e12, 24 * GIB),
 )
+
+_TOKENS_MEASURED = 2048
 
 # What the library and the driver take beside the tensors.
 _WORKSPACE = 1 * GIB
@@ -157,19 +165,27 @@ def base_config(recipe: Recipe) -> PretrainedConfig:
     """
     if recipe.base is None:
         raise BadInput("the recipe makes a new base from nothing; an estimate needs one with a `base`")
-    if recipe.base in PUBLISHED:
-        config = Qwen3Config(**PUBLISHED[recipe.base])
-    else:
-        config = AutoConfig.from_pretrained(base_folder(recipe.base))
+    config = PUBLISHED.get(recipe.base) or AutoConfig.from_pretrained(base_folder(recipe.base))
     if recipe.keep_layers is None:
         return config
     if recipe.keep_layers > config.num_hidden_layers:
         raise BadInput(
             f"keep_layers: {recipe.keep_layers} is more than the {config.num_hidden_layers} of {recipe.base}"
         )
+    return with_layers(config, recipe.keep_layers)
+
+
+def with_layers(config: PretrainedConfig, count: int) -> PretrainedConfig:
+    """Return the configuration of the same model with its first `count` layers.
+
+    Example:
+        >>> with_layers(base_config(Recipe.load("0.6b")), 20).num_hidden_layers
+        20
+    """
     config = copy.deepcopy(config)
-    config.num_hidden_layers = recipe.keep_layers
-    config.layer_types = config.layer_types[: recipe.keep_layers]
+    config.num_hidden_layers = count
+    if (kinds := getattr(config, "layer_types", None)) is not None:  # only some architectures name them
+        config.layer_types = kinds[:count]
     return config
 
 
@@ -209,7 +225,8 @@ def estimate_seconds(
         plan: method and row width; training all weights by default.
 
     Example:
-        >>> estimate_seconds(config, 2e6, flops_per_second=0.4 * measured_matmul_flops())  # doctest: +SKIP
+        >>> speed = measured_flops(config, StepPlan(), autocast=True)  # doctest: +SKIP
+        >>> estimate_seconds(config, 2e6, flops_per_second=speed)  # doctest: +SKIP
         7310.5
     """
     return tokens * flops_per_token(config, plan or StepPlan()) / flops_per_second
@@ -251,29 +268,43 @@ def step_memory(config: PretrainedConfig, plan: StepPlan) -> StepMemory:
     return StepMemory(weights, gradients, optimizer, plan.batch_tokens * remembered)
 
 
-def measured_matmul_flops(dtype: torch.dtype = torch.bfloat16, *, seconds: float = 0.3) -> float:
-    """Return the FLOP/s of square matrix multiplications on this machine: its practical peak.
+def measured_flops(config: PretrainedConfig, plan: StepPlan, *, autocast: bool, seconds: float = 0.5) -> float:
+    """Return the FLOP/s that one layer of a model reaches on this machine, forward and backward.
+
+    A product of large matrices is faster by far than a narrow layer, whose time goes into norms, activations and
+    rounding as well.
 
     Args:
-        dtype: of the matrices.
+        config: of the model, a decoder or an encoder.
+        plan: how it is trained; of a large batch only as many rows as have 2,048 tokens are read.
+        autocast: whether products are rounded to bfloat16.
         seconds: how long to measure, after a warm-up.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    width = 8192 if device.type == "cuda" else 1024
-    matrix = torch.randn(width, width, device=device).to(dtype)
+    plan = replace(plan, rank=0, checkpointing=False)  # neither is in this one layer
+    one = with_layers(config, 1)
+    one.vocab_size, one.pad_token_id, one.use_cache = 1, None, False
+    dtype = getattr(torch, plan.weights) if plan.method == "full" else fast_dtype()
+    layer = AutoModel.from_config(one, dtype=dtype).to(device).requires_grad_(plan.method == "full")
+    rows = max(1, min(plan.batch_tokens, _TOKENS_MEASURED) // plan.width)
+    states = torch.randn(rows, plan.width, one.hidden_size, dtype=dtype, device=device)
+    states.requires_grad_(plan.method != "frozen")
 
-    def product_seconds() -> float:
+    def step_seconds() -> float:
         start = time.perf_counter()
-        matrix @ matrix
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+            read = layer(inputs_embeds=states).last_hidden_state
+        if read.requires_grad:
+            read.float().sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    product_seconds()
-    times = [product_seconds()]
+    step_seconds()
+    times = [step_seconds()]
     while sum(times) < seconds:
-        times.append(product_seconds())
-    return 2 * width**3 * len(times) / sum(times)
+        times.append(step_seconds())
+    return rows * plan.width * flops_per_token(one, plan) * len(times) / sum(times)
 
 
 def recipe_plan(recipe: Recipe, method: Method | None = None) -> StepPlan:
@@ -310,8 +341,8 @@ def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int)
     table = TextTable(
         f"{name}: {size.total / 1e9:.2f}B parameters, {pairs:,} pairs of {tokens_per_pair} tokens, "
         f"{tokens / 1e6:.0f}M tokens in phase 1, {own.batch_tokens:,} a step",
-        "Estimates by FLOP count at 40% of each device's peak, not run. One device; * the recipe's own method. "
-        "QLoRA's time to dequantize is not counted.",
+        "Estimates by FLOP count: at 40% of a GPU's peak, not run, and here at the speed of one layer, just measured. "
+        "One device; * the recipe's own method. Validation and QLoRA's time to dequantize are not counted.",
     )
     for column in (
         "Method",
@@ -326,27 +357,41 @@ def estimates_table(recipe: Recipe, name: str, pairs: int, tokens_per_pair: int)
     ):
         table.add_column(column, justify="left" if column in ("Method", "Device") else "right", no_wrap=True)
     methods: tuple[Method, ...] = ("full", "lora", "qlora")
+    frozen = recipe_plan(recipe, "frozen")
+    here = _speed_here(config, frozen)
     for method in methods:
         plan = recipe_plan(recipe, method)
         memory = step_memory(config, plan)
-        for device in DEVICES:
-            speed = device.peak * device.share
+        for device in (*DEVICES, None):
+            speed, reading_speed = (device.peak * device.share,) * 2 if device else (_speed_here(config, plan), here)
             hours = estimate_seconds(config, tokens, flops_per_second=speed, plan=plan) / 3600
-            frozen = estimate_seconds(config, once, flops_per_second=speed, plan=recipe_plan(recipe, "frozen")) / 3600
+            reading = estimate_seconds(config, once, flops_per_second=reading_speed, plan=frozen) / 3600
             parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.total)
             peak = [f"{part / GIB:.1f}" for part in parts]
-            if memory.total > device.memory:
+            if memory.total > (_memory_here() if device is None else device.memory):
                 peak[-1] += ": does not fit"
             mark = "*" if method == own.method else ""
-            table.add_row(method + mark, device.name, f"{hours:.2f}", f"{frozen:.2f}", *peak)
+            called = "this machine, measured" if device is None else device.name
+            table.add_row(method + mark, called, f"{hours:.2f}", f"{reading:.2f}", *peak)
         table.add_section()
     return table
+
+
+def _speed_here(config: PretrainedConfig, plan: StepPlan) -> float:
+    return measured_flops(config, plan, autocast=fast_dtype() is torch.bfloat16, seconds=0.1)
+
+
+def _memory_here() -> float:
+    """Return the bytes of this machine's first GPU, or of its main memory."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return Machine.here().memory_gib * GIB
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of a recipe; exit code 2 and one sentence for a recipe that cannot be read."""
     parser = argparse.ArgumentParser(description="Estimate hours and memory of a training run.")
-    parser.add_argument("recipe", help="a preset (0.6b, 1.3b, rexreranker-0.6b) or a YAML file")
+    parser.add_argument("recipe", help="a preset (small, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file")
     parser.add_argument("--pairs", type=int, default=100_000, help="judged pairs of the training split")
     parser.add_argument("--tokens-per-pair", type=int, default=256, help="tokens a pair, after packing")
     given = parser.parse_args(arguments)
@@ -367,8 +412,9 @@ def _head_width(config: PretrainedConfig) -> int:
 def _layer_bytes(config: PretrainedConfig, residual: int) -> int:
     """Return what one layer's backward pass remembers of a token, in bytes."""
     queries = config.num_attention_heads * _head_width(config)
-    keys = config.num_key_value_heads * _head_width(config)
-    return residual * config.hidden_size + 14 * queries + 6 * keys + 8 * config.intermediate_size
+    keys = (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * _head_width(config)
+    mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size  # as GPT-2's, which does not name it
+    return residual * config.hidden_size + 14 * queries + 6 * keys + 8 * mlp
 
 
 if __name__ == "__main__":

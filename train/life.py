@@ -116,6 +116,11 @@ class Training(ABC, Generic[Made]):
         """What it starts from, for people."""
 
     @property
+    def base_source(self) -> str | None:
+        """Where the weights behind `base_name` were found, if that alone does not say it."""
+        return None
+
+    @property
     def origin(self) -> dict[str, str]:
         """The fingerprint of the checkpoint that it starts from, under the name by which a difference is told."""
         return {}
@@ -346,6 +351,7 @@ def _provenance(training: Training[Made], run: OpenedRun, lesson: Lesson) -> Pro
     more: dict[str, Any] = {} if lesson.fitted is None else {"noise": lesson.fitted.model_dump(mode="json")}
     return Provenance(
         base=training.base_name,
+        base_source=training.base_source,
         data=run.dataset.fingerprint,
         recipe=training.given,
         metrics=_last_metrics(lesson.trainer),

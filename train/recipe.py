@@ -91,7 +91,8 @@ class Recipe(RecipeFile):
     """What the training of a decoder needs to know.
 
     Attributes:
-        base: a folder, a packaged base (`nano`) or a hub name; None makes a new base of `shape` from nothing.
+        base: a folder, a packaged base (`nano`), `smollm2-135m`, a GGUF file or a hub name; None makes a new base of
+            `shape` from nothing.
         shape: of a new base.
         keep_layers: how many decoder layers stay, the most important ones on the catalog's text; None keeps all.
         warm_start: the tokens by which a yes/no reranker answers, `[no, yes]`: new bin rows start between theirs, and

@@ -125,6 +125,11 @@ class Scalar(Training[Checkpoint]):
         return self.checkpoint.card.provenance.base or self.checkpoint.folder.name
 
     @property
+    def base_source(self) -> str | None:
+        """What the checkpoint says of it."""
+        return self.checkpoint.card.provenance.base_source
+
+    @property
     def origin(self) -> dict[str, str]:
         """The checkpoint."""
         return {"model": self.checkpoint.fingerprint}

@@ -137,6 +137,7 @@ class Provenance(BaseModel):
 
     Attributes:
         base: what training started from.
+        base_source: where its weights were found, and their fingerprint, if its name alone does not say it.
         data: the fingerprint of the data set.
         recipe: as it was given.
         metrics: what was measured last, by name; those that were not defined are left out.
@@ -151,6 +152,7 @@ class Provenance(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     base: str | None = None
+    base_source: str | None = None
     data: str | None = None
     recipe: dict[str, Any] | None = None
     metrics: dict[str, float] | None = None

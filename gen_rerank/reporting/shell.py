@@ -92,7 +92,7 @@ DataOption = Annotated[
 Out = Annotated[Path, written("--out", "Where the result goes.", show_default=False)]
 Config = Annotated[
     str,
-    typer.Option("--config", help="A preset (nano, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file of your own."),
+    typer.Option("--config", help="A preset (nano, small, 0.6b, 1.3b, rexreranker-0.6b) or a YAML file of your own."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]

@@ -16,7 +16,7 @@ from train.estimate import (
     estimate_seconds,
     flops_per_token,
     main,
-    measured_matmul_flops,
+    measured_flops,
     recipe_plan,
     step_memory,
     training_tokens,
@@ -31,7 +31,9 @@ def small(layers: int, **other: int) -> Qwen3Config:
     return Qwen3Config(vocab_size=512, num_hidden_layers=layers, head_dim=64, tie_word_embeddings=True, **sizes)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("0.6b", 596), ("rexreranker-0.6b", 596), ("1.3b", 1318)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("small", 134.5), ("0.6b", 596), ("rexreranker-0.6b", 596), ("1.3b", 1318)]
+)
 def test_a_preset_has_the_size_that_its_name_says(name, millions):
     assert ParameterCounts(base_config(Recipe.load(name))).total / 1e6 == pytest.approx(millions, abs=0.5)
 
@@ -178,8 +180,19 @@ def test_tokens_are_counted_over_epochs_copies_or_steps():
     assert training_tokens(nano, 10, 256) == steps * recipe_plan(nano).batch_tokens
 
 
-def test_this_machine_multiplies_matrices():
-    assert 1e8 < measured_matmul_flops(torch.float32, seconds=0.05) < 1e16
+@pytest.mark.parametrize("method", ["full", "lora", "qlora", "frozen"])
+def test_a_layer_is_run_on_this_machine_as_it_is_trained(method):
+    plan = StepPlan(method, width=32, batch_tokens=64)
+    for config in (small(3), base_config(Recipe.load("small"))):
+        assert 1e6 < measured_flops(config, plan, autocast=method == "full", seconds=0.01) < 1e16
+        assert config.num_hidden_layers > 1  # the model's own configuration stays as it was
+
+
+def test_a_layer_of_an_encoder_is_run_too():
+    config = EncoderShape(hidden=64, layers=3, mlp=96, heads=2).config(
+        512, pad_token_id=0, cls_token_id=1, sep_token_id=2
+    )
+    assert 1e6 < measured_flops(config, StepPlan(width=32), autocast=False, seconds=0.01) < 1e16
 
 
 @pytest.mark.parametrize("name", ["0.6b", "1.3b", "rexreranker-0.6b"])
@@ -200,10 +213,10 @@ def test_the_figures_in_a_recipe_are_the_ones_that_are_printed(name):
 
 
 def test_the_command_prints_a_table_or_one_sentence(capsys):
-    assert main(["0.6b", "--pairs", "1000"]) == 0
+    assert main(["small", "--pairs", "1000"]) == 0
     shown = capsys.readouterr().out
-    assert "does not fit" in shown
     assert "not run" in shown
+    assert shown.count("this machine, measured") == 3
     assert main(["no-such-recipe"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
