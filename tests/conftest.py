@@ -14,6 +14,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Read when torch is imported, and by the processes that are started. Two threads wait for each other up to ten times
+# longer than they compute on matrices this small; and the last bit of a sum depends on their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -59,9 +62,14 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def environment() -> Iterator[None]:
-    """Undo, after each module, what an engine in this process wrote into its environment."""
+def environment(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Undo, after each module, what an engine in this process wrote into its environment.
+
+    A module of slow tests runs commands as people do, on all cores.
+    """
     before = dict(os.environ)
+    if request.node.get_closest_marker("slow"):
+        os.environ.pop("OMP_NUM_THREADS", None)
     yield
     os.environ.clear()
     os.environ.update(before)
