@@ -135,6 +135,22 @@ def tiny_data(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample shop at its full size, as `gen-rerank sample` writes it. Do not write into it."""
+    from gen_rerank.data.sample import write_sample
+
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_shop(sample_folder: Path) -> Dataset:
+    """What is in that folder."""
+    return Dataset.load(sample_folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights: 2 layers, 64 wide, its own tokenizer. Do not write into it."""
     import torch
