@@ -56,7 +56,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_unconfigure() -> None:
     """Say at the very end which tests did not run, and why: among a few thousand dots nobody would see it."""
-    if _not_run:
+    if _not_run and "PYTEST_XDIST_WORKER" not in os.environ:
         reasons = "; ".join(f"{count}: {why}" for why, count in _not_run.items())
         print(f"{_not_run.total()} tests did not run: {reasons}")  # noqa: T201
 
