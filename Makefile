@@ -27,8 +27,8 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo
 	$(BIN)/gen-rerank demo --out runs/demo
 
-test: install browser ## All tests but the slowest real ones
-	$(BIN)/python -m pytest -m "not slow"
+test: install browser ## All tests but the slowest real ones, in two processes
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: install browser ## All tests, as CI runs them
 	$(BIN)/python -m pytest $(PYTEST)

@@ -12,7 +12,6 @@ import gen_rerank.system.early_interrupts  # noqa: F401 (it acts when it is impo
 
 # isort: split
 import errno
-import logging
 import sys
 import traceback
 from importlib.metadata import entry_points
@@ -26,6 +25,7 @@ from gen_rerank.reporting.shell import console, filled, require_a_width, show_an
 from gen_rerank.system.interrupts import INTERRUPTED, interrupted_sentence, interruption_behind, is_unread
 from gen_rerank.system.memory import is_out_of_memory
 from gen_rerank.system.own_packages import hidden_package, prefer_own_packages
+from gen_rerank.system.remarks import hide_missing_kernels
 
 GROUP = "gen_rerank.commands"
 
@@ -93,8 +93,7 @@ def main() -> None:
     """Run the command line; turn what users can cause into one sentence and an exit code."""
     show_any_text()
     require_a_width()
-    # It looks for optional kernels when it is imported and warns that a CPU has none; nothing here needs them.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    hide_missing_kernels()
     try:
         try:
             mounted()()

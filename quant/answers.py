@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -90,10 +89,8 @@ def _pairs(dataset: Dataset) -> list[Pair]:
 def _quiet_libraries() -> Iterator[None]:
     """Keep off the terminal the bars with which libraries open a checkpoint, and their remarks.
 
-    There is a bar of our own, and what would matter is an exception. bitsandbytes warns of kernels that a CPU lacks and
-    nothing here needs.
+    There is a bar of our own, and what would matter is an exception.
     """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with redirect_stderr(io.StringIO()):
         yield
 

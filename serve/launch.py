@@ -23,7 +23,7 @@ from gen_rerank.system.processes import LOOPBACK, scratch_folder
 from serve.lifecycle import Lifecycle, end_now
 from serve.options import ServeOptions
 from serve.preflight import check_address, check_kernel, check_options, check_readout_rows
-from serve.vllm_arguments import vllm_arguments
+from serve.vllm_arguments import check_given, vllm_arguments
 
 _PLUGIN = "gen_rerank"
 # They add routes of vLLM's that pass by our keys, our adapter folder and our queue.
@@ -65,6 +65,7 @@ def serve_model(
     checkpoint = Checkpoint.open(model)
     check_options(checkpoint, options)
     check_address(host, port)
+    check_given(vllm)
     _prepare_environment()
     lifecycle = Lifecycle(options.drain_seconds)
     with _opened_weights(checkpoint, choices, say) as weights:

@@ -49,6 +49,26 @@ _API_KEY = "VLLM_API_KEY"
 _ENGINE_SECONDS = 30
 
 
+def check_given(given: Sequence[str]) -> None:
+    """Refuse an argument that is ours to choose by its name; call it before vLLM is imported, which takes long.
+
+    Args:
+        given: what a person gave, as on vLLM's command line. Other spellings of a name are `vllm_arguments`'s.
+
+    Raises:
+        BadInput: an argument is ours to choose.
+
+    Example:
+        >>> check_given(["--max-num-seqs", "8", "--port=9000"])
+        Traceback (most recent call last):
+        gen_rerank.errors.BadInput: --port is chosen by gen-rerank and cannot be given to vLLM: use --port
+    """
+    for word in given:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in _OURS:
+            raise _refusal(name)
+
+
 def vllm_arguments(ours: dict[str, Any], given: Sequence[str]) -> Namespace:
     """Return all arguments of vLLM's API server.
 
@@ -75,11 +95,15 @@ def vllm_arguments(ours: dict[str, Any], given: Sequence[str]) -> Namespace:
         disable_uvicorn_access_log=True,  # every request has a line in our log
     )
     arguments: Namespace = parser.parse_args(list(given))
-    for name, instead in _OURS.items():
+    for name in _OURS:
         if getattr(arguments, name) != parser.get_default(name):
-            option = f"--{name.replace('_', '-')}"
-            raise BadInput(f"{option} is chosen by gen-rerank and cannot be given to vLLM: {instead}")
+            raise _refusal(name)
     if os.environ.get(_API_KEY):
         raise BadInput(f"{_API_KEY} is set, but vLLM's key leaves routes open; unset it and use --keys")
     validate_parsed_serve_args(arguments)
     return arguments
+
+
+def _refusal(name: str) -> BadInput:
+    option = f"--{name.replace('_', '-')}"
+    return BadInput(f"{option} is chosen by gen-rerank and cannot be given to vLLM: {_OURS[name]}")

@@ -14,6 +14,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Read when torch is imported, and by the processes that are started. Two threads wait for each other up to ten times
+# longer than they compute on matrices this small; and the last bit of a sum depends on their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -53,15 +56,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_unconfigure() -> None:
     """Say at the very end which tests did not run, and why: among a few thousand dots nobody would see it."""
-    if _not_run:
+    if _not_run and "PYTEST_XDIST_WORKER" not in os.environ:
         reasons = "; ".join(f"{count}: {why}" for why, count in _not_run.items())
         print(f"{_not_run.total()} tests did not run: {reasons}")  # noqa: T201
 
 
 @pytest.fixture(scope="module", autouse=True)
-def environment() -> Iterator[None]:
-    """Undo, after each module, what an engine in this process wrote into its environment."""
+def environment(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Undo, after each module, what an engine in this process wrote into its environment.
+
+    A module of slow tests runs commands as people do, on all cores.
+    """
     before = dict(os.environ)
+    if request.node.get_closest_marker("slow"):
+        os.environ.pop("OMP_NUM_THREADS", None)
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -124,6 +132,22 @@ def tiny_data(tiny_shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("shop")
     tiny_shop.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample shop at its full size, as `gen-rerank sample` writes it. Do not write into it."""
+    from gen_rerank.data.sample import write_sample
+
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_shop(sample_folder: Path) -> Dataset:
+    """What is in that folder."""
+    return Dataset.load(sample_folder)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ class MtebReranker:
         backend: Backend = "transformers",
         *,
         adapter: str | Path | None = None,
-        dtype: DtypeChoice | None = None,
+        dtype: DtypeChoice = "auto",
     ) -> Self:
         """Open a checkpoint folder or hub name.
 
@@ -74,8 +74,8 @@ class MtebReranker:
             model: the folder or the hub name.
             backend: what computes.
             adapter: the folder or hub name of a LoRA adapter that was trained on this checkpoint.
-            dtype: of weights and activations; None leaves it to the backend, `auto` takes bfloat16 where this machine
-                has it.
+            dtype: of weights and activations; `auto`, as in the commands, is bfloat16 for a decoder where this machine
+                has it, and float32 elsewhere.
 
         Raises:
             BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.

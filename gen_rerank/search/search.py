@@ -126,7 +126,7 @@ class Search:
         *,
         adapter: str | Path | None = None,
         backend: str = "transformers",
-        dtype: str | None = None,
+        dtype: str = "auto",
         candidates: int = CANDIDATES,
     ) -> Search:
         """Open an index, and a model that ranks what it finds.
@@ -136,7 +136,7 @@ class Search:
             model: a checkpoint folder or hub name; None searches without a model.
             adapter: a LoRA adapter of the model.
             backend: `transformers` or `vllm`.
-            dtype: `auto`, `float32` or `bfloat16`; None leaves it to the backend.
+            dtype: `auto`, `float32` or `bfloat16`.
             candidates: how many products are retrieved and scored.
 
         Raises:

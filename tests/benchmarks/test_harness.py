@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -17,10 +16,6 @@ from harness.steps import CommandSteps
 from harness.tables import FigureTable
 from harness.this_run import ThisRun
 from train.recipe import Recipe
-
-
-def kill_itself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(monkeypatch, capsys):
@@ -45,7 +40,7 @@ def test_a_process_without_a_result_says_why(tmp_path):
     with pytest.raises(NoResultError, match="took more than 0 seconds"):
         in_own_process(time.sleep, 60, limit=0.1)
     with pytest.raises(NoResultError, match="most likely for memory"):
-        in_own_process(kill_itself)
+        in_own_process(signal.raise_signal, signal.SIGKILL)
 
 
 def test_a_command_runs_once_and_its_refusal_can_be_a_result(tmp_path):

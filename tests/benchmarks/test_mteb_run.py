@@ -10,8 +10,6 @@ import pytest
 from gen_rerank import BadInput, Dataset
 from mteb_run import main
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def given(**changes):
     options = {"task": None, "data": None, "backend": "transformers", "dtype": "float32", "cache": None, "out": None}

@@ -144,17 +144,21 @@ def test_a_console_without_a_character_shows_another(encoding, tiny_checkpoint, 
     model = shutil.copytree(tiny_checkpoint, tmp_path / "modèle ✓")
     strange = tmp_path / "pas là ✗"
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
-    for words, code, said in (
+    cases = (
         (["compare", "--help"], 0, "compare [OPTIONS]"),
         (["evaluate", model, tiny_data], 0, "Ranking and calibration"),
         (["evaluate", model, strange], 2, "no such folder"),
         (["sample", "--out", b"caf\xe9"], 2, "the name is no text in UTF-8"),
         (["evaluate", "--nöpe ✗"], 2, "No such option"),
-    ):
-        command = [sys.executable, "-m", "gen_rerank", *words]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
-        shown = (done.stdout + done.stderr).decode(encoding)
-        assert (done.returncode, said in shown, "Traceback" in shown) == (code, True, False), shown
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    started = [
+        subprocess.Popen([sys.executable, "-m", "gen_rerank", *words], env=environment, cwd=tmp_path, **pipes)
+        for words, _, _ in cases
+    ]
+    for process, (_, code, said) in zip(started, cases, strict=True):
+        shown = process.communicate()[0].decode(encoding)
+        assert (process.returncode, said in shown, "Traceback" in shown) == (code, True, False), shown
 
 
 def _commands(group, path=()):

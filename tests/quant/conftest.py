@@ -22,11 +22,6 @@ from quant.workload import VisitWorkload
 Change = Callable[[dict[str, Tensor]], object]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def in_one_thread(one_thread: None) -> None:
-    """Every module here."""
-
-
 @pytest.fixture(scope="session")
 def spread_scores(tiny_shop: Dataset) -> Callable[[Path], Path]:
     """Gives a checkpoint bin rows (never an input) that read what differs most between pairs, so that scores spread."""

@@ -61,7 +61,7 @@ def test_what_was_compared(run: tuple[Comparison, Path], tiny_shop: Dataset, ref
 def test_figures_are_those_of_an_evaluation(run: tuple[Comparison, Path], tiny_shop: Dataset, int8_copy: Path) -> None:
     candidate = run[0].candidates[0]
     test = tiny_shop.of("test")
-    scorer = Reranker.load(int8_copy).scorer
+    scorer = Reranker.load(int8_copy, dtype="float32").scorer
     expected = evaluate("int8", test, scorer.score([test.pair(row) for row in test.judgments]))
     assert candidate.quality.measures["nDCG@5"].mean == pytest.approx(expected.ranking["nDCG@5"].mean)
     assert candidate.quality.measures["RPS"].mean == pytest.approx(expected.calibration["RPS"].mean, abs=1e-6)

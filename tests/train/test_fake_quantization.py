@@ -25,8 +25,6 @@ from train.packing import pack
 from train.pair_trainer import validation_metrics
 from train.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SCHEMES = get_args(FakeQuantization)
 
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Judgment
-from gen_rerank.data.sample import make_sample
 from gen_rerank.data.sample.annotators import PLANTED
 from train.noise import FittedNoise, disagreement, fit_noise, grade_probabilities
 from train.targets import Noise
@@ -27,8 +26,8 @@ def simulated(noise, *, pairs, annotators, steps=10, slip=0.02, seed=0, relevanc
 
 
 @pytest.fixture(scope="module")
-def sample():
-    return make_sample(0).of("train").judgments
+def sample(sample_shop):
+    return sample_shop.of("train").judgments
 
 
 @pytest.fixture(scope="module")

@@ -102,9 +102,10 @@ def test_a_recipe_can_turn_progress_off(tmp_path, quiet):
 
 
 _LIBRARIES_AT_WORK = """
-import sys
+import logging, sys
 from train.progress import quiet_libraries
 quiet_libraries()
+assert not logging.getLogger("bitsandbytes.backends.cpu.ops").isEnabledFor(logging.WARNING)
 from datasets import Dataset
 from gen_rerank.bm25 import BM25
 BM25(["oak desk", "steel lamp"])

@@ -28,16 +28,14 @@ from gen_rerank.errors import BadInput
 FILES = ("products.jsonl", "queries.jsonl", "judgments.jsonl", "README.md")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, seed=0)
-    return folder
+@pytest.fixture
+def folder(sample_folder: Path) -> Path:
+    return sample_folder
 
 
 @pytest.fixture(scope="module")
-def sample(folder: Path) -> Dataset:
-    return Dataset.load(folder)
+def sample(sample_shop: Dataset) -> Dataset:
+    return sample_shop
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
 OUTPUTS = ("--out", "--scores")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUERY = "red desk please"
 

@@ -20,8 +20,6 @@ from gen_rerank.evaluation.mteb_model import MtebReranker, revision_of
 from gen_rerank.scorers.opening import prepare_scorer
 from harness.mteb_shop import ShopReranking
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def as_mteb_has_it(product: Product) -> Product:
     """What is left of a product where there are a title and a text."""
@@ -38,7 +36,7 @@ def plain_shop(tiny_shop: Dataset) -> Dataset:
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint: Path) -> MtebReranker:
-    return MtebReranker.load(tiny_checkpoint)
+    return MtebReranker.load(tiny_checkpoint, dtype="float32")
 
 
 @pytest.fixture
@@ -76,13 +74,13 @@ def test_mteb_finds_what_our_own_figure_is(model: MtebReranker, plain_shop: Data
 
 
 def test_what_moves_a_score_moves_the_revision(tiny_checkpoint: Path, tiny_adapter: Path):
-    ways = [("transformers", None, None), ("vllm", None, None), ("transformers", None, "bfloat16"),
-            ("transformers", tiny_adapter, None)]  # fmt: skip
+    ways = [("transformers", None, "float32"), ("vllm", None, "float32"), ("transformers", None, "bfloat16"),
+            ("transformers", tiny_adapter, "float32")]  # fmt: skip
     prepared = [prepare_scorer(tiny_checkpoint, backend, adapter, dtype) for backend, adapter, dtype in ways]
     revisions = {revision_of(one, Calibration()) for one in prepared}
     revisions.add(revision_of(prepared[0], Calibration(temperature=2.0)))
     assert len(revisions) == 5
-    assert revision_of(prepare_scorer(tiny_checkpoint), Calibration()) in revisions
+    assert revision_of(prepare_scorer(tiny_checkpoint, dtype="float32"), Calibration()) in revisions
 
 
 @pytest.mark.usefixtures("no_network")
@@ -97,8 +95,8 @@ def test_mteb_keeps_results_by_what_the_checkpoint_is(
         json.loads(kept.read_text())["scores"]["test"][0]["main_score"]
         == run(model, ShopReranking(plain_shop), tmp_path)["main_score"]
     )
-    adapted = MtebReranker.load(tiny_checkpoint, adapter=tiny_adapter)
-    again = MtebReranker.load(tiny_checkpoint)
+    adapted = MtebReranker.load(tiny_checkpoint, adapter=tiny_adapter, dtype="float32")
+    again = MtebReranker.load(tiny_checkpoint, dtype="float32")
     assert again.name == model.name == f"gen_rerank/{tiny_checkpoint.name}"
     assert again.revision == model.revision
     assert adapted.name == f"gen_rerank/{tiny_checkpoint.name}+{tiny_adapter.name}"
@@ -130,7 +128,7 @@ def test_what_has_no_text_has_the_lowest_score(model: MtebReranker, tiny_checkpo
     scores = model.predict(queries, documents, show_progress_bar=False)
     assert scores.dtype == np.float32
     assert scores[1] == scores[2] == 0.0
-    reranker = Reranker.load(tiny_checkpoint)
+    reranker = Reranker.load(tiny_checkpoint, dtype="float32")
     expected = reranker.score("desk", [{"title": "Oak desk", "description": "For writing."}, "Oak desk", "Lamp"])
     assert scores[[0, 3, 4]] == pytest.approx([each.score for each in expected], abs=1e-6)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen_rerank import BadInput
+from gen_rerank import BadInput, Reranker
 from gen_rerank.checkpoints.card import Card, Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.scorers.opening import open_scorer, prepare_scorer
@@ -34,12 +34,13 @@ def test_an_encoder_is_float32_everywhere(monkeypatch, tiny_checkpoint) -> None:
     assert prepare_scorer(tiny_checkpoint, dtype="auto").dtype == "float32"
 
 
-def test_python_is_left_the_backend_s_own_type(tiny_checkpoint) -> None:
-    prepared = prepare_scorer(tiny_checkpoint)
-    assert (prepared.dtype, str(prepared)) == (None, "transformers")
-    scorer = prepared.open()
+@pytest.mark.parametrize("native", [True, False])
+def test_python_takes_the_type_that_the_commands_take(monkeypatch, tiny_checkpoint, native) -> None:
+    """So a product has one score, in a script and in the shell."""
+    monkeypatch.setattr(Machine, "computes_bfloat16", native)
+    scorer = Reranker.load(tiny_checkpoint).scorer
     assert isinstance(scorer, TransformersScorer)
-    assert next(scorer.network.backbone.parameters()).dtype == torch.float32
+    assert next(scorer.network.backbone.parameters()).dtype == (torch.bfloat16 if native else torch.float32)
 
 
 def test_in_bfloat16_scores_differ_by_rounding_and_do_not_tie(tiny_checkpoint, tiny_adapter, tiny_shop) -> None:

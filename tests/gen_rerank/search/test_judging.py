@@ -22,7 +22,6 @@ from tests.conftest import complaint
 from .conftest import products, write_shop
 
 OUTPUTS = ("--out", "--plot")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

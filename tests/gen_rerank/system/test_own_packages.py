@@ -54,8 +54,8 @@ def test_a_command_works_with_all_that_it_loads(crowded: Path, tiny_checkpoint: 
 
 
 def test_a_process_that_we_start_finds_our_packages(crowded: Path) -> None:
-    done = run(own_module("train.estimate", "--help"), crowded, PYTHONPATH=".")
-    assert (done.returncode, "usage" in done.stdout.lower()) == (0, True), done.stderr
+    done = run(own_module("quant.workload"), crowded, PYTHONPATH=".")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_program_that_imports_us_keeps_its_own_names(crowded: Path) -> None:
