@@ -38,7 +38,7 @@ PACKAGES = ("torch", "transformers", "trl")
 
 
 @dataclass(frozen=True)
-class Shop:
+class AlignedShop:
     """A data set, and the models that are trained on it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Shop:
 
 
 @dataclass(frozen=True)
-class Row:
+class BeforeAfter:
     """A split before phase 2 and after it.
 
     Attributes:
@@ -92,7 +92,7 @@ def main(
 ) -> None:
     """Train what is missing, measure, print the table and write phase2.md."""
     console, about = wide_console(180), ThisRun.now(PACKAGES)
-    rows: list[Row] = []
+    rows: list[BeforeAfter] = []
     said: list[str] = []
     for shop in shops(homedepot, chorus):
         steps = CommandSteps(out / shop.name, console)
@@ -113,20 +113,20 @@ def main(
     console.print(f"{out / 'phase2.md'}", soft_wrap=True)
 
 
-def shops(homedepot: Path | None, chorus: Path | None) -> list[Shop]:
+def shops(homedepot: Path | None, chorus: Path | None) -> list[AlignedShop]:
     """Return the sample, and the shops whose folders are given."""
-    found = [Shop("sample", lambda steps, data: steps.run("data", data, "gen-rerank", "sample"))]
+    found = [AlignedShop("sample", lambda steps, data: steps.run("data", data, "gen-rerank", "sample"))]
     if homedepot is not None:
-        found.append(Shop("homedepot", lambda _, data: _save_once(homedepot, data)))
+        found.append(AlignedShop("homedepot", lambda _, data: _save_once(homedepot, data)))
     if chorus is not None:
         source = ("catalogs.py", "chorus", "--source", str(chorus))
-        found.append(Shop("chorus", lambda steps, data: steps.run("data", data, *source)))
+        found.append(AlignedShop("chorus", lambda steps, data: steps.run("data", data, *source)))
     return found
 
 
 def measured(
     steps: CommandSteps, shop: str, labels: str, data: Path, phase1: Path, name: str, config: str
-) -> tuple[list[Row], str]:
+) -> tuple[list[BeforeAfter], str]:
     """Run phase 2, score before and after, and return the rows of each split with what the run said of its choice.
 
     Raises:
@@ -147,11 +147,11 @@ def measured(
             file = steps.folder / f"{name}-{split}-{kind}.jsonl"
             steps.run(file.stem, file, "gen-rerank", "score", model, data, "--split", split)
             found[kind] = evaluate(kind, part, read_scores(file).of(part))
-        rows.append(Row(shop, labels, split, found["before"], found["after"], choice.trained))
+        rows.append(BeforeAfter(shop, labels, split, found["before"], found["after"], choice.trained))
     return rows, choice.sentence
 
 
-def table(rows: list[Row]) -> FigureTable:
+def table(rows: list[BeforeAfter]) -> FigureTable:
     """Return the table of all shops."""
     columns = [cell for name in MEASURES for cell in (f"{name} before", "after", "after − before")]
     caption = (
