@@ -12,7 +12,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -35,8 +34,7 @@ class ReadPairs:
 
     Attributes:
         data: whose judgments are the pairs.
-        examples: `features` `[hidden]`, `relevance`, and `members`, the place among the judgments; a pair that was
-            varied has several.
+        examples: of each judgment, in their order, `features` `[hidden]`, `relevance`, and `members`, its place.
     """
 
     data: Dataset
@@ -44,31 +42,20 @@ class ReadPairs:
 
     def examples_of(self, queries: Container[str]) -> datasets.Dataset:
         """Return the examples of some queries, a view."""
-        return self.examples.select(np.flatnonzero(self._judged(queries)[self._members]))
+        return self.examples.select([i for i, row in enumerate(self.data.judgments) if row.query_id in queries])
 
     def of(self, queries: Container[str]) -> ReadPairs:
         """Return the pairs of some queries as data of their own, a copy."""
-        judged = self._judged(queries)
-        examples = self.examples_of(queries).remove_columns("members")
-        places = (np.cumsum(judged) - 1)[self._members[judged[self._members]]]
         judgments = tuple(row for row in self.data.judgments if row.query_id in queries)
-        return ReadPairs(replace(self.data, judgments=judgments), examples.add_column("members", places))
+        examples = self.examples_of(queries).remove_columns("members").add_column("members", np.arange(len(judgments)))
+        return ReadPairs(replace(self.data, judgments=judgments), examples)
 
     @torch.no_grad()
     def logits(self, readout: TrainedReadout) -> Tensor:
-        """Return what a readout makes of each judgment, logits `[judgments, 11]`; of a varied pair the last copy's."""
-        found = torch.zeros(len(self.data.judgments), len(BIN_VALUES))
-        for batch in self.examples.iter(_PAIRS):
-            features = torch.tensor(batch["features"], device=readout.rows.device)
-            found[torch.tensor(batch["members"])] = readout(features).cpu()
-        return found
-
-    @property
-    def _members(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self.examples["members"][:])
-
-    def _judged(self, queries: Container[str]) -> npt.NDArray[np.bool_]:
-        return np.array([row.query_id in queries for row in self.data.judgments])
+        """Return what a readout makes of each judgment, logits `[judgments, 11]`."""
+        device = readout.rows.device
+        batches = self.examples.iter(_PAIRS)
+        return torch.cat([readout(torch.tensor(batch["features"], device=device)).cpu() for batch in batches])
 
 
 def moments_of(examples: datasets.Dataset) -> Tensor:
@@ -92,8 +79,7 @@ class ReadoutFits:
         rows: `[11, hidden]`, where a fit starts.
         temperature: where a fit starts.
         dtype: in which rows are stored.
-        varied: the training pairs as they are learned from.
-        plain: the same pairs as they are, by which a fit is judged.
+        pairs: of the training split.
     """
 
     backbone: PreTrainedModel
@@ -102,13 +88,12 @@ class ReadoutFits:
     rows: Tensor
     temperature: float
     dtype: torch.dtype
-    varied: ReadPairs
-    plain: ReadPairs
+    pairs: ReadPairs
 
     @property
     def queries(self) -> set[str]:
         """The judged training queries."""
-        return {row.query_id for row in self.plain.data.judgments}
+        return {row.query_id for row in self.pairs.data.judgments}
 
     def start(self) -> TrainedReadout:
         """Return the readout as it came."""
@@ -125,8 +110,8 @@ class ReadoutFits:
             changes: of the arguments.
         """
         held_out = folds(queries, self.config.seed)[0]
-        learned = self.varied.examples_of(queries - held_out or queries)
-        measured = self.plain.of(held_out)
+        learned = self.pairs.examples_of(queries - held_out or queries)
+        measured = self.pairs.of(held_out)
         return ScalarTrainer(
             self.backbone,
             replace(self.config, **changes) if changes else self.config,
@@ -155,18 +140,18 @@ class ReadoutFits:
         if len(self.queries) < LEAST_QUERIES:
             return ReadoutChoice(len(self.queries), {})
         parts = folds(self.queries, self.config.seed)
-        logits = torch.zeros(len(self.plain.data.judgments), len(BIN_VALUES))
+        logits = torch.zeros(len(self.pairs.data.judgments), len(BIN_VALUES))
         quiet = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
         with WorkProgress(console=console) as progress:
             task = progress.add_task("cross-validating", total=FOLDS)
             for part in parts:
                 trainer = self.trainer(self.queries - part, **quiet)
                 trainer.train()
-                scored = torch.tensor([row.query_id in part for row in self.plain.data.judgments])
-                logits[scored] = self.plain.logits(self.settled(trainer))[scored]
+                scored = torch.tensor([row.query_id in part for row in self.pairs.data.judgments])
+                logits[scored] = self.pairs.logits(self.settled(trainer))[scored]
                 progress.advance(task, 1)
-        came = evaluate("came", self.plain.data, _distribution(self.plain.logits(self.start())))
-        trained = evaluate("trained", self.plain.data, _distribution(logits))
+        came = evaluate("came", self.pairs.data, _distribution(self.pairs.logits(self.start())))
+        trained = evaluate("trained", self.pairs.data, _distribution(logits))
         gains = difference(trained, came)
         return ReadoutChoice(len(self.queries), {name: gains[name] for name in (MSE, RPS)})
 

@@ -29,7 +29,6 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import progress_console
 from train import defaults
-from train.augment import Augment
 from train.bases import open_checkpoint
 from train.inputs import features_dataset
 from train.life import Lesson, Measured, Training, live, validation_report
@@ -40,8 +39,6 @@ from train.readout_fits import ReadoutFits, ReadPairs
 from train.recipe import Recipe
 from train.scalar_trainer import ScalarConfig, TrainedReadout
 from train.training_run import TrainingRun
-
-_Pairs = Literal["plain", "varied", "validation"]
 
 
 def train_scalar(
@@ -65,7 +62,7 @@ def train_scalar(
     scale of scores; those of a plain one belong to other scores and are left out.
 
     Args:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         model: a checkpoint of phase 1 or 2, plain or quantized.
         data: as in phase 1.
         out: the checkpoint's folder.
@@ -92,7 +89,7 @@ def realignment(
     What would stop it is found now, and not after a quantization that may take long.
 
     Args:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         model: the checkpoint that will be quantized.
         data: as in phase 1.
         console: where the data and the result are shown.
@@ -115,7 +112,7 @@ class Scalar(Training[Checkpoint]):
     """Phase 2 as a kind of run.
 
     Attributes:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         checkpoint: what is aligned, with the bins readout.
     """
 
@@ -236,7 +233,6 @@ class Scalar(Training[Checkpoint]):
     ) -> ReadoutFits:
         """Return what the fits share; what the backbone has read lies in the run's folder."""
         stored = StoredMatrix.of(self.checkpoint, backbone)  # refused now, not after the training
-        plain = self._read(run, backbone, config, "plain")
         return ReadoutFits(
             backbone,
             tokenizer,
@@ -244,21 +240,16 @@ class Scalar(Training[Checkpoint]):
             rows=backbone.get_output_embeddings().weight[list(self.checkpoint.card.readout.token_ids)].detach(),
             temperature=self.checkpoint.card.calibration.temperature,
             dtype=stored.dtype,
-            varied=plain if self.recipe.augment == Augment() else self._read(run, backbone, config, "varied"),
-            plain=plain,
+            pairs=self._read(run, backbone, config, "train"),
         )
 
-    def _read(self, run: OpenedRun, backbone: PreTrainedModel, config: ScalarConfig, what: _Pairs) -> ReadPairs:
-        """Return the training pairs as they are or varied, or the validation pairs, and what the backbone says."""
-        data = run.validation if what == "validation" else run.train
+    def _read(
+        self, run: OpenedRun, backbone: PreTrainedModel, config: ScalarConfig, split: Literal["train", "validation"]
+    ) -> ReadPairs:
+        """Return the pairs of a split, and what the backbone says of them."""
+        data = run.train if split == "train" else run.validation
         examples = features_dataset(
-            backbone,
-            self.checkpoint.prompt,
-            data,
-            self.recipe.augment if what == "varied" else None,
-            seed=config.seed,
-            cache=run.folder / what,
-            console=_progress(config),
+            backbone, self.checkpoint.prompt, data, cache=run.folder / split, console=_progress(config)
         )
         return ReadPairs(data, examples)
 

@@ -19,7 +19,6 @@ from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.sample import make_sample
 from gen_rerank.evaluation.evaluation import MSE, RPS
 from gen_rerank.scorers.transformers import TransformersScorer
-from train.augment import Augment
 from train.recipe import Recipe
 from train.scalar import train_scalar
 from train.training_run import TrainingRun
@@ -30,7 +29,7 @@ Write = Callable[[float], Path]
 
 NANO = Recipe.load("nano")
 QUICK = {"learning_rate": 2e-3, "per_device_train_batch_size": 128, "max_steps": 60, "disable_tqdm": True}
-RECIPE = NANO.model_copy(update={"augment": Augment(), "scalar": {**NANO.scalar, **QUICK}})
+RECIPE = NANO.model_copy(update={"scalar": {**NANO.scalar, **QUICK}})
 CALIBRATION = Calibration(temperature=1.1, thresholds={"exact": 0.8})
 
 
