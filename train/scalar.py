@@ -35,6 +35,7 @@ from train.life import Lesson, Measured, Training, live, validation_report
 from train.opened_run import OpenedRun
 from train.pair_trainer import validation_metrics
 from train.progress import QUIET
+from train.readout_choice import ReadoutChoice
 from train.readout_fits import ReadoutFits, ReadPairs
 from train.recipe import Recipe
 from train.scalar_trainer import ScalarConfig, TrainedReadout
@@ -54,7 +55,8 @@ def train_scalar(
     """Run phase 2 on a checkpoint and write another: its files differ in the eleven rows, card and documents only.
 
     The trained rows are published if cross-validation over the training queries shows a gain (`readout_choice`), else
-    rows, temperature and thresholds stay what they are, and so does every score. The card's provenance says which.
+    rows, temperature and thresholds stay what they are, and so does every score. `readout_choice` in the card's
+    provenance (of a quantized checkpoint in `quantization`) says which.
 
     On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its
     features are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says.
@@ -210,11 +212,7 @@ class Scalar(Training[Checkpoint]):
         before = self.checkpoint.card.calibration
         kept = before.thresholds if self.checkpoint.is_quantized or not choice.trained else {}
         calibration = Calibration(temperature=measured.temperature, thresholds=kept)
-        aligned = _aligned(self.checkpoint, provenance, trained=choice.trained)
-        update = {
-            "calibration": calibration,
-            "provenance": aligned.model_copy(update={"readout_choice": choice.to_json()}),
-        }
+        update = {"calibration": calibration, "provenance": _aligned(self.checkpoint, provenance, choice)}
         return self.checkpoint.card.model_copy(update=update)
 
     def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
@@ -338,16 +336,16 @@ def _progress(config: ScalarConfig) -> Console:
     return progress_console(quiet=config.disable_tqdm)
 
 
-def _aligned(checkpoint: Checkpoint, made: Provenance, *, trained: bool) -> Provenance:
-    """Return where a checkpoint comes from whose readout was trained, or stays as it came.
+def _aligned(checkpoint: Checkpoint, made: Provenance, choice: ReadoutChoice) -> Provenance:
+    """Return where a checkpoint comes from whose readout was trained, or stays as it came; `readout_choice` says which.
 
-    A quantized one still says how it was trained and quantized.
+    A quantized one still says how it was trained, and how it was quantized and then aligned.
     """
+    chosen: dict[str, Any] = {"readout_choice": choice.to_json()}
     if not checkpoint.is_quantized:
-        return made
+        return made.model_copy(update=chosen)
     parent = checkpoint.card.provenance
-    if not trained:
-        return parent.model_copy(update={"metrics": made.metrics})
-    realigned = Realignment(data=made.data, recipe=made.recipe)
-    quantization = (parent.quantization or Quantization()).model_copy(update={"realigned": realigned})
+    if choice.trained:
+        chosen["realigned"] = Realignment(data=made.data, recipe=made.recipe)
+    quantization = (parent.quantization or Quantization()).model_copy(update=chosen)
     return parent.model_copy(update={"metrics": made.metrics, "commit": made.commit, "quantization": quantization})

@@ -115,7 +115,10 @@ def test_the_card_keeps_how_it_was_quantized_and_says_that_it_was_realigned(
     assert new is not None
     recipe = RECIPE.model_dump(mode="json", exclude_none=True)
     realigned = Realignment(data=Dataset.load(tiny_data).fingerprint, recipe=recipe)
-    assert new == old.model_copy(update={"realigned": realigned})
+    assert new.model_extra is not None
+    choice = new.model_extra["readout_choice"]
+    assert new == old.model_copy(update={"realigned": realigned, "readout_choice": choice})
+    assert choice["published"] == "trained"
     assert after.calibration.temperature != 1.5
     assert after.calibration.thresholds == {"exact": 0.6}, "the copy takes its parent's place, tiers included"
     assert after.provenance.base == before.provenance.base
@@ -187,7 +190,11 @@ def test_a_quantized_checkpoint_without_a_gain_stays_as_it_is(
         if file.name != CARD:
             assert (after.folder / file.name).read_bytes() == file.read_bytes(), file.name
     assert after.card.calibration == before.card.calibration
-    assert after.card.provenance.quantization == before.card.provenance.quantization, "it was not re-aligned"
+    quantization = after.card.provenance.quantization
+    assert quantization is not None
+    assert quantization.realigned is None
+    assert quantization.model_extra is not None
+    assert quantization.model_extra["readout_choice"]["published"] == "as it came"
     assert after.card.provenance.base == before.card.provenance.base
 
 
