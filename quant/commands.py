@@ -93,7 +93,9 @@ def quantize(
         overwrite=overwrite,
         console=console(),
     )
-    say(f"{checkpoint.folder}: {scheme}{', re-aligned' if realign else ''}, opened and scored")
+    made = checkpoint.card.provenance.quantization
+    aligned = made is not None and made.realigned is not None  # without a gain the readout stays as it is
+    say(f"{checkpoint.folder}: {scheme}{', re-aligned' if aligned else ''}, opened and scored")
 
 
 def _print_gates(wanted: bool) -> None:

@@ -9,17 +9,24 @@ from gen_rerank.reporting.axis import Axis
 from gen_rerank.reporting.plots import Chart, Line, Mark
 from train.training_run import TrainingRun
 
+# Whose figures a trainer logs on the way, by the prefix of their names.
+_MEASURED_ON = {"validation": "", "held-out training queries": "held_out_"}
+
 
 def training_charts(run: TrainingRun) -> list[Chart]:
-    """Return charts over steps of what the trainer logged: loss, headline measure, RPS; none for what it did not."""
-    kinds = {
-        "Loss": (("training", "loss"), ("validation", "eval_loss")),
-        **{f"{name}, validation": (("validation", f"eval_{name.lower()}"),) for name in (HEADLINE, RPS)},
-    }
+    """Return charts over steps of what the trainer logged: loss, headline measure, RPS; none for what it did not.
+
+    A single point is no curve: what was measured at the end alone stands in the table.
+    """
+    kinds = {"Loss": (("training", "loss"), *((where, f"eval_{key}loss") for where, key in _MEASURED_ON.items()))}
+    for where, key in _MEASURED_ON.items():
+        kinds |= {f"{name}, {where}": ((where, f"eval_{key}{name.lower()}"),) for name in (HEADLINE, RPS)}
     charts = []
     for title, curves in kinds.items():
         lines = tuple(
-            Line(f"{name}, last {points[-1][1]:.4g}", points) for name, key in curves if (points := run.curve(key))
+            Line(f"{name}, last {points[-1][1]:.4g}", points)
+            for name, key in curves
+            if len(points := run.curve(key)) > 1
         )
         if lines:
             steps, values = zip(*(point for line in lines for point in line.points), strict=True)

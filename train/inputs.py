@@ -111,38 +111,36 @@ def features_dataset(
     model: PreTrainedModel,
     prompt: Prompt,
     dataset: Dataset,
-    augment: Augment | None = None,
     *,
-    seed: int = 0,
-    cache: Path | None = None,
+    cache: Path,
     console: Console | None = None,
 ) -> datasets.Dataset:
     """Return each pair's last hidden state `[hidden]` and its relevance; the backbone reads each pair once.
 
+    Pairs are read as they are. Augmentation is for a backbone, which learns to match by it: rows that were fitted to
+    varied pairs were worse on pairs as they are.
+
     Args:
         model: frozen.
         prompt: the model's.
-        dataset: its judgments, one at least, are the pairs; `members` are places among them.
-        augment: how pairs are varied; each copy has features of its own.
-        seed: of the first copy's variations.
+        dataset: its judgments, one at least, are the pairs, in their order; `members` are places among them.
         cache: a folder that keeps the features, so that a resumed run need not compute them again.
         console: where progress is shown; the standard error by default.
     """
-    if cache is not None and cache.is_dir():
+    if cache.is_dir():
         return datasets.load_from_disk(str(cache)).with_format("numpy")
-    copies = _copies(prompt, dataset, augment, _ROW_TOKENS, seed)
+    (rows,) = _copies(prompt, dataset, None, _ROW_TOKENS, seed=0)
     count = len(dataset.judgments)
     found = datasets.Dataset.from_dict(
         {
-            "features": np.concatenate([pair_features(model, rows, count, console=console) for rows in copies]),
-            "relevance": np.tile(np.array([row.relevance for row in dataset.judgments], np.float32), len(copies)),
-            "members": np.tile(np.arange(count), len(copies)),
+            "features": pair_features(model, rows, count, console=console),
+            "relevance": np.array([row.relevance for row in dataset.judgments], np.float32),
+            "members": np.arange(count),
         }
     )
-    if cache is not None:
-        partial = cache.with_name(cache.name + ".partial")
-        found.save_to_disk(str(partial))
-        partial.replace(cache)
+    partial = cache.with_name(cache.name + ".partial")
+    found.save_to_disk(str(partial))
+    partial.replace(cache)
     return found.with_format("numpy")
 
 

@@ -39,6 +39,7 @@ from train.epoch import Epoch
 from train.measuring import ValidationSample, affordable_sample
 from train.noise import FittedNoise, disagreement
 from train.opened_run import OpenedRun
+from train.readout_choice import ReadoutChoice
 from train.recipe import RecipeFile
 from train.report import RUN, write_model_card, write_training_report
 from train.targets import Noise
@@ -75,12 +76,14 @@ class Measured:
         after: what came out.
         temperature: by which what came out divides its logits.
         refusal: why it must not be published, in one sentence; None lets it appear.
+        choice: of phase 2, which readout came out.
     """
 
     before: Evaluation | None = None
     after: Evaluation | None = None
     temperature: float = 1.0
     refusal: str | None = None
+    choice: ReadoutChoice | None = None
 
 
 class Training(ABC, Generic[Made]):
@@ -91,6 +94,8 @@ class Training(ABC, Generic[Made]):
 
     kind: ClassVar[Kind]
     config_class: ClassVar[type[TrainingArguments]]
+    holds_out: ClassVar[bool] = False
+    """Whether what is measured while it trains are training queries that it holds out, and not validation."""
 
     recipe: RecipeFile
 
@@ -208,7 +213,7 @@ def live(
     """
     run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
     training.check(run)
-    config = run.arguments(training.config_class, training.section, training.defaults)
+    config = run.arguments(training.config_class, training.section, training.defaults, holds_out=training.holds_out)
     # What cannot be prepared ends a new run; of a resumed one the states stay, which may be the work of days.
     refused = nullcontext if resume else partial(states.ended_by_refusal, run.folder)
     with config.main_process_first(desc="the run's folder"):
@@ -270,6 +275,7 @@ def training_run(
         disagreement=tuple(disagreement(run.train.judgments)),
         before=measured.before,
         after=measured.after,
+        choice=measured.choice,
         floors=tuple(evaluate_floors(run.validation)) if run.validated else (),
     )
 

@@ -76,18 +76,27 @@ class OpenedRun:
         """Whether there is something to measure on."""
         return bool(self.validation.judgments)
 
-    def arguments(self, kind: type[Config], section: dict[str, Any], defaults: dict[str, Any]) -> Config:
+    def arguments(
+        self, kind: type[Config], section: dict[str, Any], defaults: dict[str, Any], *, holds_out: bool = False
+    ) -> Config:
         """Return the trainer's arguments: our defaults, and the recipe's section on top.
+
+        Args:
+            kind: of the trainer.
+            section: the recipe's.
+            defaults: ours.
+            holds_out: whether training queries are held out, so that there is something to measure without validation.
 
         Raises:
             BadInput: a wrong argument, one that measures on validation queries where there are none, or one that
                 chooses the best state by a measure that these do not have.
         """
-        unmeasured = {} if self.validated else {"eval_strategy": "no"}
+        measured = self.validated or holds_out
+        unmeasured = {} if measured else {"eval_strategy": "no"}
         chosen = section.get("metric_for_best_model")
         better = {} if chosen is None else {"greater_is_better": measure_named(chosen) == HEADLINE.lower()}
         config = trainer_config(kind, section, self.folder, **{**defaults, **unmeasured, **better})
-        if config.eval_strategy != "no" and not self.validated:
+        if config.eval_strategy != "no" and not measured:
             raise BadInput("eval_strategy needs judged queries of the split 'validation', and there are none")
         if chosen is not None and measure_named(chosen) == HEADLINE.lower() and not can_rank(self.validation):
             raise BadInput(

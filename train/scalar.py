@@ -1,7 +1,8 @@
-"""Phase 2: the backbone stays as it is, and the score is aligned.
+"""Phase 2: the backbone stays as it is, and the score is aligned where that shows a gain.
 
 The backbone, of a checkpoint or of a quantized copy, reads each pair once; the eleven rows and the temperature are
-trained on its last hidden states. What is written are the same files with another readout in them.
+trained on its last hidden states (`readout_fits`). What is written are the same files with another readout in them, or
+the same files where cross-validation shows no gain.
 """
 
 from __future__ import annotations
@@ -10,30 +11,35 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantization, Realignment
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.progress import progress_console
 from train import defaults
-from train.augment import Augment
 from train.bases import open_checkpoint
 from train.inputs import features_dataset
 from train.life import Lesson, Measured, Training, live, validation_report
 from train.opened_run import OpenedRun
+from train.pair_trainer import validation_metrics
 from train.progress import QUIET
+from train.readout_choice import ReadoutChoice
+from train.readout_fits import ReadoutFits, ReadPairs
 from train.recipe import Recipe
-from train.trainers import ScalarConfig, ScalarTrainer
+from train.scalar_trainer import ScalarConfig, TrainedReadout
+from train.training_run import TrainingRun
 
 
 def train_scalar(
@@ -48,13 +54,17 @@ def train_scalar(
 ) -> Checkpoint:
     """Run phase 2 on a checkpoint and write another: its files differ in the eleven rows, card and documents only.
 
+    The trained rows are published if cross-validation over the training queries shows a gain (`readout_choice`), else
+    rows, temperature and thresholds stay what they are, and so does every score. `readout_choice` in the card's
+    provenance (of a quantized checkpoint in `quantization`) says which.
+
     On a quantized checkpoint this aligns the readout again with what quantization has made of the backbone. Its
     features are those that the scorer computes: decoded weights, and activations that are rounded as the scheme says.
     The thresholds of a quantized checkpoint stay, because what is written is to take its parent's place on the same
     scale of scores; those of a plain one belong to other scores and are left out.
 
     Args:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         model: a checkpoint of phase 1 or 2, plain or quantized.
         data: as in phase 1.
         out: the checkpoint's folder.
@@ -81,7 +91,7 @@ def realignment(
     What would stop it is found now, and not after a quantization that may take long.
 
     Args:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         model: the checkpoint that will be quantized.
         data: as in phase 1.
         console: where the data and the result are shown.
@@ -104,12 +114,13 @@ class Scalar(Training[Checkpoint]):
     """Phase 2 as a kind of run.
 
     Attributes:
-        recipe: its `scalar` section and `augment` are read.
+        recipe: its `scalar` section is read.
         checkpoint: what is aligned, with the bins readout.
     """
 
     kind = "scalar"
     config_class = ScalarConfig
+    holds_out = True
 
     recipe: Recipe
     checkpoint: Checkpoint
@@ -135,7 +146,13 @@ class Scalar(Training[Checkpoint]):
         return {"model": self.checkpoint.fingerprint}
 
     def check(self, run: OpenedRun) -> None:
-        """Refuse several processes."""
+        """Refuse several processes, and a recipe that has states chosen in another way."""
+        for name in ("metric_for_best_model", "load_best_model_at_end"):
+            if self.section.get(name):
+                raise BadInput(
+                    f"the recipe: {name} has no use in phase 2: the state with the least squared error on held-out "
+                    "training queries is taken; remove it"
+                )
         if PartialState().num_processes > 1:
             raise BadInput(
                 "phase 2 trains eleven rows on features that one process computes once; "
@@ -151,70 +168,97 @@ class Scalar(Training[Checkpoint]):
         # As the checkpoint is stored, where that is fast; the readout is float32 in any case.
         dtype = torch.float32 if config.use_cpu else torch.bfloat16
         backbone, tokenizer = open_checkpoint(self.checkpoint, dtype)
-        StoredMatrix.of(self.checkpoint, backbone)  # refused now, not after the training
         backbone.to(config.device)
-
-        def features(name: str, part: Dataset, augment: Augment | None) -> Any:
-            return features_dataset(
-                backbone,
-                self.checkpoint.prompt,
-                part,
-                augment,
-                seed=config.seed,
-                cache=run.folder / name,
-                console=progress_console(quiet=config.disable_tqdm),
-            )
-
-        trainer = ScalarTrainer(
-            backbone,
-            config,
-            token_ids=list(self.checkpoint.card.readout.token_ids),
-            validation=run.validation if run.validated else None,
-            train_dataset=features("train", run.train, self.recipe.augment),
-            eval_dataset=features("validation", run.validation, None) if run.validated else None,
-            processing_class=tokenizer,
-        )
-        # The loss must see the temperature that the checkpoint is used with.
-        with torch.no_grad():
-            backbone.readout.log_temperature.fill_(torch.tensor(self.checkpoint.card.calibration.temperature).log())
-        return Lesson(trainer, self.checkpoint.prompt)
+        fits = self._fits(run, backbone, tokenizer, config)
+        if run.validated:
+            self._read(run, backbone, config, "validation")
+        return Lesson(fits.trainer(fits.queries), self.checkpoint.prompt)
 
     def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:
         """Return what the checkpoint says."""
-        return lesson.trainer.validation_logits()[0] if run.validated else None
+        return self._validation_logits(run, lesson, lesson.trainer.readout) if run.validated else None
 
     def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
-        """Round the rows as they are stored, and measure them so."""
-        readout = lesson.trainer.model.readout
-        with torch.no_grad():
-            stored = StoredMatrix.of(self.checkpoint, lesson.trainer.model)
-            readout.rows.copy_(readout.rows.to(stored.dtype))
-        temperature = float(readout.log_temperature.detach().exp())
+        """Choose the readout, and measure it as it is stored: the validation queries have no part in the choice."""
+        trainer = lesson.trainer
+        fits = self._fits(run, trainer.model, trainer.processing_class, trainer.args)
+        trained = fits.settled(trainer)
+        choice = fits.choice(_progress(trainer.args))
+        readout = trained if choice.trained else fits.start()
+        temperature = float(readout.log_temperature.detach().exp()) if choice.trained else fits.temperature
+        trainer.model.readout = readout if choice.trained else None  # what `save` puts into the files
         if start is None:
-            return Measured(temperature=temperature)
-        lesson.trainer.evaluate()
+            return Measured(temperature=temperature, choice=choice)
+        logits = self._validation_logits(run, lesson, readout)
+        predicted = Distribution.from_logits(logits.numpy())
+        gold = np.array([row.relevance for row in run.validation.judgments])
+        measured = {
+            "loss": float(np.mean((predicted.mean - gold) ** 2)),
+            **validation_metrics(run.validation, predicted),
+        }
+        trainer.log({f"eval_{name}": value for name, value in measured.items()})
         return Measured(
             before=validation_report(self.checkpoint.folder.name, run.validation, start),
-            after=validation_report(run.out.name, run.validation, lesson.trainer.validated),
+            after=validation_report(run.out.name, run.validation, logits),
             temperature=temperature,
+            choice=choice,
         )
 
+    def announce(self, console: Console, report: TrainingRun) -> None:
+        """Show what was measured, and which readout is published."""
+        super().announce(console, report)
+        assert report.choice is not None
+        console.print(report.choice.sentence, soft_wrap=True)
+
     def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
-        """Return the checkpoint's card with another calibration; a quantized one keeps its thresholds."""
-        thresholds = self.checkpoint.card.calibration.thresholds if self.checkpoint.is_quantized else {}
-        calibration = Calibration(temperature=measured.temperature, thresholds=thresholds)
-        update = {"calibration": calibration, "provenance": _aligned(self.checkpoint, provenance)}
+        """Return the checkpoint's card with another calibration; where scores or their scale stay, so do thresholds."""
+        choice = measured.choice
+        assert choice is not None
+        before = self.checkpoint.card.calibration
+        kept = before.thresholds if self.checkpoint.is_quantized or not choice.trained else {}
+        calibration = Calibration(temperature=measured.temperature, thresholds=kept)
+        update = {"calibration": calibration, "provenance": _aligned(self.checkpoint, provenance, choice)}
         return self.checkpoint.card.model_copy(update=update)
 
     def save(self, lesson: Lesson, model: nn.Module, card: Card, folder: Path) -> None:
-        """Copy the checkpoint with the trained rows in its output matrix."""
+        """Copy the checkpoint, with the trained rows in its output matrix if they are published."""
         trained: Any = model
-        StoredMatrix.of(self.checkpoint, trained).copy_with(trained.readout.rows.detach().cpu(), folder)
+        rows = None if trained.readout is None else trained.readout.rows.detach().cpu()
+        StoredMatrix.of(self.checkpoint, trained).copy_with(rows, folder)
         card.save(folder)
 
     def open(self, out: Path) -> Checkpoint:
         """Open the checkpoint."""
         return Checkpoint.open(out)
+
+    def _fits(
+        self, run: OpenedRun, backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, config: ScalarConfig
+    ) -> ReadoutFits:
+        """Return what the fits share; what the backbone has read lies in the run's folder."""
+        stored = StoredMatrix.of(self.checkpoint, backbone)  # refused now, not after the training
+        return ReadoutFits(
+            backbone,
+            tokenizer,
+            config,
+            rows=backbone.get_output_embeddings().weight[list(self.checkpoint.card.readout.token_ids)].detach(),
+            temperature=self.checkpoint.card.calibration.temperature,
+            dtype=stored.dtype,
+            pairs=self._read(run, backbone, config, "train"),
+        )
+
+    def _read(
+        self, run: OpenedRun, backbone: PreTrainedModel, config: ScalarConfig, split: Literal["train", "validation"]
+    ) -> ReadPairs:
+        """Return the pairs of a split, and what the backbone says of them."""
+        data = run.train if split == "train" else run.validation
+        examples = features_dataset(
+            backbone, self.checkpoint.prompt, data, cache=run.folder / split, console=_progress(config)
+        )
+        return ReadPairs(data, examples)
+
+    def _validation_logits(self, run: OpenedRun, lesson: Lesson, readout: TrainedReadout) -> Tensor:
+        trainer = lesson.trainer
+        return self._read(run, trainer.model, trainer.args, "validation").logits(readout)
 
 
 @dataclass(frozen=True)
@@ -257,20 +301,26 @@ class StoredMatrix:
             dtype: torch.dtype = stored.get_tensor(names[0]).dtype
             return dtype
 
-    def copy_with(self, rows: Tensor, folder: Path) -> None:
+    def copy_with(self, rows: Tensor | None, folder: Path) -> None:
         """Copy the checkpoint with other rows `[11, hidden]` in the matrix; all else stays as it is, to the byte.
 
         The model in memory is never saved: of a quantized checkpoint it has decoded weights.
+
+        Args:
+            rows: None leaves the matrix as it is, too.
+            folder: an empty one.
         """
         source = self.checkpoint.folder
+        changed = {} if rows is None else self.files
         shutil.copytree(
             source,
             folder,
             copy_function=shutil.copyfile,
-            ignore=shutil.ignore_patterns(*self.files),
+            ignore=shutil.ignore_patterns(*changed),
             dirs_exist_ok=True,
         )
-        for file, names in self.files.items():
+        for file, names in changed.items():
+            assert rows is not None
             with safe_open(source / file, framework="pt") as stored:
                 metadata = stored.metadata()
             tensors = load_file(source / file)
@@ -287,14 +337,20 @@ def _with_bins(model: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _aligned(checkpoint: Checkpoint, made: Provenance) -> Provenance:
-    """Return where a checkpoint with a new readout comes from.
+def _progress(config: ScalarConfig) -> Console:
+    return progress_console(quiet=config.disable_tqdm)
 
-    A quantized one still says how it was trained and quantized.
+
+def _aligned(checkpoint: Checkpoint, made: Provenance, choice: ReadoutChoice) -> Provenance:
+    """Return where a checkpoint comes from whose readout was trained, or stays as it came; `readout_choice` says which.
+
+    A quantized one still says how it was trained, and how it was quantized and then aligned.
     """
+    chosen: dict[str, Any] = {"readout_choice": choice.to_json()}
     if not checkpoint.is_quantized:
-        return made
+        return made.model_copy(update=chosen)
     parent = checkpoint.card.provenance
-    realigned = Realignment(data=made.data, recipe=made.recipe)
-    quantization = (parent.quantization or Quantization()).model_copy(update={"realigned": realigned})
+    if choice.trained:
+        chosen["realigned"] = Realignment(data=made.data, recipe=made.recipe)
+    quantization = (parent.quantization or Quantization()).model_copy(update=chosen)
     return parent.model_copy(update={"metrics": made.metrics, "commit": made.commit, "quantization": quantization})

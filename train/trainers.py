@@ -1,8 +1,8 @@
-"""The two phases as trainers: TRL's `SFTTrainer` with another forward pass and another loss.
+"""Phase 1 as a trainer, and what both phases share: TRL's `SFTTrainer` with another forward pass and another loss.
 
 The model's forward is replaced by one that returns the eleven bin logits of the pairs in a batch: last hidden state ×
 11 rows, never the vocabulary's logits. All else (PEFT, accelerate, resume, schedules, loggers) is the library's. Phase
-1 matches a target distribution; phase 2 keeps the backbone as it is and moves only the eleven rows and the temperature.
+1 matches a target distribution; phase 2 is `scalar_trainer`'s.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
@@ -29,7 +27,7 @@ from train.inputs import reading_cost, rows_of
 from train.measuring import ReadingCost, ValidationSample
 from train.optim import MasterWeights, MuonAdamW, hidden_matrices
 from train.packing import Row, collate, last_states
-from train.pair_trainer import PairTrainer, TargetArguments, mean_score, target_loss, validation_metrics
+from train.pair_trainer import PairTrainer, TargetArguments, target_loss, validation_metrics
 
 
 @dataclass
@@ -49,29 +47,6 @@ class DistributionalConfig(TargetArguments, SFTConfig):
     batch_tokens: int = field(default=4096, metadata={"help": "the most tokens of a batch on one device"})
     readout_learning_rate: float | None = field(default=None, metadata={"help": "of the eleven rows"})
     muon_learning_rate: float | None = field(default=None, metadata={"help": "peak learning rate of Muon"})
-
-
-@dataclass
-class ScalarConfig(SFTConfig):
-    """Arguments of phase 2: all of TRL's. Its batches are pairs, and its inputs features that were computed once."""
-
-
-class TrainedReadout(nn.Module):
-    """The eleven rows and the temperature, apart from the frozen model: what phase 2 trains.
-
-    Args:
-        rows: `[11, hidden]`, where to start.
-    """
-
-    def __init__(self, rows: Tensor) -> None:
-        """Copy the rows; the temperature starts at 1."""
-        super().__init__()
-        self.rows = nn.Parameter(rows.detach().clone().float())
-        self.log_temperature = nn.Parameter(torch.zeros(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits `[n, 11]` of features `[n, hidden]`."""
-        return features @ self.rows.T / self.log_temperature.exp()
 
 
 class BinRows(nn.Module):
@@ -291,24 +266,6 @@ class DistributionalTrainer(BinTrainer):
         return target_loss(logits, wanted, self.args)
 
 
-class ScalarTrainer(BinTrainer):
-    """Phase 2: squared error of the mean, on features that the frozen backbone computed once.
-
-    Its data sets have `features` `[hidden]`, `relevance` and `members` for each pair.
-    """
-
-    def __init__(self, model: PreTrainedModel, args: ScalarConfig, *, token_ids: list[int], **kwargs: Any) -> None:
-        """Freeze the model and put a trainable readout beside it."""
-        model.requires_grad_(False)
-        model.readout = TrainedReadout(model.get_output_embeddings().weight[token_ids])
-        model.forward = MethodType(_readout_logits, model)
-        super().__init__(model, args, data_collator=_stack, **kwargs)
-
-    def pair_loss(self, logits: Tensor, wanted: dict[str, Tensor]) -> Tensor:
-        """Return the mean squared error of the score."""
-        return F.mse_loss(mean_score(logits), wanted["relevance"])
-
-
 def budget_sampler(dataset: Any, args: DistributionalConfig) -> TokenBudgetSampler:
     """Return the plan of this process's batches over packed rows."""
     return TokenBudgetSampler(
@@ -343,11 +300,6 @@ def _groups(dataset: Any, args: DistributionalConfig) -> list[int] | None:
     return [queries[0] for queries in dataset["queries"]] if args.whole_queries else None
 
 
-def _stack(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    names = ("features", "relevance", "members")
-    return {name: torch.tensor(np.stack([example[name] for example in examples])) for name in names}
-
-
 def _split_batch(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return what the model reads, and what it should say."""
     names: tuple[str, ...] = ("targets", "relevance", "members", "queries")
@@ -372,7 +324,3 @@ def _bin_logits(
         if "bin_rows" in self._modules:
             return self.bin_rows(last) / self.bin_temperature
         return last @ self.get_output_embeddings().weight[self.bin_token_ids].float().T / self.bin_temperature
-
-
-def _readout_logits(self: PreTrainedModel, features: Tensor, **_: Any) -> Tensor:
-    return self.readout(features)

@@ -20,6 +20,7 @@ from gen_rerank.evaluation.evaluation import Evaluation
 from gen_rerank.evaluation.intervals import Interval
 from train.data_check import DataSummary
 from train.noise import Disagreement, FittedNoise
+from train.readout_choice import ReadoutChoice
 from train.targets import Noise
 
 Kind = Literal["distributional", "scalar", "adapter", "encoder"]
@@ -54,6 +55,7 @@ class TrainingRun:
         disagreement: what the annotators' labels say of σ, level by level.
         before: the validation split before this run (phase 1, or the adapter's base).
         after: the validation split after it.
+        choice: of phase 2, which readout is published; None in runs from before there was a choice.
         floors: the same split, ranked without a model.
         sampled: how many of its queries were measured on the way; None means all, and so it is at the end always.
     """
@@ -74,6 +76,7 @@ class TrainingRun:
     disagreement: tuple[Disagreement, ...] = ()
     before: Evaluation | None = None
     after: Evaluation | None = None
+    choice: ReadoutChoice | None = None
     floors: tuple[Evaluation, ...] = ()
     sampled: int | None = None
 
@@ -114,6 +117,7 @@ class TrainingRun:
             "disagreement": [level._asdict() for level in self.disagreement],
             "before": None if self.before is None else self.before.to_json(),
             "after": None if self.after is None else self.after.to_json(),
+            "choice": None if self.choice is None else self.choice.to_json(),
             "floors": [floor.to_json() for floor in self.floors],
         }
         return plain_values(row)
@@ -137,6 +141,7 @@ class TrainingRun:
                     "disagreement": tuple(Disagreement(**level) for level in row["disagreement"]),
                     "before": row["before"] and Evaluation.from_json(row["before"]),
                     "after": row["after"] and Evaluation.from_json(row["after"]),
+                    "choice": ReadoutChoice.from_json(row["choice"]) if row.get("choice") else None,
                     "floors": tuple(Evaluation.from_json(floor) for floor in row["floors"]),
                 }
             )

@@ -11,9 +11,11 @@ from gen_rerank import Dataset, Distribution
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
+from gen_rerank.evaluation.intervals import Interval
 from train.data_check import check
 from train.distributional import train_distributional
 from train.noise import Disagreement, FittedNoise, Parameter
+from train.readout_choice import ReadoutChoice
 from train.targets import Noise, gaussian
 from train.training_run import TrainingRun
 
@@ -75,6 +77,7 @@ def run(tiny_shop: Dataset) -> TrainingRun:
         ),
         before=measured("phase 1", 0.4),
         after=measured("phase 2", 0.1),
+        choice=ReadoutChoice(12, {"MSE": Interval(-0.02, -0.03, -0.01, 12), "RPS": Interval(-0.01, -0.02, 0.001, 12)}),
         floors=(
             evaluate("random", validation, random_scores(validation)),
             evaluate("BM25", validation, bm25_scores(validation)),

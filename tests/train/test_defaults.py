@@ -11,7 +11,8 @@ from gen_rerank.system.machine import Machine
 from train import defaults
 from train.adapter import AdapterConfig
 from train.encoder_trainer import EncoderConfig
-from train.trainers import DistributionalConfig, ScalarConfig
+from train.scalar_trainer import ScalarConfig
+from train.trainers import DistributionalConfig
 
 KINDS: list[tuple[Any, dict[str, Any]]] = [
     (DistributionalConfig, defaults.DISTRIBUTIONAL),

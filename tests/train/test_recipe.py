@@ -7,7 +7,8 @@ from gen_rerank import BadInput
 from train.adapter import AdapterConfig
 from train.distributional import train_distributional
 from train.recipe import Recipe, trainer_config
-from train.trainers import DistributionalConfig, ScalarConfig
+from train.scalar_trainer import ScalarConfig
+from train.trainers import DistributionalConfig
 
 KINDS = {"distributional": DistributionalConfig, "scalar": ScalarConfig, "adapter": AdapterConfig}
 

@@ -115,7 +115,10 @@ def test_the_card_keeps_how_it_was_quantized_and_says_that_it_was_realigned(
     assert new is not None
     recipe = RECIPE.model_dump(mode="json", exclude_none=True)
     realigned = Realignment(data=Dataset.load(tiny_data).fingerprint, recipe=recipe)
-    assert new == old.model_copy(update={"realigned": realigned})
+    assert new.model_extra is not None
+    choice = new.model_extra["readout_choice"]
+    assert new == old.model_copy(update={"realigned": realigned, "readout_choice": choice})
+    assert choice["published"] == "trained"
     assert after.calibration.temperature != 1.5
     assert after.calibration.thresholds == {"exact": 0.6}, "the copy takes its parent's place, tiers included"
     assert after.provenance.base == before.provenance.base
@@ -125,7 +128,7 @@ def test_the_card_keeps_how_it_was_quantized_and_says_that_it_was_realigned(
 def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     pair: tuple[Checkpoint, Checkpoint], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "save_strategy": "steps", "save_steps": 11}})
+    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "save_strategy": "steps", "save_steps": 5}})
 
     def stop(*_: object, **__: object) -> None:
         raise InterruptedError
@@ -158,9 +161,13 @@ def test_a_plain_checkpoint_keeps_its_dtype_and_loses_its_thresholds(
 
 
 def test_a_trained_checkpoint_keeps_its_backbone_and_lowers_its_loss(
-    phase1: Checkpoint, tiny_data: Path, tiny_shop: Dataset, tmp_path: Path
+    phase1: Checkpoint, tiny_shop: Dataset, tmp_path: Path
 ) -> None:
-    phase2 = train_scalar(tiny.RECIPE, phase1.folder, tiny_data, tmp_path / "phase2")
+    """On labels of another scale: on its own, phase 1 has left the readout nothing to gain."""
+    strict = tuple(row.model_copy(update={"relevance": row.relevance**2, "labels": ()}) for row in tiny_shop.judgments)
+    shop = Dataset(tiny_shop.products, tiny_shop.queries, strict)
+    shop.save(tmp_path / "shop")
+    phase2 = train_scalar(tiny.RECIPE, phase1.folder, tmp_path / "shop", tmp_path / "phase2")
     before, after = (load_file(c.folder / "model.safetensors") for c in (phase1, phase2))
     ids = list(phase1.card.readout.token_ids)
     others = [i for i in range(len(before["model.embed_tokens.weight"])) if i not in ids]
@@ -169,7 +176,48 @@ def test_a_trained_checkpoint_keeps_its_backbone_and_lowers_its_loss(
         assert torch.equal(before[name][rows], after[name][rows]), name
     assert not torch.equal(before["model.embed_tokens.weight"][ids], after["model.embed_tokens.weight"][ids])
     assert phase2.card.calibration.temperature != 1.0
-    assert tiny.loss(phase2, tiny_shop.of("train")) < tiny.loss(phase1, tiny_shop.of("train"))
+    assert tiny.loss(phase2, shop.of("train")) < tiny.loss(phase1, shop.of("train"))
+
+
+def test_a_quantized_checkpoint_without_a_gain_stays_as_it_is(
+    pair: tuple[Checkpoint, Checkpoint], tiny_data: Path, tmp_path: Path
+) -> None:
+    """At a learning rate of 0 the trained rows are those that came."""
+    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, "learning_rate": 0.0, "num_train_epochs": 1}})
+    before = pair[0]
+    after = train_scalar(recipe, before.folder, tiny_data, tmp_path / "model")
+    for file in before.folder.iterdir():
+        if file.name != CARD:
+            assert (after.folder / file.name).read_bytes() == file.read_bytes(), file.name
+    assert after.card.calibration == before.card.calibration
+    quantization = after.card.provenance.quantization
+    assert quantization is not None
+    assert quantization.realigned is None
+    assert quantization.model_extra is not None
+    assert quantization.model_extra["readout_choice"]["published"] == "as it came"
+    assert after.card.provenance.base == before.card.provenance.base
+
+
+@pytest.mark.parametrize("name", ["metric_for_best_model", "load_best_model_at_end"])
+def test_another_way_to_choose_a_state_is_refused(
+    name: str, tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    given = {"metric_for_best_model": "eval_rps", "load_best_model_at_end": True}[name]
+    recipe = RECIPE.model_copy(update={"scalar": {**RECIPE.scalar, name: given}})
+    with pytest.raises(BadInput, match=f"{name} has no use in phase 2"):
+        train_scalar(recipe, tiny_checkpoint, tiny_data, tmp_path / "model")
+
+
+def test_one_training_query_is_enough_to_run_and_too_few_to_change_anything(
+    tiny_checkpoint: Path, tiny_shop: Dataset, tmp_path: Path
+) -> None:
+    """Neither is validation needed: what is measured on the way are training queries."""
+    query = next(key for key, query in tiny_shop.queries.items() if query.split == "train")
+    rows = tuple(row for row in tiny_shop.judgments if row.query_id == query)
+    Dataset(tiny_shop.products, {query: tiny_shop.queries[query]}, rows).save(tmp_path / "shop")
+    made = train_scalar(RECIPE, tiny_checkpoint, tmp_path / "shop", tmp_path / "model")
+    assert (made.folder / WEIGHTS).read_bytes() == (tiny_checkpoint / WEIGHTS).read_bytes()
+    assert "there are 1" in (made.folder / "README.md").read_text()
 
 
 def test_a_checkpoint_that_is_not_there_is_one_sentence(tiny_data: Path, tmp_path: Path) -> None:

@@ -43,3 +43,10 @@ def test_a_file_that_is_no_run(tmp_path, content, reason):
 def test_no_file(tmp_path):
     with pytest.raises(BadInput, match=r"training\.json: cannot be read"):
         TrainingRun.load(tmp_path / "training.json")
+
+
+def test_which_readout_was_published_survives_json_and_older_runs_open(run):
+    row = json.loads(json.dumps(run.to_json(), allow_nan=False))
+    assert TrainingRun.from_json(row).choice == run.choice
+    del row["choice"]
+    assert TrainingRun.from_json(row).choice is None
