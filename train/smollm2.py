@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -54,8 +54,9 @@ def smollm2_base() -> FoundBase:
     try:
         folder = _hub_folder()
     except (httpx.HTTPError, OSError, ValueError) as error:
-        found = _packaged(f"the hub does not give {HUB_NAME} ({first_line(error)})")
-        logger.info("%s: %s; the hub does not give it (%s)", SMOLLM2, found.source, first_line(error))
+        reason = "HF_HUB_OFFLINE is set" if isinstance(error, OfflineModeIsEnabled) else first_line(error)
+        found = _packaged(f"the hub does not give {HUB_NAME} ({reason})")
+        logger.info("%s: %s; the hub does not give it (%s)", SMOLLM2, found.source, reason)
     else:
         found = FoundBase(folder, f"{HUB_NAME}, commit {folder.name[:16]}")
         logger.info("%s: %s", SMOLLM2, found.source)
