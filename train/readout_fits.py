@@ -137,8 +137,10 @@ class ReadoutFits:
         Args:
             console: where progress is shown.
         """
+        came = evaluate("came", self.pairs.data, _distribution(self.pairs.logits(self.start())))
+        mse = came.calibrated[MSE].mean
         if len(self.queries) < LEAST_QUERIES:
-            return ReadoutChoice(len(self.queries), {})
+            return ReadoutChoice(len(self.queries), mse, {})
         parts = folds(self.queries, self.config.seed)
         logits = torch.zeros(len(self.pairs.data.judgments), len(BIN_VALUES))
         quiet = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
@@ -150,10 +152,9 @@ class ReadoutFits:
                 scored = torch.tensor([row.query_id in part for row in self.pairs.data.judgments])
                 logits[scored] = self.pairs.logits(self.settled(trainer))[scored]
                 progress.advance(task, 1)
-        came = evaluate("came", self.pairs.data, _distribution(self.pairs.logits(self.start())))
         trained = evaluate("trained", self.pairs.data, _distribution(logits))
         gains = difference(trained, came)
-        return ReadoutChoice(len(self.queries), {name: gains[name] for name in (MSE, RPS)})
+        return ReadoutChoice(len(self.queries), mse, {name: gains[name] for name in (MSE, RPS)})
 
 
 def _distribution(logits: Tensor) -> Distribution:

@@ -77,7 +77,9 @@ def run(tiny_shop: Dataset) -> TrainingRun:
         ),
         before=measured("phase 1", 0.4),
         after=measured("phase 2", 0.1),
-        choice=ReadoutChoice(12, {"MSE": Interval(-0.02, -0.03, -0.01, 12), "RPS": Interval(-0.01, -0.02, 0.001, 12)}),
+        choice=ReadoutChoice(
+            12, 0.04, {"MSE": Interval(-0.02, -0.03, -0.01, 12), "RPS": Interval(-0.01, -0.02, 0.001, 12)}
+        ),
         floors=(
             evaluate("random", validation, random_scores(validation)),
             evaluate("BM25", validation, bm25_scores(validation)),

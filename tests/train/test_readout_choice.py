@@ -45,18 +45,24 @@ def test_each_query_is_in_one_fold_and_folds_are_of_like_size(queries: set[str],
 def test_the_trained_readout_needs_a_gain_in_mse_and_no_loss_in_rps(
     mse: Interval, rps: Interval, trained: bool
 ) -> None:
-    choice = ReadoutChoice(40, {"MSE": mse, "RPS": rps})
+    choice = ReadoutChoice(40, 0.1, {"MSE": mse, "RPS": rps})
     assert choice.trained is trained
     assert choice.sentence.startswith("The trained readout is published" if trained else "The readout stays as it came")
-    assert f"MSE {mse.shown('+.4f')}, RPS {rps.shown('+.4f')}" in choice.sentence
+    assert f"MSE {mse.shown('+.5f')}, RPS {rps.shown('+.5f')}" in choice.sentence
+
+
+@pytest.mark.parametrize(("came", "trained"), [(0.199, True), (0.201, False)])
+def test_a_gain_that_may_be_less_than_a_twentieth_is_none(came: float, trained: bool) -> None:
+    """At least 0.01 was gained: more than a twentieth of 0.199, and less than one of 0.201."""
+    assert ReadoutChoice(40, came, {"MSE": BETTER, "RPS": BETTER}).trained is trained
 
 
 def test_few_queries_show_nothing() -> None:
-    few = ReadoutChoice(4, {})
+    few = ReadoutChoice(4, 0.1, {})
     assert not few.trained
     assert "5 training queries are the fewest that can show a gain, and there are 4" in few.sentence
 
 
-@pytest.mark.parametrize("choice", [ReadoutChoice(40, {"MSE": BETTER, "RPS": LEFT}), ReadoutChoice(4, {})])
+@pytest.mark.parametrize("choice", [ReadoutChoice(40, 0.1, {"MSE": BETTER, "RPS": LEFT}), ReadoutChoice(4, 0.1, {})])
 def test_a_choice_is_read_as_it_was_written(choice: ReadoutChoice) -> None:
     assert ReadoutChoice.from_json(json.loads(json.dumps(choice.to_json()))) == choice
