@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from gen_rerank.bins import Distribution
 from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, difference, evaluate
 from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.power import Power
 from gen_rerank.evaluation.verdicts import signed_interval
-from train.cross_fitting import STRENGTHS, OutOfFold
+from train.cross_fitting import STRENGTHS, OutOfFold, within_one_error
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class Acceptance:
 def strongest(found: OutOfFold, name: str, margin: float) -> tuple[float, Acceptance]:
     """Return the strength at which an adapter is best, of those that do no harm, and what speaks for and against it.
 
-    Strengths are tried from the weakest on; the first that may do harm ends it. The best one has the lowest RPS. Where
-    none may be written, it is the last one that was tried.
+    Strengths are tried from the weakest on; the first that may do harm ends it. The best one is the weakest whose RPS
+    is within one standard error of the lowest. Where none may be written, it is the last one that was tried.
 
     Args:
         found: what the folds say.
@@ -93,8 +95,8 @@ def strongest(found: OutOfFold, name: str, margin: float) -> tuple[float, Accept
         tried.append((strength, Acceptance(after, rival, margin)))
         if tried[-1][1].harm is not None:
             break
-    written = [one for one in tried if one[1].refusal is None]
-    return min(written or tried[-1:], key=lambda one: one[1].after.calibrated[RPS].mean)
+    found_good = [one for one in tried if one[1].refusal is None] or tried[-1:]
+    return found_good[within_one_error(np.stack([one[1].after.per_query[RPS] for one in found_good]))]
 
 
 def harm_of(gains: Mapping[str, Interval], margin: float) -> str | None:

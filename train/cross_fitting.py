@@ -82,16 +82,17 @@ class OutOfFold:
 
     @cached_property
     def rps(self) -> Doubles:
-        """RPS of each pair, `[measurements, strengths, judgments]`."""
+        """RPS of each query, `[measurements, strengths, queries]`: the mean of its pairs."""
         labels = [row.labels or (row.relevance,) for row in self.judged.judgments]
+        places = np.unique([row.query_id for row in self.judged.judgments], return_inverse=True)[1]
         said = (Distribution.from_logits(logits.numpy()) for logits in self.logits.flatten(0, 1))
-        found = np.stack([metrics.ranked_probability_score(one, labels) for one in said])
-        return found.reshape(self.logits.shape[:3])
+        pairs = (metrics.ranked_probability_score(one, labels) for one in said)
+        found = np.stack([np.bincount(places, one) / np.bincount(places) for one in pairs])
+        return found.reshape(*self.logits.shape[:2], -1)
 
     def choice(self, strength: float) -> AdapterPlan:
         """Return how an adapter of this strength is trained: what all queries choose."""
-        everything = np.ones(len(self.folds), dtype=bool)
-        best = self._best(strength, everything)
+        best = self._best(strength, np.ones(len(self.folds), dtype=bool))
         temperature = fit_temperature(self._at(strength)[best], self.wanted)
         return AdapterPlan(best + 1, strength, temperature)
 
@@ -112,8 +113,10 @@ class OutOfFold:
         return self.logits[:, STRENGTHS.index(strength)]
 
     def _best(self, strength: float, chosen: npt.NDArray[np.bool_]) -> int:
-        """Return the measurement with the lowest mean RPS over some judgments, counted from 0."""
-        return int(self.rps[:, STRENGTHS.index(strength)][:, chosen].mean(axis=1).argmin())
+        """Return the measurement that the queries of some judgments choose by RPS, counted from 0."""
+        ids = np.array([row.query_id for row in self.judged.judgments])
+        inside = np.isin(np.unique(ids), ids[chosen])
+        return within_one_error(self.rps[:, STRENGTHS.index(strength)][:, inside])
 
     def _by_others(self, said: Callable[[npt.NDArray[np.bool_]], Tensor]) -> Tensor:
         found = torch.empty_like(self.base)
@@ -122,6 +125,25 @@ class OutOfFold:
             logits = said(~held)
             found[held] = logits[held] / fit_temperature(logits[~held], self.wanted[~held])
         return found
+
+
+def within_one_error(costs: Doubles) -> int:
+    """Return the first row, the simplest one, whose mean is at most one standard error above the lowest mean.
+
+    By Breiman, Friedman, Olshen & Stone 1984, "Classification and Regression Trees", section 3.4.3: what lies within
+    the error of the best is as good as that, and what has moved less from where it began does better on other queries.
+
+    Args:
+        costs: `[candidates, queries]`, from the simplest candidate on; two queries at least.
+
+    Example:
+        >>> within_one_error(np.array([[0.9, 0.7], [0.5, 0.3], [0.4, 0.2]]))
+        1
+    """
+    means = costs.mean(axis=1)
+    best = means.argmin()
+    error = costs[best].std(ddof=1) / np.sqrt(costs.shape[1])
+    return int((means <= means[best] + error).argmax())
 
 
 def deal(dataset: Dataset, folds: int, seed: int) -> Places:

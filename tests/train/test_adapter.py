@@ -88,10 +88,11 @@ def test_the_report_has_the_figures_of_held_out_queries(adapter, other_shop):
     assert "training and validation queries, each held out once" in page
     assert "queries show a gain of" in page
     assert "(cross-fitting)" in (adapter.folder / "README.md").read_text()
-    # The adapter itself has learned those queries, so that it does better on them than it was said to.
+    # What was written is as good as what was held out promised: strength and temperature are those of the folds.
     judged = {**other_shop.of("train").queries, **other_shop.of("validation").queries}
     rows = tuple(row for row in other_shop.judgments if row.query_id in judged)
-    assert error(Checkpoint.open(run.base), adapter, rows, other_shop) < run.after.calibration["MSE"].mean + 2e-3
+    found = error(Checkpoint.open(run.base), adapter, rows, other_shop)
+    assert found == pytest.approx(run.after.calibration["MSE"].mean, abs=0.01)
 
 
 def killed(*_: object) -> None:
@@ -131,7 +132,7 @@ def test_a_resumed_adapter_ends_where_an_undisturbed_one_does(base, adapter, oth
 
 def test_an_adapter_may_learn_by_a_relative_loss(base, other_data, tmp_path):
     """Its training pairs come by whole queries; the loss on the validation queries holds both parts."""
-    section = {**SECTION, "num_train_epochs": 3, "relative_loss": "margin_mse", "relative_weight": 2.0}
+    section = {**SECTION, "folds": 2, "num_train_epochs": 2, "relative_loss": "margin_mse", "relative_weight": 2.0}
     recipe = RECIPE.model_copy(update={"adapter": section})
     found = train_adapter(recipe, base.folder, other_data, tmp_path / "strict")
     assert found.card.base.fingerprint == base.fingerprint

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen_rerank import Dataset, Judgment, Product, Query
-from train.cross_fitting import STRENGTHS, OutOfFold, cross_fit, deal, part
+from train.cross_fitting import STRENGTHS, OutOfFold, cross_fit, deal, part, within_one_error
 from train.targets import gaussian
 
 
@@ -80,7 +80,15 @@ def out_of_fold(right: list[list[float]]) -> OutOfFold:
     return OutOfFold(SHOP, FOLDS, said(SHOP, [[0.1]])[0][0, 0], logits, wanted)
 
 
+def test_of_what_is_as_good_as_the_best_the_simplest_is_taken():
+    spread = np.array([-0.1, 0.1, -0.1, 0.1])  # a standard error of 0.0577
+    assert within_one_error(np.stack([0.56 + spread, 0.5 + spread])) == 1
+    assert within_one_error(np.stack([0.55 + spread, 0.5 + spread, 0.52 + spread])) == 0
+    assert within_one_error(np.array([[0.5, 0.5], [0.4, 0.4]])) == 1  # no error: the best
+
+
 def test_the_measurement_with_the_lowest_rps_is_chosen_at_each_strength():
+    """Queries are alike here, so that there is no error to be within."""
     found = out_of_fold([[0.2, 0.3, 0.4, 0.5], [0.1, 0.6, 0.9, 0.8], [0.3, 0.2, 0.2, 0.9]])
     assert [found.choice(strength).measurements for strength in STRENGTHS] == [3, 2, 2, 3]
     assert [row["rps"] for row in found.curve(0.75)] == pytest.approx(found.rps[:, 2].mean(axis=1).tolist())
