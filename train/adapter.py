@@ -1,31 +1,37 @@
-"""A LoRA for one shop's catalog: learned on a frozen base, kept only if validation queries gain by it.
+"""A LoRA for one shop's catalog: learned on a frozen base, kept only if queries that it had not seen gain by it.
 
-The base's prompt and readout stay; low-rank matrices on its linear layers and a temperature are the shop's own.
-Training stops when the validation queries get no better, the best state is taken, and an adapter without gain is
-refused. The trainer is phase 1's.
+The base's prompt and readout stay; low-rank matrices on its linear layers and a temperature are the shop's own. How
+long it is trained, how strongly it is applied, its temperature, and whether it is written at all, is decided on the
+training and validation queries together, each held out once (`cross_fitting`, `acceptance`). The trainer is phase 1's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import gc
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+from transformers.trainer_utils import SaveStrategy
 
-from gen_rerank.calibration.temperature import fit_temperature
 from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
 from gen_rerank.checkpoints.card import Calibration, Card, Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
+from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import HEADLINE, RPS, Evaluation, difference
-from gen_rerank.evaluation.intervals import Interval
-from gen_rerank.evaluation.rankable import can_rank
+from gen_rerank.evaluation.evaluation import HEADLINE, Evaluation
+from gen_rerank.evaluation.rankable import deciding_queries
+from gen_rerank.evaluation.verdicts import too_few_queries
+from gen_rerank.reporting.numbers import counted
 from train import defaults
+from train.acceptance import Acceptance, strongest
 from train.bases import open_base
+from train.cross_fitting import AdapterPlan, HeldOutLogits, OutOfFold, StopAfter, cross_fit, deal, weaken
 from train.distributional import distributional_trainer
 from train.epoch import Epoch
 from train.estimate import recipe_plan, step_memory
@@ -35,8 +41,11 @@ from train.noise import target_noise
 from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import Recipe
-from train.targets import targets_of
-from train.trainers import DistributionalConfig, budget_sampler
+from train.targets import Noise, targets_of
+from train.trainers import DistributionalConfig, DistributionalTrainer, budget_sampler
+
+# What the folds decide is not for the recipe to say.
+_DECIDED = ("load_best_model_at_end", "metric_for_best_model", "greater_is_better")
 
 
 @dataclass
@@ -44,10 +53,32 @@ class AdapterConfig(DistributionalConfig):
     """Arguments of an adapter: all of phase 1's, and these.
 
     Attributes:
-        patience: how many measurements on validation may pass without a better one before training stops.
+        folds: in how many parts the judged queries are held out, one after the other; fewer where there are fewer
+            queries.
+        patience: how many measurements of a fold may pass without a better one before its training stops.
+        ranking_margin: the loss in nDCG@5 that the held-out queries must exclude; a share of 1.
     """
 
-    patience: int = field(default=3, metadata={"help": "measurements without a better one before it stops"})
+    folds: int = field(default=5, metadata={"help": "parts in which queries are held out"})
+    patience: int = field(default=3, metadata={"help": "measurements without a better one before a fold stops"})
+    ranking_margin: float = field(default=0.01, metadata={"help": "the loss in nDCG@5 that must be excluded"})
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What is known, and decided, before the adapter itself is trained.
+
+    Attributes:
+        before: the base on the judged queries, as it is.
+        choice: how the adapter is trained and written.
+        curve: the headline measure and RPS of the held-out queries after each measurement, at the chosen strength.
+        acceptance: what they say for the adapter.
+    """
+
+    before: Evaluation
+    choice: AdapterPlan
+    curve: list[dict[str, float]]
+    acceptance: Acceptance
 
 
 def train_adapter(
@@ -60,21 +91,21 @@ def train_adapter(
     skip_bad_rows: bool = False,
     console: Console = QUIET,
 ) -> Adapter:
-    """Train a LoRA on a catalog's judgments and write it, calibrated, if the validation queries gain by it.
+    """Train a LoRA on a catalog's judgments and write it, calibrated, if queries that were held out gain by it.
 
     Args:
         recipe: its `lora`, `quantize_base`, `augment` and `adapter` sections are read; the prompt is the base's.
         base: a checkpoint with the `bins` readout; it is not changed.
-        catalog: a data set folder; a few hundred judgments in `train` and some queries in `validation` are enough to
-            start.
+        catalog: a data set folder; a few hundred judgments in `train`, or in `train` and `validation`, are enough to
+            start. Both are learned from.
         out: the adapter's folder. While training, the run's own state lies in `<out>.training`.
         resume: go on from the last whole state in `<out>.training`.
         skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
         console: where data, plan and result are shown.
 
     Raises:
-        BadInput: bad data or recipe, a base that takes no adapter, no validation queries, no gain on them, a taken
-            `out`.
+        BadInput: bad data or recipe, a base that takes no adapter, too few queries to judge by, no gain on them, a
+            ranking that may be worse, a taken `out`.
 
     Example:
         >>> train_adapter(Recipe.load("adapter"), "runs/model", "my-shop", "runs/my-shop")  # doctest: +SKIP
@@ -86,6 +117,9 @@ def train_adapter(
         )
     if "prompt" in recipe.model_fields_set:
         raise BadInput("the recipe has a prompt section, but an adapter uses its base's prompt; remove the section")
+    for name in _DECIDED:
+        if name in recipe.adapter:
+            raise BadInput(f"the recipe: {name} has no use here: an adapter's folds choose its epoch by RPS; remove it")
     training = CatalogAdapter(recipe.model_copy(update={"lora": recipe.lora or Lora()}), checkpoint, str(base))
     return live(training, catalog, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
 
@@ -128,17 +162,20 @@ class CatalogAdapter(Training[Adapter]):
         """The base."""
         return {"base": self.checkpoint.fingerprint}
 
+    def arranged(self, run: OpenedRun) -> OpenedRun:
+        """Return the run with its training and validation queries together: they are learned from, and measured."""
+        queries = {**run.train.queries, **run.validation.queries}
+        rows = tuple(row for row in run.dataset.judgments if row.query_id in queries)
+        judged = Dataset(run.dataset.products, queries, rows, run.dataset.bad_rows)
+        return replace(run, train=judged, validation=judged)
+
     def check(self, run: OpenedRun) -> None:
         """Refuse data on which no gain can be shown."""
-        if not run.validated:
+        few = too_few_queries(HEADLINE, deciding_queries(run.validation)[HEADLINE])
+        if few:
             raise BadInput(
-                f"{run.data}: no validation query has a judgment, so no gain can be shown; "
-                "give some training queries (a fifth, say) the split 'validation'"
-            )
-        if not can_rank(run.validation):
-            raise BadInput(
-                f"{run.data}: no validation query can be ranked (two judgments that differ), so no gain can be shown; "
-                "judge more products of some validation queries"
+                f"{run.data}: {few} (two judgments that differ, splits train and validation); judge more products of "
+                "more queries"
             )
 
     def base(self, run: OpenedRun, config: AdapterConfig) -> str | Path:
@@ -147,50 +184,68 @@ class CatalogAdapter(Training[Adapter]):
 
     def prepare(self, run: OpenedRun, config: AdapterConfig, base: str | Path) -> Lesson:
         """Put a LoRA on the base, whose readout and temperature stay."""
-        recipe = self.recipe
-        assert recipe.lora is not None
-        model, tokenizer = open_base(recipe, base, [])
+        if config.eval_strategy == "no":
+            raise BadInput("the recipe: eval_strategy: the folds of an adapter are measured; give epoch, or steps")
         noise, fitted = target_noise(config.variance, run.train)
-        trainer = distributional_trainer(
-            with_lora(model, recipe.lora, seed=config.seed),
-            tokenizer,
-            self.checkpoint.prompt,
-            run,
-            config,
-            noise,
-            recipe.augment,
-            token_ids=list(self.checkpoint.card.readout.token_ids),
-            temperature=self.checkpoint.card.calibration.temperature,
-            callbacks=[EarlyStoppingCallback(config.patience)],
-        )
+        trainer = self._trainer(run, config, noise)
         refuse_sharding(trainer, "FSDP trains all weights")
-        plan = recipe_plan(recipe.model_copy(update={"distributional": recipe.adapter}))
-        pairs = len(run.train.judgments) * recipe.augment.copies
-        sampler, memory = budget_sampler(trainer.train_dataset, config), step_memory(model.config, plan).total
-        epoch = Epoch.of(sampler, pairs, config, model.config, plan, memory)
-        return Lesson(trainer, self.checkpoint.prompt, noise, fitted, epoch)
+        plan = recipe_plan(self.recipe.model_copy(update={"distributional": self.recipe.adapter}))
+        pairs = len(run.train.judgments) * self.recipe.augment.copies
+        shape, sampler = trainer.model.config, budget_sampler(trainer.train_dataset, config)
+        epoch = Epoch.of(sampler, pairs, config, shape, plan, step_memory(shape, plan).total)
+        folds = int(deal(run.train, config.folds, config.seed).max()) + 1
+        # K folds read all but a Kth, and the adapter reads all: K times as much as one training.
+        notice = (
+            f"{folds + 1} trainings, of {folds} folds and of the adapter itself, read at most {folds} × "
+            f"{epoch.epochs:.2f} epochs; a fold stops after {config.patience} measurements without a better one, and "
+            "the adapter where the folds were best. A finished fold is kept for --resume"
+        )
+        every = replace(epoch, epochs=folds * epoch.epochs, steps=folds * epoch.steps)
+        return Lesson(trainer, self.checkpoint.prompt, noise, fitted, every, notice)
 
-    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:
-        """Return what the base says."""
-        logits: Tensor = lesson.trainer.validation_logits()[0]
-        return logits
+    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Rehearsal:
+        """Train the folds and judge what they say; the adapter will be trained for as long as they choose.
 
-    def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
-        """Give the adapter a temperature of its own, and refuse it where validation shows no gain."""
-        assert start is not None
-        validation = run.validation
-        wanted = targets_of(validation.judgments, lesson.trainer.args.variance, lesson.noise)
-        logits = lesson.trainer.validation_logits()[0]
-        sharpness = fit_temperature(logits, wanted)
-        after = validation_report(run.out.name, validation, logits / sharpness)
-        # What a temperature alone would give the base is no merit of the adapter's.
-        rival = validation_report("base", validation, start / fit_temperature(start, wanted))
-        gains = difference(after, rival)
+        Raises:
+            BadInput: they show no gain, or the ranking may be worse.
+        """
+        judged, config = run.validation, lesson.trainer.args
+        of_fold = copy(config)  # new arguments would reset what the libraries know of the processes
+        of_fold.save_strategy = SaveStrategy.NO  # a fold that is interrupted begins anew
+
+        def train_fold(learned: Dataset, held: Dataset, most: int | None) -> Tensor:
+            fold = replace(run, train=learned, validation=held)
+            logits = self._held_out_logits(fold, copy(of_fold), lesson.noise, most)
+            gc.collect()  # a trainer is a circle of references, and it holds a model
+            return logits
+
+        folds = deal(judged, config.folds, config.seed)
+        wanted = targets_of(judged.judgments, config.variance, lesson.noise)
+        base = lesson.trainer.validation_logits()[0]
+        said = cross_fit(judged, folds, run.folder, train_fold)
+        found = OutOfFold(judged, folds, base, said, wanted)
+        strength, acceptance = strongest(found, run.out.name, config.ranking_margin)
+        if acceptance.refusal is not None:
+            raise BadInput(acceptance.refusal)
+        choice = found.choice(strength)
+        lesson.trainer.add_callback(StopAfter(choice.measurements))
+        set_seed(config.seed)  # as if no fold had been trained before, or all of them
+        return Rehearsal(validation_report("base", judged, base), choice, found.curve(strength), acceptance)
+
+    def measure(self, run: OpenedRun, lesson: Lesson, start: Rehearsal) -> Measured:
+        """Give the adapter the folds' figures and their temperature: no query is held out of its own training."""
+        trainer, choice = lesson.trainer, start.choice
+        weaken(trainer.model, choice.strength)
+        unit = "epoch" if trainer.args.eval_strategy == "epoch" else "measurement"
+        trainer.state.log_history += _logged(start.curve[: choice.measurements], trainer.state.global_step)
         return Measured(
-            before=validation_report("base", validation, start),
-            after=after,
-            temperature=self.checkpoint.card.calibration.temperature * sharpness,
-            refusal=None if is_gain(gains) else no_gain(gains, after),
+            before=start.before,
+            after=start.acceptance.after,
+            temperature=self.checkpoint.card.calibration.temperature * choice.temperature,
+            remarks=(
+                f"The folds chose {counted(choice.measurements, unit)} and a strength of {choice.strength:g}.",
+                *start.acceptance.remarks,
+            ),
         )
 
     def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
@@ -209,25 +264,37 @@ class CatalogAdapter(Training[Adapter]):
         """Open the adapter beside its base."""
         return Adapter.open(out, self.checkpoint)
 
+    def _trainer(
+        self, run: OpenedRun, config: AdapterConfig, noise: Noise | None, *callbacks: TrainerCallback
+    ) -> DistributionalTrainer:
+        """Return a trainer of a new LoRA, which begins the same every time, on the queries of a run."""
+        assert self.recipe.lora is not None
+        model, tokenizer = open_base(self.recipe, self.checkpoint.folder, [])
+        return distributional_trainer(
+            with_lora(model, self.recipe.lora, seed=config.seed),
+            tokenizer,
+            self.checkpoint.prompt,
+            run,
+            config,
+            noise,
+            self.recipe.augment,
+            token_ids=list(self.checkpoint.card.readout.token_ids),
+            temperature=self.checkpoint.card.calibration.temperature,
+            callbacks=list(callbacks),
+        )
 
-def is_gain(gains: Mapping[str, Interval]) -> bool:
-    """Return whether validation shows one: the ranking or the distributions better beyond chance, and neither worse.
-
-    Args:
-        gains: after − before with 95% intervals, by measure, the headline and RPS among them; RPS is better when lower.
-    """
-    ranking = gains[HEADLINE]
-    better = ranking.low > 0 or gains[RPS].high < 0
-    worse = ranking.high < 0 or gains[RPS].low > 0
-    return better and not worse
+    def _held_out_logits(self, fold: OpenedRun, config: AdapterConfig, noise: Noise | None, most: int | None) -> Tensor:
+        """Return what a training on a fold's rest says of it, `[measurements, strengths, judgments, 11]`."""
+        trainer = self._trainer(fold, config, noise, EarlyStoppingCallback(config.patience))
+        said = HeldOutLogits(trainer, most)
+        trainer.add_callback(said)
+        trainer.train()
+        return torch.stack(said.logits)
 
 
-def no_gain(gains: Mapping[str, Interval], after: Evaluation) -> str:
-    """Return the sentence that refuses an adapter."""
-    shown = ", ".join(
-        f"{name} {gains[name].mean:+.4f} [{gains[name].low:+.4f}, {gains[name].high:+.4f}]" for name in (HEADLINE, RPS)
-    )
-    return (
-        f"no adapter was written: the {after.queries} validation queries show no gain over the base with a temperature "
-        f"of its own ({shown}; RPS is better when lower); use the base as it is, or bring more judgments"
-    )
+def _logged(curve: list[dict[str, float]], steps: int) -> list[dict[str, float]]:
+    """Return rows for the trainer's log: what the folds measured, as far as the adapter was trained."""
+    return [
+        {"step": round(steps * place / len(curve)), **{f"eval_{name}": value for name, value in found.items()}}
+        for place, found in enumerate(curve, start=1)
+    ]

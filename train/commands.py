@@ -83,7 +83,8 @@ def train_adapter(
 ) -> None:
     """A LoRA for one shop: a few hundred judgments are enough to start. The base stays as it is.
 
-    Training stops when the validation queries get no better. Without a gain on them no adapter is written.
+    Training and validation queries are held out in turn, in five folds, which choose how long it is trained. Without a
+    gain on them, or if the ranking may be worse, no adapter is written.
 
     Example: gen-rerank train adapter --base runs/model --catalog my-shop --out runs/my-shop
     """

@@ -261,7 +261,7 @@ def _far_labels(dataset: Dataset) -> str | None:
 def _no_validation(columns: _Columns) -> str | None:
     if (columns.split == SPLITS.index("validation")).any():
         return None
-    return "no validation query has a judgment: nothing is measured while training, and there is no early stopping"
+    return "no validation query has a judgment: nothing is measured while training, unless it is an adapter's"
 
 
 def _problem(count: int, subject: tuple[str, str], said: str, examples: Iterable[str]) -> str | None:

@@ -57,7 +57,7 @@ DISTRIBUTIONAL_LORA: Arguments = {**DISTRIBUTIONAL, "learning_rate": 2e-4}
 
 SCALAR: Arguments = {**EVERY_RUN, **_MEASURED}
 
-# Its learning rate follows the base's width, and stays constant, because how long it lasts is for validation to say.
+# Its learning rate follows the base's width, and stays constant, because how long it lasts is for the folds to say.
 ADAPTER: Arguments = {
     **DISTRIBUTIONAL_LORA,
     "lr_scheduler_type": "constant_with_warmup",
@@ -66,10 +66,8 @@ ADAPTER: Arguments = {
     "eval_strategy": "epoch",
     "save_strategy": "epoch",
     "logging_strategy": "epoch",
-    "load_best_model_at_end": True,
     "metric_for_best_model": f"eval_{RPS.lower()}",
     "greater_is_better": False,
-    "restore_callback_states_from_checkpoint": True,  # how long patience has lasted, when a run is resumed
 }
 
 # Weights are float32 whatever `bf16` says.

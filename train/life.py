@@ -58,6 +58,7 @@ class Lesson:
         noise: the σ(y) of its targets; None where they have none.
         fitted: how `noise` was estimated, where it was.
         epoch: what it will read; None where that is next to nothing.
+        notice: what else is to be known before it begins, a sentence; empty where nothing is.
     """
 
     trainer: Any
@@ -65,6 +66,7 @@ class Lesson:
     noise: Noise | None = None
     fitted: FittedNoise | None = None
     epoch: Epoch | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,15 @@ class Measured:
         before: what it started from.
         after: what came out.
         temperature: by which what came out divides its logits.
-        refusal: why it must not be published, in one sentence; None lets it appear.
         choice: of phase 2, which readout came out.
+        remarks: what the queries can show and what they cannot, in sentences.
     """
 
     before: Evaluation | None = None
     after: Evaluation | None = None
     temperature: float = 1.0
-    refusal: str | None = None
     choice: ReadoutChoice | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Training(ABC, Generic[Made]):
@@ -130,6 +132,10 @@ class Training(ABC, Generic[Made]):
         """The fingerprint of the checkpoint that it starts from, under the name by which a difference is told."""
         return {}
 
+    def arranged(self, run: OpenedRun) -> OpenedRun:
+        """Return the run with the queries that this kind learns from and measures: its splits, as they are."""
+        return run
+
     def check(self, run: OpenedRun) -> None:
         """Refuse what cannot be done with these data, or on these processes.
 
@@ -152,12 +158,18 @@ class Training(ABC, Generic[Made]):
             BadInput: a base, a recipe and data that do not fit together.
         """
 
-    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Tensor | None:
-        """Return bin logits `[judgments, 11]` of the validation queries before training, where a reranker goes on."""
+    def start_logits(self, run: OpenedRun, lesson: Lesson) -> Any:
+        """Return what `measure` needs from before training, where a reranker goes on.
+
+        Most often these are bin logits `[judgments, 11]` of the validation queries.
+
+        Raises:
+            BadInput: what it finds speaks against the training.
+        """
         return None
 
     @abstractmethod
-    def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
+    def measure(self, run: OpenedRun, lesson: Lesson, start: Any) -> Measured:
         """Measure what was trained as it will be used; `start` is what `start_logits` returned."""
 
     def announce(self, console: Console, report: TrainingRun) -> None:
@@ -211,7 +223,7 @@ def live(
         >>> phase1 = Distributional(Recipe.load("nano"))  # doctest: +SKIP
         >>> live(phase1, "shop", "runs/phase1", resume=False, skip_bad_rows=False, console=QUIET)  # doctest: +SKIP
     """
-    run = OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
+    run = training.arranged(OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows))
     training.check(run)
     config = run.arguments(training.config_class, training.section, training.defaults, holds_out=training.holds_out)
     # What cannot be prepared ends a new run; of a resumed one the states stay, which may be the work of days.
@@ -224,6 +236,8 @@ def live(
         lesson = training.prepare(run, config, base)
     if lesson.epoch is not None:
         lesson.epoch.announce(console)
+    if lesson.notice and PartialState().is_main_process:
+        console.print(lesson.notice)
     with states.ended_by_refusal(run.folder):
         start = training.start_logits(run, lesson)
         sample = _sample(run, lesson, console)
@@ -234,8 +248,6 @@ def live(
         report = training_run(training, run, lesson, measured, resumed=state is not None)
         report = report if sample is None else replace(report, sampled=sample.queries)
         training.announce(console, report)
-        if measured.refusal is not None:
-            raise BadInput(measured.refusal)
     return _publish(training, run, lesson, measured, report)
 
 
@@ -277,6 +289,7 @@ def training_run(
         after=measured.after,
         choice=measured.choice,
         floors=tuple(evaluate_floors(run.validation)) if run.validated else (),
+        remarks=measured.remarks,
     )
 
 
@@ -287,6 +300,8 @@ def announce_result(console: Console, report: TrainingRun) -> None:
     console.print(ranking_table(report.systems))
     if report.before is not None and report.after is not None:
         console.print(difference_table({f"{report.after.name} - {report.before.name}": report.gain}))
+    for remark in report.remarks:
+        console.print(remark)
 
 
 def validation_report(name: str, validation: Dataset, logits: Tensor) -> Evaluation:

@@ -141,8 +141,8 @@ def _eval_results(run: TrainingRun) -> list[EvalResult]:
         EvalResult(
             task_type="text-ranking",
             dataset_type="private",
-            dataset_name=f"validation queries of the data set {run.fingerprint}",
-            dataset_split="validation",
+            dataset_name=f"{run.measured_on} of the data set {run.fingerprint}",
+            dataset_split="train+validation" if run.kind == "adapter" else "validation",
             dataset_revision=run.fingerprint,
             metric_type=re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"),
             metric_name=name,

@@ -2,7 +2,8 @@
 
 The trainer writes a folder `checkpoint-<step>` file by file. When all are there, `saving` writes their sizes and hashes
 beside them: a folder without that list, or one that differs from it, was cut short (a kill, a full disk) and is not
-resumed from. The last whole state is never touched before the next one is whole.
+resumed from. The last whole state is never touched before the next one is whole. What the folds of an adapter said
+(`cross_fitting`) lies beside the states, and is work that is kept too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ class CanGoOn(BadInput):
 
 _LIST = "complete.json"
 _RUN = "run.json"
+_FOLD = "fold-{}.safetensors"
+
+
+def fold_file(run: Path, fold: int) -> Path:
+    """Return the file of what a fold, counted from 0, said."""
+    return run / _FOLD.format(fold + 1)
 
 
 @contextmanager
@@ -86,7 +93,7 @@ def begin(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
             run with a saved state would be lost.
     """
     if not resume:
-        unfinished = newest_whole(run)
+        unfinished = newest_whole(run) or max(_folds(run), default=None)
         if unfinished is not None:
             raise BadInput(
                 f"{run}: an unfinished run with {unfinished.name} is there; go on with --resume, or remove the folder"
@@ -103,7 +110,7 @@ def begin(run: Path, settings: dict[str, Any], *, resume: bool) -> Path | None:
     if other:
         raise BadInput(f"{run}: was begun with another {' and '.join(other)}; start again without --resume")
     state = newest_whole(run)
-    if state is None:
+    if state is None and not _folds(run):
         logger.warning("%s: no state was saved yet; starting at step 0", run)
     return state
 
@@ -124,13 +131,17 @@ def ended_by_refusal(run: Path) -> Iterator[None]:
     except CanGoOn:
         raise
     except KeyboardInterrupt as interrupt:
-        if any(run.glob(f"checkpoint-*/{_LIST}")):
+        if _folds(run) or any(run.glob(f"checkpoint-*/{_LIST}")):
             interrupt.add_note(f"the last state in {run} is kept: run the same command with --resume to go on")
         raise
     except BadInput:
         if PartialState().is_main_process:
             remove(run)
         raise
+
+
+def _folds(run: Path) -> list[Path]:
+    return list(run.glob(_FOLD.format("*")))
 
 
 def _damage(folder: Path) -> str | None:

@@ -58,6 +58,7 @@ class TrainingRun:
         choice: of phase 2, which readout is published; None in runs from before there was a choice.
         floors: the same split, ranked without a model.
         sampled: how many of its queries were measured on the way; None means all, and so it is at the end always.
+        remarks: what the measured queries can show and what they cannot, in sentences.
     """
 
     kind: Kind
@@ -79,11 +80,17 @@ class TrainingRun:
     choice: ReadoutChoice | None = None
     floors: tuple[Evaluation, ...] = ()
     sampled: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The kind of training, in words."""
         return _TITLES[self.kind]
+
+    @property
+    def measured_on(self) -> str:
+        """The queries of all figures, for headings: an adapter's were held out, fold by fold (`cross_fitting`)."""
+        return "training and validation queries, each held out once" if self.kind == "adapter" else "validation queries"
 
     @property
     def systems(self) -> tuple[Evaluation, ...]:
@@ -143,6 +150,7 @@ class TrainingRun:
                     "after": row["after"] and Evaluation.from_json(row["after"]),
                     "choice": ReadoutChoice.from_json(row["choice"]) if row.get("choice") else None,
                     "floors": tuple(Evaluation.from_json(floor) for floor in row["floors"]),
+                    "remarks": tuple(row.get("remarks", ())),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:

@@ -30,7 +30,7 @@ from results_parts.shops import BenchmarkShop
 RANDOM, BM25, BI_ENCODER, CROSS_ENCODER = "random", "BM25", "MiniLM bi-encoder", "MiniLM cross-encoder"
 NANO, ADAPTED = "nano", "nano + adapter"
 
-# What the command says, with exit code 2, when validation shows no gain; anything else that stops it is a failure.
+# What the command says, with exit code 2, when held-out queries speak against it; anything else is a failure.
 REFUSAL = "no adapter was written"
 
 
@@ -72,7 +72,7 @@ class Untouched:
 
 
 def without_gain(code: int, sentence: str) -> bool:
-    """Say whether the training of an adapter ended as it does without a gain on validation queries."""
+    """Say whether the training of an adapter ended as it does when held-out queries speak against it."""
     return code == 2 and REFUSAL in sentence
 
 

@@ -110,7 +110,7 @@ def _shop_parts(result: ShopResult) -> list[str]:
         [name, *(_cell(measures(system).get(measure)) for measure in NAMES)] for name, system in result.systems.items()
     ]
     if result.refused:
-        rows.append([ADAPTED, "refused: no gain on validation", *[""] * (len(NAMES) - 1)])
+        rows.append([ADAPTED, "refused: see below", *[""] * (len(NAMES) - 1)])
     family = differences(result.systems, COMPARISONS, COMPARED)
     compared = [
         [f"{first} − {second}", *(_signed(found.get(measure)) for measure in COMPARED)]

@@ -92,10 +92,17 @@ def test_a_loss_that_is_no_number_is_no_metric(phase1: Checkpoint) -> None:
 
 @pytest.mark.parametrize("relevance", [0.0, 0.7, 1.0])
 def test_an_adapter_that_could_show_no_gain_is_refused_before_any_work(
-    relevance: float, phase1: Checkpoint, flat: Write, tmp_path: Path
+    relevance: float, phase1: Checkpoint, tiny_shop: Dataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(BadInput, match="no validation query can be ranked"):
-        train_adapter(Recipe.load("adapter"), phase1.folder, flat(relevance), tmp_path / "adapter")
+    """Four queries can be ranked: of the others all is alike."""
+    rankable = [key for key, query in tiny_shop.queries.items() if query.split != "test"][:4]
+    rows = [
+        row if row.query_id in rankable else row.model_copy(update={"relevance": relevance, "labels": ()})
+        for row in tiny_shop.judgments
+    ]
+    Dataset(tiny_shop.products, tiny_shop.queries, tuple(rows)).save(tmp_path / "flat")
+    with pytest.raises(BadInput, match=r"too few queries to judge by: .* in 4 queries, and at least 5 are needed"):
+        train_adapter(Recipe.load("adapter"), phase1.folder, tmp_path / "flat", tmp_path / "adapter")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flat"]
 
 
