@@ -58,7 +58,7 @@ def test_damaged_compressed_lines_are_refused(tmp_path: Path, damage: Callable[[
         (LINES.encode("utf-16-le"), "UTF-16"),
         (b"product_id,title\na,Oak desk\nb,Lamp\n", "looks like a table such as CSV"),
         (b"<?xml version='1.0'?><rss/>", "XML or HTML"),
-        (gzip.compress(LINES.encode()), "compressed by gzip; name it products.jsonl.gz"),
+        (gzip.compress(LINES.encode(), mtime=0), "compressed by gzip; name it products.jsonl.gz"),
         (b"PAR1....", "a Parquet file; name it products.parquet"),
     ],
 )
