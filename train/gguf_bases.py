@@ -22,7 +22,7 @@ import torch
 from huggingface_hub import cached_assets_path
 from safetensors import SafetensorError
 from tokenizers import pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.system.publishing import folder_appearing, is_full_disk, require_writable
@@ -158,8 +158,7 @@ def _tokenizer(file: Path, reader: GGUFReader, model: PreTrainedModel) -> PreTra
         BadInput: transformers does not read it.
     """
     try:
-        read = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        backend = read.backend_tokenizer
+        backend = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name).backend_tokenizer
     except _UNREADABLE as error:
         raise BadInput(f"{file}: transformers does not read its tokenizer ({first_line(error)})") from error
     if _field(reader, "tokenizer.ggml.pre") == "smollm":
@@ -167,7 +166,7 @@ def _tokenizer(file: Path, reader: GGUFReader, model: PreTrainedModel) -> PreTra
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-    # Those of `read` are not asked: for a Llama transformers takes the first one for the last.
+    # What transformers makes of them is not asked: for a Llama it takes the first one for the last.
     numbers = {
         f"{name}_token": _field(reader, f"tokenizer.ggml.{key}_token_id")
         for name, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}.items()

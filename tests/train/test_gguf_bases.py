@@ -193,6 +193,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch):
         gguf_base(file)
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_leaves_nothing_half_and_two_at_once_make_one(tmp_path: Path):
     file, cache = write_gguf(tmp_path / "tiny.gguf"), tmp_path / "home"
     stuck = CONVERT.replace("(Path(sys.argv[1]))", "(Path(sys.argv[1]), lambda _: (print('checks'), input()))")
