@@ -78,6 +78,9 @@ ENCODER: Arguments = {
     "learning_rate": 5e-5,
 }  # fmt: skip
 
+# Much of what a teacher has to say is which product comes before which.
+DISTIL: Arguments = {**ENCODER, "relative_loss": "margin_mse"}
+
 
 def adapter_defaults(width: int) -> Arguments:
     """Return what an adapter gets on a base of this width.

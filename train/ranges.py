@@ -66,7 +66,7 @@ _RANGES = {
     ),
     **dict.fromkeys(("eval_steps", "save_steps", "logging_steps"), _POSITIVE),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _MOMENTUM),
-    **dict.fromkeys(("label_smoothing_factor", "warmup_ratio"), _SHARE),
+    **dict.fromkeys(("label_smoothing_factor", "warmup_ratio", "label_weight"), _SHARE),
     **dict.fromkeys(("seed", "data_seed"), _SEED),
     "num_train_epochs": Range(most=1e6, above=True),
     "max_steps": Range(least=1, off=-1),

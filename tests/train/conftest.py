@@ -17,6 +17,8 @@ from train.noise import Disagreement, FittedNoise, Parameter
 from train.targets import Noise, gaussian
 from train.training_run import TrainingRun
 
+from tests.conftest import COLOURS, THINGS
+
 from .tiny import RECIPE
 
 
@@ -86,3 +88,21 @@ def run(tiny_shop: Dataset) -> TrainingRun:
 def bare(tiny_shop: Dataset) -> TrainingRun:
     """A run of which nothing is known but its data: no validation, no log, no labels."""
     return TrainingRun("distributional", "bare", "new", check(tiny_shop.of("train")), "f00d", {})
+
+
+@pytest.fixture(scope="session")
+def tiny_bi_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sentence-transformers model's folder: each colour and each thing of the tiny shop has a direction."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = [*COLOURS, *THINGS, "[UNK]"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.eye(len(words), dtype=np.float32)
+    weights[-1] = 0.1
+    folder = tmp_path_factory.mktemp("bi-encoder")
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu").save(str(folder))
+    return str(folder)
