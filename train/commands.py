@@ -190,7 +190,7 @@ def train_distil(
 
     Example: gen-rerank train distil --teacher minilm --pairs shop --index runs/index --candidates 8 --out runs/stage1
     """
-    from train.distil import Question
+    from train.distil import TeachingPlan
     from train.distil import train_distil as run
     from train.encoder import EncoderRecipe
     from train.progress import quiet_libraries
@@ -200,14 +200,14 @@ def train_distil(
     if (index is None) != (candidates is None):
         raise BadInput("--index and --candidates go together: INDEX finds N candidates for each training query")
     recipe = EncoderRecipe.load(config)
-    question = Question(
+    plan = TeachingPlan(
         teacher=teacher,
         backend=backend,
         candidates=None if index is None or candidates is None else Candidates(index, candidates),
         cache=cache,
     )
     chosen = recipe if base is None else recipe.with_base(base)
-    _say_trained(run(chosen, question, pairs, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console()))
+    _say_trained(run(chosen, plan, pairs, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console()))
 
 
 def _say_trained(checkpoint: Checkpoint) -> None:

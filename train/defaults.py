@@ -72,9 +72,10 @@ ADAPTER: Arguments = {
     "restore_callback_states_from_checkpoint": True,  # how long patience has lasted, when a run is resumed
 }
 
-# Weights are float32 whatever `bf16` says.
+# Weights are float32 whatever `bf16` says; where the machine multiplies bfloat16, products are taken in it.
 ENCODER: Arguments = {
     **EVERY_RUN, **_MEASURED, **_SAVED, **_COSINE,
+    "bf16": fast_dtype() is torch.bfloat16,
     "learning_rate": 5e-5,
 }  # fmt: skip
 

@@ -46,7 +46,7 @@ class DistilConfig(EncoderConfig):
 
 
 @dataclass(frozen=True)
-class Question:
+class TeachingPlan:
     """Who is asked, and about what beside the given pairs.
 
     Attributes:
@@ -65,7 +65,7 @@ class Question:
 
 def train_distil(
     recipe: EncoderRecipe,
-    question: Question,
+    plan: TeachingPlan,
     pairs: str | Path,
     out: str | Path,
     *,
@@ -79,7 +79,7 @@ def train_distil(
 
     Args:
         recipe: base, prompt and, in the section `distil`, arguments.
-        question: the teacher, and what it is asked about.
+        plan: the teacher, and what it is asked about.
         pairs: a data set folder, or a file of pairs. Of a folder, the `train` split is learned from and `validation`
             is only measured.
         out: the checkpoint's folder. While training, the run's own state lies in `<out>.training`.
@@ -93,9 +93,9 @@ def train_distil(
 
     Example:
         >>> recipe = EncoderRecipe.load("minilm")
-        >>> train_distil(recipe, Question("runs/model"), "shop", "runs/student")  # doctest: +SKIP
+        >>> train_distil(recipe, TeachingPlan("runs/model"), "shop", "runs/student")  # doctest: +SKIP
     """
-    training = Distil(recipe, question, console)
+    training = Distil(recipe, plan, console)
     return live(training, pairs, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
 
 
@@ -104,14 +104,14 @@ class Distil(Encoder):
     """A distillation as a kind of run.
 
     Attributes:
-        question: the teacher, and what it is asked about.
+        plan: the teacher, and what it is asked about.
         console: where it is said how long the teacher may take.
     """
 
     kind = "distil"
     config_class = DistilConfig
 
-    question: Question
+    plan: TeachingPlan
     console: Console
 
     @property
@@ -122,7 +122,7 @@ class Distil(Encoder):
     @cached_property
     def teacher(self) -> AnyTeacher:
         """Who is asked; nothing is loaded yet."""
-        return open_teacher(self.question.teacher, self.question.backend)
+        return open_teacher(self.plan.teacher, self.plan.backend)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -135,7 +135,7 @@ class Distil(Encoder):
         reranker = not isinstance(self.teacher, BiEncoderTeacher)
         if reranker and self.recipe.base is not None and Path(self.recipe.base).resolve() == folder.resolve():
             raise BadInput(f"{folder}: is both the teacher and the base; what it knows already it cannot learn from it")
-        return TaughtRun.opened(data, out, console, self.question.candidates, skip_bad_rows=skip_bad_rows)
+        return TaughtRun.opened(data, out, console, self.plan.candidates, skip_bad_rows=skip_bad_rows)
 
     def read_by(self, run: OpenedRun) -> Dataset:
         """Return all pairs; what they are worth does not matter yet."""
@@ -150,12 +150,10 @@ class Distil(Encoder):
         pairs, (places, judged) = run.pairs.texts(), run.pairs.labels()
         relevance = [row.relevance for row in judged]
         noise, fitted = target_noise(config.variance, run.train)
-        cache = TeacherCache((self.question.cache or run.folder) / FILE)
+        cache = TeacherCache((self.plan.cache or run.folder) / FILE)
         with PartialState().main_process_first():  # the others find its answers
             if isinstance(self.teacher, BiEncoderTeacher):
-                taught = self.teacher.teach(
-                    pairs, prompt, cache, console, places=places, labels=relevance, noise=noise
-                )
+                taught = self.teacher.teach(pairs, prompt, cache, console, places=places, labels=relevance, noise=noise)
             else:
                 taught = self.teacher.teach(pairs, cache, console)
         if places and config.label_weight:

@@ -40,7 +40,7 @@ from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import RecipeFile
 from train.targets import Noise, targets_of
-from train.training_run import TrainingRun
+from train.training_run import Kind, TrainingRun
 
 # On the command line, where a missing name means "as the recipe says".
 NO_BASE = "none"
@@ -143,8 +143,8 @@ class Encoder(Training[Checkpoint]):
         recipe: base, prompt and arguments.
     """
 
-    kind = "encoder"
-    config_class = EncoderConfig
+    kind: ClassVar[Kind] = "encoder"
+    config_class: ClassVar[type[EncoderConfig]] = EncoderConfig
 
     recipe: EncoderRecipe
 

@@ -121,9 +121,8 @@ class Teacher(ABC):
         waiting = {key: item for key, item in zip(keys, items, strict=True) if key in missing}
         known = len(set(keys)) - len(waiting)
         weights = sum(file.stat().st_size for file in self.folder.glob("*.safetensors")) / 2**20
-        console.print(
-            f"{self.name} ({weights:,.0f} MiB of weights) reads {len(waiting):,} {self.reads}; {known:,} were read before"
-        )
+        work = f"reads {len(waiting):,} {self.reads}; {known:,} were read before"
+        console.print(f"{self.name} ({weights:,.0f} MiB of weights) {work}")
         if waiting:
             with self.opened() as read:
                 self._read(waiting, read, cache, console)

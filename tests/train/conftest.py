@@ -11,13 +11,12 @@ from gen_rerank import Dataset, Distribution
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
+from tests.conftest import COLOURS, THINGS
 from train.data_check import check
 from train.distributional import train_distributional
 from train.noise import Disagreement, FittedNoise, Parameter
 from train.targets import Noise, gaussian
 from train.training_run import TrainingRun
-
-from tests.conftest import COLOURS, THINGS
 
 from .tiny import RECIPE
 

@@ -50,6 +50,6 @@ def test_what_another_run_holds_for_too_long_can_go_on_later(tmp_path: Path, mon
     cache = TeacherCache(tmp_path / "teacher.sqlite")
     other = sqlite3.connect(tmp_path / "teacher.sqlite")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(CanGoOn, match="locked.*--resume"):
+    with pytest.raises(CanGoOn, match=r"locked.*--resume"):
         cache.add([content_key("t", b"a")], np.zeros((1, 2), np.float32))
     other.close()
