@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "search,cpu": ("index", "search"),
     "import": ("import", "export"),
     "evaluate,cpu": ("evaluate", "score"),
-    "train": ("train distributional", "train scalar", "train adapter", "train encoder"),
+    "train": ("train distributional", "train scalar", "train adapter", "train encoder", "train distil"),
     "quant,cpu": ("quantize", "compare"),
     "serve,cpu": ("serve", "doctor"),
     "demo,cpu": ("demo",),

@@ -162,8 +162,9 @@ class CatalogAdapter(Training[Adapter]):
         """The base."""
         return {"base": self.checkpoint.fingerprint}
 
-    def arranged(self, run: OpenedRun) -> OpenedRun:
-        """Return the run with its training and validation queries together: they are learned from, and measured."""
+    def opened(self, data: str | Path, out: str | Path, console: Console, *, skip_bad_rows: bool) -> OpenedRun:
+        """Read the data, training and validation queries together: they are learned from, and measured."""
+        run = super().opened(data, out, console, skip_bad_rows=skip_bad_rows)
         queries = {**run.train.queries, **run.validation.queries}
         rows = tuple(row for row in run.dataset.judgments if row.query_id in queries)
         judged = Dataset(run.dataset.products, queries, rows, run.dataset.bad_rows)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gen_rerank.reporting.shell import Config, DataOption, Out, Resume, SkipBadRows, console, say
+from gen_rerank.errors import BadInput
+from gen_rerank.reporting.shell import BackendName, Config, DataOption, Out, Resume, SkipBadRows, console, say, written
 
 if TYPE_CHECKING:
     from gen_rerank.checkpoints.checkpoint import Checkpoint
@@ -136,6 +137,78 @@ def train_encoder(
     recipe = EncoderRecipe.load(config or preset)
     chosen = recipe if base is None else recipe.with_base(base)
     _say_trained(run(chosen, data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console()))
+
+
+@app.command("distil")
+def train_distil(
+    teacher: Annotated[
+        str,
+        typer.Option(
+            "--teacher",
+            help="Whose distributions are learned: a checkpoint, or a bi-encoder of sentence-transformers, by folder "
+            "or hub name, or minilm.",
+            show_default=False,
+        ),
+    ],
+    pairs: Annotated[
+        Path,
+        typer.Option(
+            "--pairs",
+            help="A folder with products, queries and judgments, or a .jsonl file of query, product and, where it is "
+            "judged, relevance.",
+            show_default=False,
+        ),
+    ],
+    out: Out,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="The student, in place of the recipe's: a folder, a hub name, minilm, or none."),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", help="A preset, or a YAML file of your own.")] = "minilm",
+    index: Annotated[
+        str | None, typer.Option("--index", help="Also pairs that this index of gen-rerank index finds.")
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--candidates",
+            min=1,
+            help="With --index: so many of the first ranks of each training query, and as many of deeper ones.",
+        ),
+    ] = None,
+    backend: BackendName = "transformers",
+    cache: Annotated[
+        Path | None, written("--cache", "A folder that keeps the teacher's answers for other runs.")
+    ] = None,
+    resume: Resume = False,
+    skip_bad_rows: SkipBadRows = False,
+) -> None:
+    """An encoder learns a teacher's distributions, of pairs that need no judgments; labels are mixed in if asked for.
+
+    The teacher is a large reranker whose student is to be small, or a bi-encoder whose ranking the encoder has first to
+    learn before labels can better it. What the teacher has read is kept, and not read again with --resume or --cache.
+    Queries of the splits validation and test are never learned from.
+
+    Example: gen-rerank train distil --teacher minilm --pairs shop --index runs/index --candidates 8 --out runs/stage1
+    """
+    from train.distil import TeachingPlan
+    from train.distil import train_distil as run
+    from train.encoder import EncoderRecipe
+    from train.progress import quiet_libraries
+    from train.teaching_pairs import Candidates
+
+    quiet_libraries()
+    if (index is None) != (candidates is None):
+        raise BadInput("--index and --candidates go together: INDEX finds N candidates for each training query")
+    recipe = EncoderRecipe.load(config)
+    plan = TeachingPlan(
+        teacher=teacher,
+        backend=backend,
+        candidates=None if index is None or candidates is None else Candidates(index, candidates),
+        cache=cache,
+    )
+    chosen = recipe if base is None else recipe.with_base(base)
+    _say_trained(run(chosen, plan, pairs, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console()))
 
 
 def _say_trained(checkpoint: Checkpoint) -> None:

@@ -70,11 +70,15 @@ ADAPTER: Arguments = {
     "greater_is_better": False,
 }
 
-# Weights are float32 whatever `bf16` says.
+# Weights are float32 whatever `bf16` says; where the machine multiplies bfloat16, products are taken in it.
 ENCODER: Arguments = {
     **EVERY_RUN, **_MEASURED, **_SAVED, **_COSINE,
+    "bf16": fast_dtype() is torch.bfloat16,
     "learning_rate": 5e-5,
 }  # fmt: skip
+
+# Much of what a teacher has to say is which product comes before which.
+DISTIL: Arguments = {**ENCODER, "relative_loss": "margin_mse"}
 
 
 def adapter_defaults(width: int) -> Arguments:

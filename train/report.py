@@ -33,6 +33,7 @@ _LIBRARIES: dict[Kind, str] = {
     "scalar": "transformers",
     "adapter": "peft",
     "encoder": "sentence-transformers",
+    "distil": "sentence-transformers",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

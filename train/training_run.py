@@ -23,7 +23,7 @@ from train.noise import Disagreement, FittedNoise
 from train.readout_choice import ReadoutChoice
 from train.targets import Noise
 
-Kind = Literal["distributional", "scalar", "adapter", "encoder"]
+Kind = Literal["distributional", "scalar", "adapter", "encoder", "distil"]
 Point = tuple[float, float]
 
 _TITLES: dict[Kind, str] = {
@@ -31,6 +31,7 @@ _TITLES: dict[Kind, str] = {
     "scalar": "Phase 2, scalar",
     "adapter": "Adapter for a catalog",
     "encoder": "Encoder baseline",
+    "distil": "Encoder that learns from a teacher",
 }
 
 

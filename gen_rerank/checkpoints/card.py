@@ -132,6 +132,30 @@ class Quantization(BaseModel):
     dequantized: bool = False
 
 
+class Teaching(BaseModel):
+    """Whose distributions a checkpoint learned.
+
+    Attributes:
+        teacher: its name, as it was given.
+        fingerprint: of the teacher.
+        how: how its answers became distributions, in words.
+        pairs: how many it was asked about.
+        pairs_fingerprint: of those pairs and their labels.
+        judged: how many of them had a label.
+        label_weight: w of the targets (1 − w) · teacher + w · label of those.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    teacher: str
+    fingerprint: str
+    how: str
+    pairs: int
+    pairs_fingerprint: str
+    judged: int
+    label_weight: float
+
+
 class Provenance(BaseModel):
     """Where a checkpoint comes from.
 
@@ -143,6 +167,7 @@ class Provenance(BaseModel):
         metrics: what was measured last, by name; those that were not defined are left out.
         commit: of the source that trained it.
         quantization: None where the weights are as they were trained.
+        teaching: None where labels alone were learned.
 
     Example:
         >>> Provenance(metrics={"validation_rps": 0.1, "validation_ndcg@5": float("nan")}).metrics
@@ -158,6 +183,7 @@ class Provenance(BaseModel):
     metrics: dict[str, float] | None = None
     commit: str | None = None
     quantization: Quantization | None = None
+    teaching: Teaching | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, evaluate
 from gen_rerank.evaluation.floors import bm25_scores, random_scores
 from gen_rerank.evaluation.intervals import Interval
+from tests.conftest import COLOURS, THINGS
 from train.data_check import check
 from train.distributional import train_distributional
 from train.noise import Disagreement, FittedNoise, Parameter
@@ -91,3 +92,21 @@ def run(tiny_shop: Dataset) -> TrainingRun:
 def bare(tiny_shop: Dataset) -> TrainingRun:
     """A run of which nothing is known but its data: no validation, no log, no labels."""
     return TrainingRun("distributional", "bare", "new", check(tiny_shop.of("train")), "f00d", {})
+
+
+@pytest.fixture(scope="session")
+def tiny_bi_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sentence-transformers model's folder: each colour and each thing of the tiny shop has a direction."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = [*COLOURS, *THINGS, "[UNK]"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.eye(len(words), dtype=np.float32)
+    weights[-1] = 0.1
+    folder = tmp_path_factory.mktemp("bi-encoder")
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu").save(str(folder))
+    return str(folder)

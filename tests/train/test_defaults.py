@@ -10,6 +10,7 @@ import pytest
 from gen_rerank.system.machine import Machine
 from train import defaults
 from train.adapter import AdapterConfig
+from train.distil import DistilConfig
 from train.encoder_trainer import EncoderConfig
 from train.scalar_trainer import ScalarConfig
 from train.trainers import DistributionalConfig
@@ -20,6 +21,7 @@ KINDS: list[tuple[Any, dict[str, Any]]] = [
     (ScalarConfig, defaults.SCALAR),
     (AdapterConfig, defaults.adapter_defaults(1024)),
     (EncoderConfig, defaults.ENCODER),
+    (DistilConfig, defaults.DISTIL),
 ]
 
 
@@ -38,3 +40,4 @@ def test_bfloat16_is_not_emulated_in_training() -> None:
     """On a CPU without the instructions a step took 9 seconds in place of a fraction of one."""
     assert defaults.DISTRIBUTIONAL["bf16"] is Machine.here().computes_bfloat16
     assert defaults.adapter_defaults(64)["bf16"] is Machine.here().computes_bfloat16
+    assert defaults.ENCODER["bf16"] is Machine.here().computes_bfloat16

@@ -62,7 +62,7 @@ def test_the_presets_have_the_published_sizes(name, parameters):
 @pytest.mark.parametrize("name", EncoderRecipe.preset_names())
 def test_every_preset_is_accepted_whole(name, tmp_path):
     recipe = EncoderRecipe.load(name)
-    assert recipe.base.count("/") == 1
+    assert recipe.base == "minilm" or recipe.base.count("/") == 1
     given = recipe.encoder | {"bf16": False}  # not every machine has it
     config = trainer_config(EncoderConfig, given, tmp_path, use_cpu=True)
     assert {key: getattr(config, key) for key in given} == given
