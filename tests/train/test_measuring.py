@@ -34,7 +34,7 @@ def judged(products: list[int]) -> Dataset:
 
 def epoch(tokens: int = 1000, epochs: float = 2.0, steps: int = 100) -> Epoch:
     unread: Any = None
-    return Epoch(10, 10, tokens, 0.0, 10, epochs, steps, unread, unread)
+    return Epoch(10, 10, tokens, 0.0, 10, epochs, steps, unread, unread, autocast=False)
 
 
 @pytest.fixture

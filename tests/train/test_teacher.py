@@ -13,7 +13,7 @@ from rich.console import Console
 from gen_rerank import BadInput
 from gen_rerank.bins import BIN_VALUES
 from gen_rerank.prompting.prompt import Prompt
-from gen_rerank.scorers.transformers import TransformersScorer
+from gen_rerank.scorers.opening import open_scorer
 from train.encoder import EncoderPrompt
 from train.progress import QUIET
 from train.targets import gaussian
@@ -75,9 +75,9 @@ def test_a_reranker_s_distributions_are_the_lesson_and_are_read_once(tiny_checkp
     again, said = asked(teacher.teach, pairs[::-1], TeacherCache(tmp_path / "teacher.sqlite"))
     assert "reads 30 pairs; 70 were read before" in said
     assert (again.targets[::-1][:70] == first.targets).all()
-    scored = TransformersScorer(teacher.prepared.checkpoint).score(pairs)
-    assert np.allclose(again.targets[::-1], scored.probabilities, atol=1e-5)
-    assert np.allclose(again.relevance[::-1], scored.mean, atol=1e-5)
+    scored = open_scorer(tiny_checkpoint).score(pairs)  # in other batches, which bfloat16 shows in the fourth digit
+    assert np.allclose(again.targets[::-1], scored.probabilities, atol=2e-3)
+    assert np.allclose(again.relevance[::-1], scored.mean, atol=2e-3)
 
 
 def test_a_bi_encoder_s_ranking_is_the_lesson(tiny_bi_encoder, encoder_tokenizer, tiny_shop, tmp_path):

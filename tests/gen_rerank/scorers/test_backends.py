@@ -179,7 +179,7 @@ def test_an_adapter_is_the_merged_model(tiny_checkpoint, tiny_adapter, pairs, tm
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
     untouched = TransformersScorer(base, dtype=torch.float32).score(pairs)
     assert np.abs(found.probabilities - untouched.probabilities).max() > 0.01
-    by_name = open_scorer(tiny_checkpoint, adapter=tiny_adapter).score(pairs)
+    by_name = open_scorer(tiny_checkpoint, adapter=tiny_adapter, dtype="float32").score(pairs)
     np.testing.assert_allclose(by_name.probabilities, found.probabilities, atol=1e-5)
 
 
