@@ -8,6 +8,7 @@ a product. vLLM reads its environment when it is imported, so `plan` comes befor
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -22,6 +23,9 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 
 _MIB, _GIB = 2**20, 2**30
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
+# vLLM's processes talk over sockets in the folder of temporary files, whose names take 37 characters more; the system
+# allows 107 in all.
+_SOCKETS, _MOST_CHARACTERS = "VLLM_RPC_BASE_PATH", 107 - 37
 # On a small machine every core computes; with more, vLLM's own choice (one core reserved, no hyper-threads) is better.
 _FEW_CORES = 8
 # Below this, a forward pass is over before compiled code can gain what its compilation costs at the start.
@@ -127,6 +131,8 @@ def prepare_environment() -> None:
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if len(os.fsencode(tempfile.gettempdir())) > _MOST_CHARACTERS:
+        os.environ.setdefault(_SOCKETS, "/tmp")  # noqa: S108 - each name has a random part
     children_keep_freed_memory()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) <= _FEW_CORES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from gen_rerank import BadInput
 from gen_rerank.checkpoints.checkpoint import Checkpoint
-from gen_rerank.scorers.engine_plan import EngineChoices, plan, token_bytes
+from gen_rerank.scorers.engine_plan import EngineChoices, plan, prepare_environment, token_bytes
 
 pytest.importorskip("vllm")
 
@@ -53,6 +54,16 @@ def test_many_cores_are_left_to_vllm(checkpoint: Checkpoint, monkeypatch: pytest
 def test_the_environment_is_respected(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "1")
     assert plan(checkpoint, EngineChoices()).threads.value == "on cores 1"
+
+
+@pytest.mark.parametrize(("characters", "sockets"), [(70, None), (71, "/tmp")])
+def test_sockets_have_short_names(characters: int, sockets: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a long TMPDIR the engine's processes could not talk to each other: a socket's name has 107 characters."""
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * (characters - 1))
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", "")  # set first, so that what is set below is taken back
+    monkeypatch.delenv("VLLM_RPC_BASE_PATH")
+    prepare_environment()
+    assert os.environ.get("VLLM_RPC_BASE_PATH") == sockets
 
 
 def test_what_a_person_chose_wins(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
