@@ -248,7 +248,8 @@ def test_int8_of_it_scores_almost_alike(trained, tiny_shop, tmp_path: Path):
 @pytest.mark.slow
 def test_an_adapter_of_it_is_trained(trained, tiny_data: Path, tmp_path: Path):
     recipe = Recipe.load("adapter")
-    section = {"max_steps": 2, "num_train_epochs": 1, "row_tokens": 128, "batch_tokens": 256, "disable_tqdm": True}
+    section = {"folds": 2, "max_steps": 2, "num_train_epochs": 1, "row_tokens": 128, "batch_tokens": 256}
+    section["disable_tqdm"] = True
     short = recipe.model_copy(update={"adapter": recipe.adapter | section})
     with pytest.raises(BadInput, match="no adapter"):  # two steps gain nothing
         train_adapter(short, trained.folder, tiny_data, tmp_path / "adapter")
