@@ -198,7 +198,7 @@ def test_a_reader_that_is_stuck_holds_no_request_up(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 5
     lost = registry.get_sample_value("gen_rerank_log_lines_lost_total")
     assert lost is not None
-    assert 0 < lost < 2_000  # 10,000 wait, and the pipe took some
+    assert 0 < lost <= 2_000  # 10,000 wait; the pipe took some, if the writer had its turn
     os.close(reader)  # what is written now fails
     telemetry.close()
     assert registry.get_sample_value("gen_rerank_log_lines_lost_total") == pytest.approx(12_000, abs=600)
