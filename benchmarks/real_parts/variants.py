@@ -49,18 +49,22 @@ def _targets(variance: Literal["fitted", "empirical"]) -> Variant:
     return Variant(f"chorus-{variance}", {"distributional": {"variance": variance}}, "screen-chorus", "chorus")
 
 
+_LORA: Mapping[str, Any] = {"r": 16, "alpha": 32, "target_modules": "all-linear"}
+
 VARIANTS: tuple[Variant, ...] = (
     Variant("reference", against=None),
     _phase1("lambda-0", mse_weight=0.0),
     _phase1("lambda-10", mse_weight=10.0),
     _phase1("ranknet", relative_loss="ranknet", relative_weight=1.0),
-    _phase1("margin-mse", relative_loss="margin_mse", relative_weight=1.0),
+    _phase1("margin-mse", relative_loss="margin_mse", relative_weight=10.0),
     _phase1("listwise", relative_loss="listwise", relative_weight=1.0),
+    _phase1("batch-2048", batch_tokens=2048),
     _phase1("rate-5e-5", learning_rate=5e-5),
     _phase1("rate-1e-4", learning_rate=1e-4),
     _phase1("rate-2e-4", learning_rate=2e-4),
     _phase1("epochs-1", num_train_epochs=1, max_steps=None),
     _phase1("epochs-2", num_train_epochs=2, max_steps=None),
+    Variant("lora", {"lora": _LORA, "distributional": {"learning_rate": 5e-4}}),
     Variant("query-first", {"prompt": {"template": "query_first"}}),
     Variant("product-first", {"prompt": {"template": "product_first"}}),
     Variant("esci", data="screen-esci"),
