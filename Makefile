@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+OUT    ?= runs/small
 LOCK   := requirements/cpu.lock
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := true
 
 .DEFAULT_GOAL := help
-.PHONY: install demo test test-all browser lint typecheck bench bench-serving bench-quantization reliability clean help
+.PHONY: install demo small small-esci test test-all browser lint typecheck bench bench-serving bench-quantization reliability clean help
 
 install: $(VENV)/.installed ## Install the locked packages and the project into .venv
 	@true
@@ -26,6 +27,18 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 
 demo: install ## Sample shop, both phases, evaluation, int8, vLLM server, report in runs/demo
 	$(BIN)/gen-rerank demo --out runs/demo
+
+# A killed training goes on with RESUME=--resume.
+small: install ## A small decoder trained on DATA=folder into OUT=runs/small, and measured beside BM25
+	@test -n "$(DATA)" || { echo "which data folder? make small DATA=my-shop (docs/data.md says how to make one)"; exit 1; }
+	$(BIN)/gen-rerank train distributional --config small --data $(DATA) --out $(OUT) $(RESUME)
+	$(BIN)/gen-rerank evaluate $(OUT) $(DATA)
+
+# ESCI's substitutes are half relevant here: by the set's own gains they would stand next to the irrelevant.
+small-esci: install ## The same of ESCI's pairs: PAIRS=pairs.jsonl.gz with the grades E, S, C and I
+	@test -n "$(PAIRS)" || { echo "which pairs? make small-esci PAIRS=pairs.jsonl.gz"; exit 1; }
+	$(BIN)/gen-rerank import $(PAIRS) $(OUT)-esci-data --format pairs --scale E=1,S=0.5,C=0.2,I=0 --split 0.8,0.1,0.1 --replace
+	$(MAKE) small DATA=$(OUT)-esci-data OUT=$(OUT)-esci
 
 test: install browser ## All tests but the slowest real ones, in two processes
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.scorers.transformers import length_batches
+from train.attention import attention_kernel
 from train.batches import EpochOrder, TokenBudgetSampler
 from train.measuring import ReadingCost, ValidationSample
 from train.pair_trainer import PairTrainer, TargetArguments, target_loss, validation_metrics
@@ -68,7 +69,9 @@ class BinLoss(nn.Module):
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
         """Return logits `[n, 11]` in float32."""
-        return self.model({"input_ids": inputs[0], "attention_mask": inputs[1]})["scores"].float()
+        with attention_kernel(inputs[0]):
+            scores: Tensor = self.model({"input_ids": inputs[0], "attention_mask": inputs[1]})["scores"]
+        return scores.float()
 
     def of(self, logits: Tensor, targets: Tensor, relevance: Tensor, queries: Tensor) -> Tensor:
         """Return the loss of logits `[n, 11]`."""

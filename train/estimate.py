@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModel, LlamaConfig, PretrainedConfig, Q
 from gen_rerank.errors import BadInput
 from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.machine import Machine
+from train.attention import attention_kernel
 from train.bases import base_folder
 from train.defaults import fast_dtype
 from train.recipe import Recipe
@@ -292,7 +293,7 @@ def measured_flops(config: PretrainedConfig, plan: StepPlan, *, autocast: bool, 
 
     def step_seconds() -> float:
         start = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast), attention_kernel(states):
             read = layer(inputs_embeds=states).last_hidden_state
         if read.requires_grad:
             read.float().sum().backward()

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from gen_rerank.errors import BadInput
+from train.attention import attention_kernel
 
 # Widths are multiples of this: kernels like it, and a batch of rows with almost equal lengths wastes next to nothing.
 PAD_TO = 8
-
-# Up to this many tokens a row, plain matrix products are the faster attention on a CPU (benchmarks/training_step.py).
-_SHORT_ROW = 256
 
 
 @dataclass(frozen=True)
@@ -118,20 +114,12 @@ def last_states(
     model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, attention_mask: Tensor, readout: Tensor
 ) -> Tensor:
     """Return the hidden state at each pair's last token, `[pairs, hidden]` float32, of what `collate` returned."""
-    with _attention(input_ids):
+    with attention_kernel(input_ids):
         hidden = model.get_decoder()(
             input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
     states: Tensor = hidden[readout[:, 0], readout[:, 1]].float()
     return states
-
-
-def _attention(input_ids: Tensor) -> AbstractContextManager[None]:
-    """Choose the faster kernel for scaled dot products: torch's fused one on a CPU is slow backwards in short rows."""
-    if input_ids.device.type == "cpu" and input_ids.shape[1] <= _SHORT_ROW:
-        context: AbstractContextManager[None] = sdpa_kernel([SDPBackend.MATH])
-        return context
-    return nullcontext()
 
 
 @torch.no_grad()
