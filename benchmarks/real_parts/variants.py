@@ -15,7 +15,7 @@ from train import defaults
 from train.recipe import Recipe
 from train.trainers import DistributionalConfig
 
-Changes = Mapping[str, Mapping[str, Any]]
+Changes = Mapping[str, Any]
 
 OURS = ("gen-rerank", "train", "distributional")
 PEER = ("real.py", "sft")  # TRL's SFTTrainer
@@ -27,7 +27,7 @@ class Variant:
 
     Attributes:
         name: for tables and `--only`.
-        changes: of the preset, by section and key; None takes a key away.
+        changes: of the preset's keys, and of the keys of its sections, where None takes one away.
         data: the mix that it is trained on.
         against: the variant from which it differs in this one choice; the first has none.
         command: that trains it.
@@ -58,13 +58,17 @@ VARIANTS: tuple[Variant, ...] = (
     _phase1("ranknet", relative_loss="ranknet", relative_weight=1.0),
     _phase1("margin-mse", relative_loss="margin_mse", relative_weight=10.0),
     _phase1("listwise", relative_loss="listwise", relative_weight=1.0),
+    _phase1("batch-512", batch_tokens=512),
     _phase1("batch-2048", batch_tokens=2048),
     _phase1("rate-5e-5", learning_rate=5e-5),
     _phase1("rate-1e-4", learning_rate=1e-4),
     _phase1("rate-2e-4", learning_rate=2e-4),
+    _phase1("rate-4e-4", learning_rate=4e-4),
+    _phase1("readout-1e-4", readout_learning_rate=1e-4),
     _phase1("epochs-1", num_train_epochs=1, max_steps=None),
     _phase1("epochs-2", num_train_epochs=2, max_steps=None),
     Variant("lora", {"lora": _LORA, "distributional": {"learning_rate": 5e-4}}),
+    Variant("warm-start", {"warm_start": ["No", "Yes"]}),
     Variant("query-first", {"prompt": {"template": "query_first"}}),
     Variant("product-first", {"prompt": {"template": "product_first"}}),
     Variant("esci", data="screen-esci"),
@@ -106,12 +110,15 @@ def recipe_of(preset: str, changes: Changes) -> dict[str, Any]:
 
     Args:
         preset: a name, or a file.
-        changes: by section and key.
+        changes: of the recipe's own keys, and of a section's keys.
     """
     content = Recipe.load(preset).model_dump(mode="json", exclude_none=True)
-    for section, changed in changes.items():
-        merged = {**content.get(section, {}), **changed}
-        content[section] = {key: value for key, value in merged.items() if value is not None}
+    for key, changed in changes.items():
+        if not isinstance(changed, Mapping):
+            content[key] = changed
+            continue
+        merged = {**content.get(key, {}), **changed}
+        content[key] = {name: value for name, value in merged.items() if value is not None}
     return content
 
 
