@@ -1,8 +1,7 @@
 """Which kernel multiplies the attention of a training step: on a CPU, plain matrix products where rows are short.
 
-PyTorch's fused kernel for CPUs is slow backwards: of SmolLM2-135M's step over rows of 56 tokens it is a third
-(`benchmarks/small_step.py`). Plain products keep the attention's weights instead, which costs memory that grows with the
-square of a row. GPUs choose for themselves.
+PyTorch's fused kernel for CPUs is slow backwards where rows are short (`benchmarks/small_step.py`). Plain products keep
+the attention's weights instead, which costs memory that grows with the square of a row. GPUs choose for themselves.
 """
 
 from __future__ import annotations
