@@ -22,7 +22,7 @@ from gen_rerank.data.records import BadRow, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import save_json
 from gen_rerank.fitting.fit import CalibrationFit, check_thresholds, fit_calibration
-from gen_rerank.fitting.pages import calibration_page
+from gen_rerank.fitting.pages import FIGURES, PAGE, calibration_page
 from gen_rerank.fitting.tables import shown_fit
 from gen_rerank.fitting.thresholds import all_promises
 from gen_rerank.reporting.numbers import counted
@@ -38,9 +38,6 @@ from gen_rerank.system.publishing import (
     require_room,
     write_text_whole,
 )
-
-PAGE = "calibration.html"
-FIGURES = "calibration.json"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from gen_rerank.reporting.numbers import figure
 from gen_rerank.reporting.pages import render
 from gen_rerank.reporting.plots import Chart, Line, Mark
 
+PAGE = "calibration.html"
+FIGURES = "calibration.json"
+
 _MEASURES = (RPS, ECE, HEADLINE)
 _UNIT = Axis.over((0.0, 1.0))
 # Every tenth threshold is drawn.
