@@ -20,7 +20,7 @@ from gen_rerank.calibration.tiers import THRESHOLDS, Tier
 from gen_rerank.checkpoints.card import Calibration, CalibrationSource, Readout
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import HEADLINE, Evaluation, difference, evaluate
+from gen_rerank.evaluation.evaluation import HEADLINE, MSE, RPS, Evaluation, difference, evaluate
 from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.metrics import Doubles
 from gen_rerank.fitting.judged_pairs import JudgedPairs
@@ -91,7 +91,10 @@ class CalibrationFit:
         return {
             "calibration": self.calibration.model_dump(mode="json"),
             "step": self.choice.step,
-            "rps_gains": {step: gain.to_json() for step, gain in self.choice.gains.items()},
+            "steps_tried": [
+                {"step": one.step, "against": one.against, RPS: one.rps.to_json(), MSE: one.mse.to_json()}
+                for one in self.choice.trials
+            ],
             f"{HEADLINE}_change": None if change is None else change.to_json(),
             "measures": {
                 one.name: {name: row.to_json() for name, row in {**one.ranking, **one.calibrated}.items()}
@@ -178,8 +181,8 @@ def fit_calibration(
     old = pairs.read(before or Calibration())
     figures = tier_figures(pairs, after, thresholds)
     read = {BEFORE: old, AFTER: after}
-    if choice.by_fold:
-        read[HELD_OUT] = choice.held_out[choice.step]
+    if choice.held_out is not None:
+        read[HELD_OUT] = choice.held_out
     evaluations = tuple(evaluate(name, judged, found, seed=seed) for name, found in read.items())
     covered = tuple(coverage(pairs, found) for found in (old, after))
     return CalibrationFit(
@@ -256,7 +259,7 @@ def _slices(
             members.setdefault(tag, []).append(place)
     found = {}
     for tag, rows in sorted(members.items()):
-        columns = {"RPS": after.per_query["RPS"], "coverage": covered}
+        columns = {RPS: after.per_query[RPS], "coverage": covered}
         for tier, one in figures.items():
             columns |= {
                 f"{tier}: wrong": one.wrong,

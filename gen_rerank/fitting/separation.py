@@ -58,14 +58,14 @@ class Separation:
     @property
     def sentence(self) -> str:
         """What people read of it."""
-        level = f"with a relevance of {TIER_RELEVANCE[self.tier]:g} or more"
-        none = f"{self.without:,} of {self.queries:,} queries have no product {level}"
+        about = f"{self.tier} (relevance {TIER_RELEVANCE[self.tier]:g} or more)"
+        none = f"{self.without:,} of {self.queries:,} queries have no such product"
         if self.f1 is None or self.threshold is None:
-            return f"{self.tier}: no product {level}; {none}"
+            return f"{about}: {none}"
         clean = "a clean separation" if self.is_clean else "no clean separation"
         overlap = "" if self.overlap is None else f"{figure(self.overlap, '.0%')} of the scores overlap, "
         return (
-            f"{self.tier}: {clean}: {overlap}best F1 {self.f1.shown('.2f')} from a score of "
+            f"{about}: {clean}: {overlap}best F1 {self.f1.shown('.2f')} from a score of "
             f"{self.threshold.shown('.2f')} on; {none}"
         )
 

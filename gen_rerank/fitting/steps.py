@@ -1,7 +1,8 @@
 """Which correction of the scores pays: none, a temperature, or a temperature and a map; by cross-validation.
 
-Each is fitted on four folds of queries and measured on the fifth, in RPS. A step is taken where the gain on queries
-that had no part in it is beyond chance, so what is well calibrated already stays as it is.
+Each is fitted on four folds of queries and measured on the fifth. A step is taken where it saves RPS on queries that had
+no part in it, beyond chance, and does not lead the score away from relevance, beyond chance, as a temperature may: it
+moves means towards the middle. What is well calibrated already stays as it is.
 """
 
 from __future__ import annotations
@@ -22,23 +23,51 @@ Step = Literal["as it was", "temperature", "temperature and map"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
+@dataclass(frozen=True)
+class StepTrial:
+    """A step against the one that was taken before it, on queries that had no part in either.
+
+    Attributes:
+        step: that was tried.
+        against: the one before it.
+        rps: what it changes in RPS; below 0 is better.
+        mse: what it changes in the squared error of the score; below 0 is better.
+    """
+
+    step: Step
+    against: Step
+    rps: Interval
+    mse: Interval
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is taken."""
+        return self.rps.high < 0 and not self.mse.low > 0 and not self.rps.few
+
+    @property
+    def sentence(self) -> str:
+        """What people read of it."""
+        changes = f"RPS {self.rps.shown('+.4f')}, squared error of the score {self.mse.shown('+.4f')}"
+        return f"{self.step} against {self.against} on held-out queries: {changes}"
+
+
 @dataclass(frozen=True, eq=False)
 class StepChoice:
     """The step that was taken, and what spoke for it.
 
     Attributes:
-        step: the last one whose gain was beyond chance.
+        step: the last one that paid.
         calibration: temperature and map, fitted on all queries.
         by_fold: the same fitted without each fold, by its number; empty where there is one fold only.
-        held_out: by step, what it makes of each pair when it was fitted without it; empty where there is one fold only.
-        gains: by step, the RPS that it saves against the step taken before it, on held-out queries.
+        held_out: what it makes of each pair when it was fitted without it; None where there is one fold only.
+        trials: of each step but the first, in order; empty where there is one fold only.
     """
 
     step: Step
     calibration: Calibration
     by_fold: dict[int, Calibration]
-    held_out: dict[Step, Distribution]
-    gains: dict[Step, Interval]
+    held_out: Distribution | None
+    trials: tuple[StepTrial, ...]
 
 
 def choose_step(pairs: JudgedPairs, before: Calibration) -> StepChoice:
@@ -51,17 +80,18 @@ def choose_step(pairs: JudgedPairs, before: Calibration) -> StepChoice:
     old = Calibration(temperature=before.temperature, score_map=before.score_map)
     folds = np.unique(pairs.folds).tolist()
     if len(folds) == 1:
-        return StepChoice("as it was", old, {}, {}, {})
+        return StepChoice("as it was", old, {}, None, ())
     fitted = {step: {fold: fit_step(step, pairs.chosen(pairs.folds != fold), old) for fold in folds} for step in STEPS}
     held_out = {step: read_by_fold(pairs, found) for step, found in fitted.items()}
-    costs = {step: pairs.rps(found) for step, found in held_out.items()}
+    rps = {step: pairs.rps(found) for step, found in held_out.items()}
+    mse = {step: pairs.query_means((found.mean - pairs.relevance) ** 2) for step, found in held_out.items()}
     taken: Step = STEPS[0]
-    gains: dict[Step, Interval] = {}
+    trials = []
     for step in STEPS[1:]:
-        gains[step] = paired(costs[taken], costs[step])
-        if gains[step].low > 0 and not gains[step].few:
+        trials.append(StepTrial(step, taken, paired(rps[step], rps[taken]), paired(mse[step], mse[taken])))
+        if trials[-1].pays:
             taken = step
-    return StepChoice(taken, fit_step(taken, pairs, old), fitted[taken], held_out, gains)
+    return StepChoice(taken, fit_step(taken, pairs, old), fitted[taken], held_out[taken], tuple(trials))
 
 
 def fit_step(step: Step, pairs: JudgedPairs, before: Calibration) -> Calibration:

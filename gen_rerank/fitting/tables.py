@@ -57,10 +57,7 @@ def step_sentence(fit: CalibrationFit) -> str:
         "temperature": f"temperature {calibration.temperature:.3g}",
         "temperature and map": f"temperature {calibration.temperature:.3g} and a map with {points} points",
     }[choice.step]
-    gains = "; ".join(
-        f"{step} saves {gain.shown('+.4f')} RPS on held-out queries" for step, gain in choice.gains.items()
-    )
-    why = gains or "one query cannot be held out"
+    why = "; ".join(one.sentence for one in choice.trials) or "one query cannot be held out"
     change = fit.ranking_change
     moved = "" if change is None or choice.step == "as it was" else f"; {HEADLINE} changes by {change.shown('+.4f')}"
     return f"{done} ({why}{moved})."

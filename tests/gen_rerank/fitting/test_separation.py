@@ -17,7 +17,9 @@ def test_apart() -> None:
     assert found.threshold is not None
     assert found.f1.to_json() == [1.0, 1.0, 1.0]
     assert 0.2 < found.threshold.mean <= 0.9
-    assert found.sentence.startswith("close: a clean separation: 0% of the scores overlap, best F1 1.00")
+    assert found.sentence.startswith(
+        "close (relevance 0.5 or more): a clean separation: 0% of the scores overlap, best F1 1.00"
+    )
 
 
 def test_alike() -> None:
@@ -34,15 +36,14 @@ def test_half_of_the_scores_overlap() -> None:
     found = separation("exact", scores, [1.0, 1.0, 0.0, 0.0], np.array([0, 0, 1, 1]))
     assert found.overlap == pytest.approx(0.5)
     assert found.without == 1
-    assert "1 of 2 queries have no product with a relevance of 0.8 or more" in found.sentence
+    assert "1 of 2 queries have no such product" in found.sentence
     assert "[" not in found.sentence, "two queries have no interval"
 
 
 def test_nothing_good_and_nothing_bad() -> None:
     found = separation("exact", [0.9, 0.1], [0.0, 0.0], np.array([0, 1]))
     assert (found.overlap, found.f1, found.without) == (None, None, 2)
-    level = "with a relevance of 0.8 or more"
-    assert found.sentence == f"exact: no product {level}; 2 of 2 queries have no product {level}"
+    assert found.sentence == "exact (relevance 0.8 or more): 2 of 2 queries have no such product"
     alone = separation("exact", [0.9, 0.1], [1.0, 1.0], np.array([0, 1]))
     assert alone.overlap is None
     assert alone.f1 is not None
