@@ -15,6 +15,7 @@ from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.fitting.fit import CalibrationFit
 from gen_rerank.fitting.separation import BARS, Separation
 from gen_rerank.fitting.tables import step_sentence
+from gen_rerank.fitting.thresholds import shuffled
 from gen_rerank.fitting.tier_figures import mean_of
 from gen_rerank.reporting.axis import Axis
 from gen_rerank.reporting.numbers import figure
@@ -83,19 +84,20 @@ def risk_chart(fit: CalibrationFit, tier: Tier) -> Chart:
     """Return the loss against the threshold, what it is at most, and the limit that was promised."""
     promise = _promise(fit, tier)
     pairs = fit.pairs
-    losses = TierLosses.of(tier, fit.after.mean, pairs.relevance, pairs.queries, _DRAWN).by_query(promise.loss)
-    means = losses.mean(axis=1)
-    bounds = upper_bound(means, losses.shape[1], CONFIDENCE)
+    losses = TierLosses.of(tier, fit.after.mean, pairs.relevance, pairs.queries, _DRAWN)
+    by_query = shuffled(losses.by_query(promise.loss))
+    means = by_query.mean(axis=1)
+    bounds = [upper_bound(row, CONFIDENCE) for row in by_query]
     at = fit.calibration.thresholds[tier]
     seen: Interval | None = mean_of(fit.figures[tier].loss(promise.loss))
     assert seen is not None, "it has a say"
     lines = (
         Line(f"{promise.loss}, seen", tuple(zip(_DRAWN.tolist(), means.tolist(), strict=True))),
-        Line(f"at most, {CONFIDENCE:.0%} sure", tuple(zip(_DRAWN.tolist(), bounds.tolist(), strict=True))),
+        Line(f"at most, {CONFIDENCE:.0%} sure", tuple(zip(_DRAWN.tolist(), bounds, strict=True))),
         Line(f"{'promise' if tier in fit.tiers else 'usual promise'}: {promise.limit:.3g}", _level(promise.limit)),
     )
     mark = Mark(at, seen.mean, 0.0, 1.0, f"threshold {at:.3f}: {figure(seen.mean, '.1%')} {promise.loss}")
-    top = Axis.over((0.0, min(1.0, max(float(bounds.max()), promise.limit))))
+    top = Axis.over((0.0, min(1.0, max(*bounds, promise.limit))))
     return Chart(f"{tier}: {promise.loss}", _UNIT, top, "threshold", lines, (mark,))
 
 

@@ -1,8 +1,8 @@
 """Which correction of the scores pays: none, a temperature, or a temperature and a map; by cross-validation.
 
-Each is fitted on four folds of queries and measured on the fifth. A step is taken where it saves RPS on queries that had
-no part in it, beyond chance, and does not lead the score away from relevance, beyond chance, as a temperature may: it
-moves means towards the middle. What is well calibrated already stays as it is.
+Each is fitted on four folds of queries and measured on the fifth. A step is taken where it saves RPS on queries that
+had no part in it, beyond chance, and does not lead the score away from relevance, beyond chance, as a temperature may:
+it moves means towards the middle. What is well calibrated already stays as it is.
 """
 
 from __future__ import annotations

@@ -19,7 +19,11 @@ from gen_rerank.calibration.tiers import DEFAULT_THRESHOLDS, THRESHOLDS, Tier
 from gen_rerank.checkpoints.card import PromiseRecord
 from gen_rerank.data.folds import Places
 from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.metrics import Doubles
 from gen_rerank.reporting.numbers import counted, figure
+
+# The seed of the order in which queries are looked at, one by one.
+_ORDER = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def choose_thresholds(
 
 
 def _choose(promise: Promise, losses: TierLosses) -> TierChoice:
-    by_query = losses.by_query(promise.loss)
+    by_query = shuffled(losses.by_query(promise.loss))
     queries = by_query.shape[1]
     usual = DEFAULT_THRESHOLDS[promise.tier]
     if not queries:
@@ -112,69 +116,66 @@ def _choose(promise: Promise, losses: TierLosses) -> TierChoice:
         return TierChoice(promise, usual, False, 0, None, None, reason)
     order = np.arange(len(GRID))[:: -1 if promise.loss == "wrong" else 1]
     means = by_query.mean(axis=1)[order]
+    by_query = by_query[order]
     shown = losses.shown.sum(axis=1)[order]
     divides = shown > 0 if promise.loss == "wrong" else shown < losses.products.sum()
-    kept = kept_steps(means, queries, promise.limit, CONFIDENCE)
+    kept = kept_steps(by_query, promise.limit, CONFIDENCE)
     if kept and divides[kept - 1]:
-        return _at(promise, float(GRID[order[kept - 1]]), means[kept - 1], queries)
+        return _at(promise, float(GRID[order[kept - 1]]), by_query[kept - 1])
     if not divides.any():
         apart = "shows a product" if promise.loss == "wrong" else "leaves a product out"
-        return replace(
-            _at(promise, usual, _mean_at(losses, promise, usual), queries), kept=False, reason=f"no threshold {apart}"
-        )
+        there = by_query[int(np.abs(GRID[order] - usual).argmin())]
+        return replace(_at(promise, usual, there), kept=False, reason=f"no threshold {apart}")
     within = means <= promise.limit
     first_over = len(within) if within.all() else int(within.argmin())
     nearest = first_over - 1
     if first_over == 0 or not divides[nearest]:
         nearest = int(np.where(divides, means, np.inf).argmin())
-    choice = _at(promise, float(GRID[order[nearest]]), means[nearest], queries)
-    best = float(means[divides].min())
+    choice = _at(promise, float(GRID[order[nearest]]), by_query[nearest])
+    best = by_query[int(np.where(divides, means, np.inf).argmin())]
     return replace(choice, kept=False, reason=_why_not(choice, best))
 
 
-def _at(promise: Promise, threshold: float, mean: float, queries: int) -> TierChoice:
-    """Return a threshold that is kept; who says otherwise gives a reason."""
-    bound = float(upper_bound(mean, queries, CONFIDENCE))
-    return TierChoice(promise, threshold, True, queries, float(mean), bound)
+def shuffled(losses: Doubles) -> Doubles:
+    """Return losses `[thresholds, queries]` with the queries in a fixed order that has nothing to do with them."""
+    return losses[:, np.random.default_rng(_ORDER).permutation(losses.shape[1])]
 
 
-def _mean_at(losses: TierLosses, promise: Promise, threshold: float) -> float:
-    return float(losses.by_query(promise.loss)[int(np.abs(GRID - threshold).argmin())].mean())
+def _at(promise: Promise, threshold: float, losses: Doubles) -> TierChoice:
+    """Return a threshold that is kept, with what its losses `[queries]` say; who says otherwise gives a reason."""
+    bound = upper_bound(losses, CONFIDENCE)
+    return TierChoice(promise, threshold, True, len(losses), float(losses.mean()), bound)
 
 
 def _moved(choice: TierChoice, losses: TierLosses, threshold: float, kept: bool) -> TierChoice:
     """Return the choice at the other tier's threshold."""
     if not choice.queries:
         return replace(choice, threshold=threshold)
-    mean = _mean_at(losses, choice.promise, threshold)
-    moved = _at(choice.promise, threshold, mean, choice.queries)
+    there = shuffled(losses.by_query(choice.promise.loss))[int(np.abs(GRID - threshold).argmin())]
     reason = choice.reason or ("" if kept else "exact would begin below close, so it was moved up to it")
-    return replace(moved, kept=kept, reason=reason)
+    return replace(_at(choice.promise, threshold, there), kept=kept, reason=reason)
 
 
-def _why_not(choice: TierChoice, best: float) -> str:
+def _why_not(choice: TierChoice, best: Doubles) -> str:
     """Return why a promise is not made, and what would do.
 
     Args:
         choice: the nearest threshold.
-        best: the lowest loss of any threshold that shows a product, or leaves one out.
+        best: the losses `[queries]` at the threshold with the lowest, of those that show a product, or leave one out.
     """
     assert choice.observed is not None
     assert choice.bound is not None
-    loss, limit = choice.promise.loss, choice.promise.limit
+    loss, lowest = choice.promise.loss, _share(float(best.mean()))
     of_how_many = counted(choice.queries, "query", "queries")
     said = f"{of_how_many} with {_share(choice.observed)} {loss} at this threshold prove at most {_share(choice.bound)}"
-    needed = least_queries(best, limit, CONFIDENCE)
+    needed = least_queries(best, choice.promise.limit, CONFIDENCE)
     if needed is None:
         does = "that shows a product" if loss == "wrong" else "that leaves a product out"
-        return f"{said}; no threshold {does} has less than {_share(best)} {loss}, so more queries do not help"
+        return f"{said}; no threshold {does} has less than {lowest} {loss}, so more queries do not help"
     if choice.queries >= needed:
-        return f"{said}; a stricter one, with {_share(best)}, comes after others that are not kept"
-    at_best = float(upper_bound(best, choice.queries, CONFIDENCE))
-    return (
-        f"{said}; at best, where {_share(best)} is {loss}, so many queries allow {_share(at_best)}, and about "
-        f"{needed:,} would do"
-    )
+        return f"{said}; a stricter one, with {lowest}, comes after others that are not kept"
+    at_best = _share(upper_bound(best, CONFIDENCE))
+    return f"{said}; at best, where {lowest} is {loss}, so many queries allow {at_best}, and about {needed:,} would do"
 
 
 def _share(value: float) -> str:
