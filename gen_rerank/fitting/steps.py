@@ -19,7 +19,7 @@ from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.evaluation.intervals import Interval, paired
 from gen_rerank.fitting.judged_pairs import JudgedPairs
 
-Step = Literal["as it was", "temperature", "temperature and map"]
+Step = Literal["as they were", "with a temperature", "with a temperature and a map"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
@@ -48,7 +48,8 @@ class StepTrial:
     def sentence(self) -> str:
         """What people read of it."""
         changes = f"RPS {self.rps.shown('+.4f')}, squared error of the score {self.mse.shown('+.4f')}"
-        return f"{self.step} against {self.against} on held-out queries: {changes}"
+        taken = "taken" if self.pays else "not taken"
+        return f"{self.step}, against the scores {self.against}: {changes}: {taken}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def choose_step(pairs: JudgedPairs, before: Calibration) -> StepChoice:
     old = Calibration(temperature=before.temperature, score_map=before.score_map)
     folds = np.unique(pairs.folds).tolist()
     if len(folds) == 1:
-        return StepChoice("as it was", old, {}, None, ())
+        return StepChoice("as they were", old, {}, None, ())
     fitted = {step: {fold: fit_step(step, pairs.chosen(pairs.folds != fold), old) for fold in folds} for step in STEPS}
     held_out = {step: read_by_fold(pairs, found) for step, found in fitted.items()}
     rps = {step: pairs.rps(found) for step, found in held_out.items()}
@@ -96,10 +97,10 @@ def choose_step(pairs: JudgedPairs, before: Calibration) -> StepChoice:
 
 def fit_step(step: Step, pairs: JudgedPairs, before: Calibration) -> Calibration:
     """Return temperature and map of a step, fitted on pairs; the first step changes nothing."""
-    if step == "as it was":
+    if step == "as they were":
         return before
     plain = Calibration(temperature=fit_temperature(pairs.logits, pairs.targets))
-    if step == "temperature":
+    if step == "with a temperature":
         return plain
     score_map = fit_score_map(pairs.read(plain).mean, pairs.relevance, pairs.weights)
     return plain.model_copy(update={"score_map": score_map})

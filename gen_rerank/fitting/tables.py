@@ -53,14 +53,17 @@ def step_sentence(fit: CalibrationFit) -> str:
     calibration, choice = fit.calibration, fit.choice
     points = 0 if calibration.score_map is None else len(calibration.score_map.scores)
     done = {
-        "as it was": "the scores stay as they were",
-        "temperature": f"temperature {calibration.temperature:.3g}",
-        "temperature and map": f"temperature {calibration.temperature:.3g} and a map with {points} points",
+        "as they were": "The scores stay as they were",
+        "with a temperature": f"Temperature {calibration.temperature:.3g}",
+        "with a temperature and a map": f"Temperature {calibration.temperature:.3g} and a map with {points} points",
     }[choice.step]
-    why = "; ".join(one.sentence for one in choice.trials) or "one query cannot be held out"
     change = fit.ranking_change
-    moved = "" if change is None or choice.step == "as it was" else f"; {HEADLINE} changes by {change.shown('+.4f')}"
-    return f"{done} ({why}{moved})."
+    if change is not None and choice.step != "as they were":
+        done += f"; {HEADLINE} changes by {change.shown('+.4f')}"
+    if not choice.trials:
+        return f"{done}: one query cannot be held out."
+    tried = "; ".join(one.sentence for one in choice.trials)
+    return f"{done}. On held-out queries, where less is better: {tried}."
 
 
 def tiers_table(fit: CalibrationFit) -> TextTable:

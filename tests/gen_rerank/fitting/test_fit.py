@@ -21,7 +21,7 @@ TWO = Readout(kind="yes_no", tokens=("no", "yes"), token_ids=(3, 4), values=(0.0
 
 def test_what_is_calibrated_stays_as_it_is(made) -> None:
     found = fit_calibration(*made(120), BINS)
-    assert found.choice.step == "as it was"
+    assert found.choice.step == "as they were"
     assert (found.calibration.temperature, found.calibration.score_map) == (1.0, None)
     assert found.covered[1].mean > 0.8
 
@@ -29,7 +29,7 @@ def test_what_is_calibrated_stays_as_it_is(made) -> None:
 def test_a_temperature_that_is_wrong_is_found(made) -> None:
     shop, logits = made(120, sharpness=4.0)
     found = fit_calibration(shop, logits, BINS)
-    assert found.choice.step == "temperature"
+    assert found.choice.step == "with a temperature"
     assert found.calibration.temperature == pytest.approx(4.0, rel=0.1)
     before, after, held = (one.calibrated[RPS].mean for one in found.evaluations)
     assert after < held < before
@@ -39,7 +39,7 @@ def test_a_temperature_that_is_wrong_is_found(made) -> None:
 def test_a_shift_takes_a_map_and_the_order_stays(made) -> None:
     shop, logits = made(150, shift=0.25)
     found = fit_calibration(shop, logits, BINS)
-    assert found.choice.step == "temperature and map"
+    assert found.choice.step == "with a temperature and a map"
     card = Card(readout=BINS, prompt=PromptSpec(), calibration=found.calibration)
     plain = card.model_copy(update={"calibration": found.calibration.model_copy(update={"score_map": None})})
     before, after = distribution_of(logits, plain).mean, distribution_of(logits, card).mean
@@ -53,7 +53,7 @@ def test_calibrating_again_changes_nothing(made) -> None:
     shop, logits = made(120, sharpness=4.0)
     once = fit_calibration(shop, logits, BINS).calibration
     again = fit_calibration(shop, logits, BINS, once)
-    assert again.choice.step == "as it was"
+    assert again.choice.step == "as they were"
     assert again.calibration == once
 
 
@@ -77,7 +77,7 @@ def test_promises_stand_in_the_card_and_hold_on_other_queries(made) -> None:
 def test_held_out_figures_are_of_each_query_in_its_order(made) -> None:
     """With thresholds by hand and no step taken, a held-out query reads as it does in the fit."""
     found = fit_calibration(*made(40), BINS, by_hand={"exact": 0.8, "close": 0.4})
-    assert found.choice.step == "as it was"
+    assert found.choice.step == "as they were"
     assert found.held_out is not None
     for tier, one in found.figures.items():
         assert np.array_equal(one.wrong, found.held_out[tier].wrong)
@@ -96,7 +96,7 @@ def test_a_yes_no_readout(made) -> None:
 
 def test_one_query(made) -> None:
     found = fit_calibration(*made(1), BINS)
-    assert (found.choice.step, found.held_out) == ("as it was", None)
+    assert (found.choice.step, found.held_out) == ("as they were", None)
     assert not any(one.kept for one in found.tiers.values())
     assert set(found.calibration.thresholds) == {"exact", "close"}
     json.dumps(found.to_json(), allow_nan=False)

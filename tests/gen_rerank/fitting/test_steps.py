@@ -22,14 +22,14 @@ def test_a_step_pays_where_it_saves_rps_and_harms_no_score() -> None:
         (WORSE, BETTER, False),
         (Interval(-0.2, -0.3, -0.1, 4), NOTHING, False),  # of four queries nothing is said
     ]:
-        assert StepTrial("temperature", "as it was", rps, mse).pays is pays
+        assert StepTrial("with a temperature", "as they were", rps, mse).pays is pays
 
 
 def test_the_last_step_is_tried_against_what_was_taken(made) -> None:
     shop, logits = made(60, sharpness=4.0)
     first, second = choose_step(JudgedPairs.of(shop, logits, BIN_VALUES.tolist()), Calibration()).trials
-    assert (first.step, first.against, first.pays) == ("temperature", "as it was", True)
-    assert (second.step, second.against) == ("temperature and map", "temperature")
+    assert (first.step, first.against, first.pays) == ("with a temperature", "as they were", True)
+    assert (second.step, second.against) == ("with a temperature and a map", "with a temperature")
 
 
 def test_a_query_has_no_say_in_what_it_is_measured_by(made) -> None:
