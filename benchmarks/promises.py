@@ -51,7 +51,7 @@ HEADER = (
 
 
 @dataclass(frozen=True, eq=False)
-class Shop:
+class ReadShop:
     """Judged queries as several models read them.
 
     Attributes:
@@ -73,7 +73,7 @@ class Shop:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TierOutcome:
     """A tier of one draw, measured on other queries.
 
     Attributes:
@@ -91,7 +91,9 @@ class Measured:
     shown: float
 
 
-def measure(chosen: Mapping[Tier, TierChoice], calibration: Calibration, others: JudgedPairs) -> dict[Tier, Measured]:
+def measure(
+    chosen: Mapping[Tier, TierChoice], calibration: Calibration, others: JudgedPairs
+) -> dict[Tier, TierOutcome]:
     """Return what tiers do for queries that had no part in them."""
     thresholds = {str(tier): one.threshold for tier, one in chosen.items()}
     found = {}
@@ -99,7 +101,7 @@ def measure(chosen: Mapping[Tier, TierChoice], calibration: Calibration, others:
         one = chosen[tier]
         losses = figures.loss(one.promise.loss)
         known = losses[~np.isnan(losses)]
-        found[tier] = Measured(
+        found[tier] = TierOutcome(
             kept=one.kept,
             loss=float(known.mean()) if len(known) else 0.0,
             limit=one.promise.limit,
@@ -109,7 +111,9 @@ def measure(chosen: Mapping[Tier, TierChoice], calibration: Calibration, others:
     return found
 
 
-def one_draw(shop: Shop, promises: list[str], way: str, rng: np.random.Generator) -> dict[str, dict[Tier, Measured]]:
+def one_draw(
+    shop: ReadShop, promises: list[str], way: str, rng: np.random.Generator
+) -> dict[str, dict[Tier, TierOutcome]]:
     """Fit on drawn queries and measure on others, for each reading and each other shop."""
     count = shop.reference.count
     half = count // 2
@@ -140,7 +144,7 @@ def of_queries(pairs: JudgedPairs, queries: Places) -> JudgedPairs:
     )
 
 
-def summary(found: list[Measured]) -> dict[str, Any]:
+def summary(found: list[TierOutcome]) -> dict[str, Any]:
     """Return how often a promise was made and broken, and what tiers showed where it was made."""
     kept = [one for one in found if one.kept]
     broken = sum(one.loss > one.limit for one in kept)
@@ -160,13 +164,13 @@ def summary(found: list[Measured]) -> dict[str, Any]:
 
 
 def results_of(
-    shop: Shop, promises: list[str], draws: int, seed: int, advance: Callable[[], object]
+    shop: ReadShop, promises: list[str], draws: int, seed: int, advance: Callable[[], object]
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each way of drawing, each reading and each promise."""
     wanted = all_promises(promises)
     for way in (HALVES, DRAWS):
         rng = np.random.default_rng(seed)
-        found: list[dict[str, dict[Tier, Measured]]] = []
+        found: list[dict[str, dict[Tier, TierOutcome]]] = []
         for _ in range(draws):
             found.append(one_draw(shop, promises, way, rng))
             advance()
@@ -214,8 +218,8 @@ def table(rows: list[dict[str, Any]], way: str) -> FigureTable:
 
 def main(
     shop: Annotated[list[str], typer.Option(help="NAME=MODEL,DATA; repeat for several")],
-    copy: Annotated[list[str], typer.Option(help="SHOP:NAME=MODEL, a copy that takes the calibration over")] = [],  # noqa: B006
-    carry: Annotated[list[str], typer.Option(help="SHOP:NAME=DATA, another shop for the same calibration")] = [],  # noqa: B006
+    copy: Annotated[list[str], typer.Option(help="SHOP:NAME=MODEL, with its calibration")] = [],  # noqa: B006
+    carry: Annotated[list[str], typer.Option(help="SHOP:NAME=DATA, another shop")] = [],  # noqa: B006
     promise: Annotated[list[str], typer.Option(help="as gen-rerank calibrate takes it")] = [],  # noqa: B006
     split: Annotated[list[str], typer.Option(help="whose queries are drawn")] = ["validation"],  # noqa: B006
     draws: Annotated[int, typer.Option(min=1)] = 500,
@@ -244,7 +248,7 @@ def main(
         out.write_text(json.dumps({"run": this.heading(), "seed": seed, "rows": rows}, indent=1) + "\n", "utf-8")
 
 
-def opened(given: str, copies: list[str], carried: list[str], splits: list[Split], runs: Path) -> Shop:
+def opened(given: str, copies: list[str], carried: list[str], splits: list[Split], runs: Path) -> ReadShop:
     """Return a shop with all its readings; what was scored before is not scored again."""
     name, _, places = given.partition("=")
     model, _, data = places.partition(",")
@@ -257,7 +261,7 @@ def opened(given: str, copies: list[str], carried: list[str], splits: list[Split
         f"carried to {label}": reading(f"{name}-to-{label}", model, Path(place), splits, runs)
         for label, place in named(carried, name)
     }
-    return Shop(name, readings, others, prepare_scorer(model).checkpoint.card.calibration)
+    return ReadShop(name, readings, others, prepare_scorer(model).checkpoint.card.calibration)
 
 
 def named(given: list[str], shop: str) -> Iterator[tuple[str, str]]:

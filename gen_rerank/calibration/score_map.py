@@ -45,7 +45,8 @@ def mapped(scaled: npt.ArrayLike, values: npt.ArrayLike, score_map: ScoreMap) ->
 def tilted(scaled: Doubles, values: Doubles, means: Doubles) -> Doubles:
     """Return the distributions p · exp(λ · value), normalised, with the λ of each row that gives it its mean.
 
-    The mean rises strictly with λ, so there is one; Newton's method finds it, kept between bounds that close in.
+    The mean rises strictly with λ, so there is one. Newton's method finds it on the scale of log-odds, on which the
+    mean of two bins is a straight line, kept between bounds that close in.
 
     Args:
         scaled: logits `[n, k]` of p; finite.
@@ -62,16 +63,20 @@ def tilted(scaled: Doubles, values: Doubles, means: Doubles) -> Doubles:
     high = (spread + np.log(len(values) / np.minimum(wanted, 1 - wanted))) / gap
     low, at = -high, np.zeros_like(high)
     last = np.full_like(high, np.inf)
+    tiny = np.finfo(np.float64).tiny
     for _ in range(_MOST_STEPS):
         rows = _softmax(scaled + at[:, None] * values)
-        error = rows @ values - wanted
-        if (np.abs(error) < _CLOSE_ENOUGH).all():
+        up, down = rows @ values, rows @ (1 - values)
+        error = up - wanted
+        there = np.abs(error) < _CLOSE_ENOUGH
+        if there.all():
             break
         low, high = np.where(error < 0, at, low), np.where(error > 0, at, high)
-        variance = np.einsum("nk,nk->n", rows, (values - (rows @ values)[:, None]) ** 2)
-        newton = at - error / np.maximum(variance, np.finfo(np.float64).tiny)
-        trusted = (newton > low) & (newton < high) & (np.abs(error) < last / 2)
-        at, last = np.where(trusted, newton, (low + high) / 2), np.abs(error)
+        variance = rows @ values**2 - up**2
+        odds = np.log(np.maximum(up, tiny) / np.maximum(down, tiny)) - np.log(wanted / (1 - wanted))
+        newton = at - odds * up * down / np.maximum(variance, tiny)
+        trusted = (newton > low) & (newton < high) & (np.abs(odds) < last)
+        at, last = np.where(there, at, np.where(trusted, newton, (low + high) / 2)), np.abs(odds)
     return rows
 
 

@@ -21,10 +21,9 @@ from gen_rerank.data.dataset import Dataset, judged_part
 from gen_rerank.data.records import BadRow, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import save_json
-from gen_rerank.fitting.fit import CalibrationFit, check_thresholds, fit_calibration
+from gen_rerank.fitting.fit import CalibrationFit, fit_calibration, wanted_promises
 from gen_rerank.fitting.pages import FIGURES, PAGE, calibration_page
 from gen_rerank.fitting.tables import shown_fit
-from gen_rerank.fitting.thresholds import all_promises
 from gen_rerank.reporting.numbers import counted
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.reporting.tables import one_line
@@ -192,11 +191,7 @@ def _check(plan: CalibrationPlan) -> None:
         raise BadInput(f"there is no split {plan.split!r}; calibrate on validation or train")
     if plan.split == "test":
         raise BadInput("the test split has the last word and is never calibrated on; leave --split test out")
-    if plan.promises and plan.by_hand is not None:
-        raise BadInput("thresholds are promised or set by hand, not both: leave --promise or --set out")
-    if plan.by_hand is not None:
-        check_thresholds(plan.by_hand)
-    all_promises(plan.promises)
+    wanted_promises(plan.promises, plan.by_hand)
 
 
 def _require_place(plan: CalibrationPlan, folder: Path) -> None:

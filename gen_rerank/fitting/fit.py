@@ -161,18 +161,12 @@ def fit_calibration(
         >>> fit_calibration(judged, logits, scorer.checkpoint.card.readout).calibration.thresholds  # doctest: +SKIP
         {'exact': 0.712, 'close': 0.455}
     """
-    if promises and by_hand is not None:
-        raise BadInput("thresholds are promised or set by hand, not both: leave --promise or --set out")
-    if by_hand is not None:
-        check_thresholds(by_hand)
-    wanted = all_promises(promises)
+    wanted = wanted_promises(promises, by_hand)
     pairs = JudgedPairs.of(judged, logits, readout.values, seed=seed)
     choice = choose_step(pairs, before or Calibration())
     after = pairs.read(choice.calibration)
-    tiers = {} if by_hand is not None else choose_thresholds(after.mean, pairs.relevance, pairs.queries, wanted)
-    if learned:
-        tiers = {tier: replace(one, kept=False, reason=one.reason or LEARNED) for tier, one in tiers.items()}
-    thresholds = dict(by_hand) if by_hand is not None else {tier: tiers[tier].threshold for tier in THRESHOLDS}
+    tiers = {} if by_hand is not None else _promised(pairs, after, wanted, learned)
+    thresholds = {str(tier): tiers[tier].threshold if by_hand is None else by_hand[tier] for tier in THRESHOLDS}
     source = CalibrationSource(
         data=judged.fingerprint, split=split, queries=pairs.count, pairs=len(pairs.relevance), model=model
     )
@@ -184,25 +178,35 @@ def fit_calibration(
     if choice.held_out is not None:
         read[HELD_OUT] = choice.held_out
     evaluations = tuple(evaluate(name, judged, found, seed=seed) for name, found in read.items())
-    covered = tuple(coverage(pairs, found) for found in (old, after))
     return CalibrationFit(
         calibration=choice.calibration.model_copy(update=update),
         choice=choice,
         tiers=tiers,
         figures=figures,
         held_out=_held_out(pairs, choice, wanted, by_hand),
-        separations=tuple(
-            separation(tier, after.mean, pairs.relevance, pairs.queries, seed=seed) for tier in THRESHOLDS
-        ),
+        separations=_separations(pairs, after, seed),
         evaluations=evaluations,
-        covered=(_known(covered[0]), _known(covered[1])),
-        slices=_slices(judged, evaluations[1], figures, covered[1]),
+        covered=(_known(coverage(pairs, old)), _known(coverage(pairs, after))),
+        slices=_slices(judged, evaluations[1], figures, coverage(pairs, after)),
         pairs=pairs,
         after=after,
     )
 
 
-def check_thresholds(thresholds: Mapping[str, float]) -> None:
+def wanted_promises(promises: Sequence[str | Promise], by_hand: Mapping[str, float] | None) -> dict[Tier, Promise]:
+    """Return one promise a tier, of which nothing comes where thresholds are set by hand.
+
+    Raises:
+        BadInput: both are given, a promise is none, two are about one tier, or the thresholds are no tiers.
+    """
+    if promises and by_hand is not None:
+        raise BadInput("thresholds are promised or set by hand, not both: leave --promise or --set out")
+    if by_hand is not None:
+        _check_thresholds(by_hand)
+    return all_promises(promises)
+
+
+def _check_thresholds(thresholds: Mapping[str, float]) -> None:
     """Refuse thresholds that make no tiers.
 
     Raises:
@@ -218,6 +222,20 @@ def check_thresholds(thresholds: Mapping[str, float]) -> None:
         raise BadInput(f"tiers need both thresholds, {missing[0]} is missing; write --set exact=0.85 close=0.5")
     if thresholds["exact"] < thresholds["close"]:
         raise BadInput(f"exact={thresholds['exact']:g} would begin below close={thresholds['close']:g}")
+
+
+def _promised(
+    pairs: JudgedPairs, after: Distribution, promises: Mapping[Tier, Promise], learned: bool
+) -> dict[Tier, TierChoice]:
+    """Return where tiers begin; who was trained on the queries promises nothing."""
+    tiers = choose_thresholds(after.mean, pairs.relevance, pairs.queries, promises)
+    if not learned:
+        return tiers
+    return {tier: replace(one, kept=False, reason=one.reason or LEARNED) for tier, one in tiers.items()}
+
+
+def _separations(pairs: JudgedPairs, after: Distribution, seed: int) -> tuple[Separation, ...]:
+    return tuple(separation(tier, after.mean, pairs.relevance, pairs.queries, seed=seed) for tier in THRESHOLDS)
 
 
 def _held_out(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gen_rerank import __version__
 from gen_rerank.calibration.promises import CONFIDENCE, DEFAULT_PROMISES, GRID, Promise, TierLosses
 from gen_rerank.calibration.risk_control import upper_bound
 from gen_rerank.calibration.tiers import THRESHOLDS, Tier
@@ -43,7 +42,6 @@ def calibration_page(about: str, fit: CalibrationFit, remarks: Sequence[str] = (
         >>> Path("calibration.html").write_text(calibration_page("runs/model", fit))  # doctest: +SKIP
     """
     shapes = {
-        "version": __version__,
         "about": about,
         "fit": fit,
         "remarks": remarks,

@@ -12,7 +12,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.fitting.judged_pairs import JudgedPairs
 
 MADE, BROKEN, NOT_MADE = (
-    promises.Measured(kept, loss, 0.05, 0.5, 0.25) for kept, loss in ((True, 0.04), (True, 0.06), (False, 0.5))
+    promises.TierOutcome(kept, loss, 0.05, 0.5, 0.25) for kept, loss in ((True, 0.04), (True, 0.06), (False, 0.5))
 )
 
 
@@ -42,7 +42,7 @@ def test_a_query_that_is_drawn_twice_is_two_queries() -> None:
 
 
 def test_a_row_for_each_way_reading_and_promise() -> None:
-    shop = promises.Shop(
+    shop = promises.ReadShop(
         "shop", {"": pairs(40), "int8": pairs(40, seed=0)}, {"carried to b": pairs(20, seed=1)}, Calibration()
     )
     advanced: list[int] = []
