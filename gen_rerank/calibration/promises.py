@@ -20,6 +20,7 @@ from gen_rerank.errors import BadInput
 
 Loss = Literal["wrong", "missed"]
 Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int32]
 
 CONFIDENCE = 0.9
 # From which relevance on a product is what a tier says.
@@ -97,8 +98,8 @@ class TierLosses:
 
     wrong: Doubles
     missed: Doubles
-    shown: npt.NDArray[np.int64]
-    products: npt.NDArray[np.int64]
+    shown: Counts
+    products: Counts
 
     @classmethod
     def of(
@@ -128,11 +129,11 @@ class TierLosses:
         good = np.asarray(relevance, dtype=np.float64) >= TIER_RELEVANCE[tier] - _ROUNDING
         shape = (len(steps) + 1, int(queries.max(initial=-1)) + 1)
 
-        def counts(chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        def counts(chosen: npt.NDArray[np.bool_]) -> Counts:
             """Return how many of the chosen products reach each threshold, by query."""
-            table = np.zeros(shape, dtype=np.int64)
+            table = np.zeros(shape, dtype=np.int32)
             np.add.at(table, (reached[chosen], queries[chosen]), 1)
-            return table[::-1].cumsum(axis=0)[::-1]
+            return table[::-1].cumsum(axis=0, dtype=np.int32)[::-1]
 
         everything, fitting = counts(np.ones_like(good)), counts(good)
         shown, right = everything[1:], fitting[1:]

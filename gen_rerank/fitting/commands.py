@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +35,10 @@ gen-rerank calibrate runs/model shop --adapter runs/my-shop --set exact=0.85 clo
 """
 
 
-@app.command(epilog=_EXAMPLES)
+# `--set exact=0.85 close=0.5`: the second word arrives as an argument too many.
+@app.command(epilog=_EXAMPLES, context_settings={"allow_extra_args": True})
 def calibrate(
+    context: typer.Context,
     model: Model,
     data: Data,
     promise: Annotated[
@@ -43,7 +46,7 @@ def calibrate(
         typer.Option("--promise", help='What a tier must keep, such as "exact: wrong <= 5%"; once for each tier.'),
     ] = None,
     by_hand: Annotated[
-        tuple[str, str] | None,
+        list[str] | None,
         typer.Option("--set", metavar="exact=SCORE close=SCORE", help="Thresholds by hand, instead of promises."),
     ] = None,
     adapter: AdapterName = None,
@@ -65,6 +68,10 @@ def calibrate(
     share with a relevance below 0.8) and "close: missed <= 10%" (of those with 0.5 or more, the share that falls below
     close). calibration.html and calibration.json lie beside the card.
     """
+    if context.args and not by_hand:
+        raise BadInput(
+            f"{context.args[0]}: one model and one data folder are calibrated; write thresholds behind --set"
+        )
     from gen_rerank.fitting.calibrating import CalibrationPlan
     from gen_rerank.fitting.calibrating import calibrate as run
 
@@ -77,7 +84,7 @@ def calibrate(
             dtype=dtype,
             adapter=adapter,
             promises=tuple(promise or ()),
-            by_hand=None if by_hand is None else _thresholds(by_hand),
+            by_hand=_thresholds([*by_hand, *context.args]) if by_hand else None,
             out=out,
             slices=slices,
             skip_bad_rows=skip_bad_rows,
@@ -94,7 +101,7 @@ def calibrate(
             console().print(part)
 
 
-def _thresholds(given: tuple[str, str]) -> dict[str, float]:
+def _thresholds(given: Sequence[str]) -> dict[str, float]:
     """Return thresholds as they were written, such as `exact=0.85`.
 
     Raises:
@@ -109,5 +116,5 @@ def _thresholds(given: tuple[str, str]) -> dict[str, float]:
             raise BadInput(f"--set {text}: no threshold; write --set exact=0.85 close=0.5") from error
         if name in found:
             raise BadInput(f"--set: {name} stands twice; write --set exact=0.85 close=0.5")
-        found[name.strip()] = number
+        found[name] = number
     return found

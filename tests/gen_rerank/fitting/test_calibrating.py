@@ -77,6 +77,11 @@ def test_a_copy_gets_the_card_and_the_model_stays(run: Run, model: Path, tiny_da
     assert "already exists" in complaint(run("calibrate", model, tiny_data, "--out", out))
 
 
+def test_thresholds_may_be_set_one_by_one(run: Run, model: Path, tiny_data: Path) -> None:
+    assert run("calibrate", model, "--set", "exact=0.85", tiny_data, "--set", "close=0.5")[0] == 0
+    assert read_card(model, Card).calibration.thresholds == {"exact": 0.85, "close": 0.5}
+
+
 def test_an_adapter_gets_its_own(run: Run, model: Path, adapter: Path, tiny_data: Path) -> None:
     before = files(model)
     assert run("calibrate", model, tiny_data, "--adapter", adapter, "--slices")[0] == 0
@@ -138,6 +143,9 @@ def test_scores_are_read_through_the_map(model: Path) -> None:
         (["--set", "exact=0.4", "close=0.5"], "would begin below"),
         (["--set", "exact=high", "close=0.5"], "--set exact=high: no threshold"),
         (["--set", "exact=0.9", "exact=0.5"], "stands twice"),
+        (["--set", "exact=0.9"], "close is missing"),
+        (["--set", "exact=0.9", "close=0.5", "close=0.4"], "stands twice"),
+        (["close=0.5"], "write thresholds behind --set"),
         (["--set", "exact=nan", "close=0.5"], "a score between 0 and 1"),
         (["--adapter", "nowhere"], "nowhere"),
         (["--out", "."], "the current folder"),
