@@ -7,7 +7,7 @@ the loss need not be monotone. Where it is, this is the risk-controlling set of 
 2021 (arXiv 2101.02703). What a loss is, and in which order thresholds are safe, `promises` says.
 
 Most queries lose nothing or a little, and betting uses that (Waudby-Smith & Ramdas 2020, "Estimating means of bounded
-random variables by betting", arXiv 2010.09686): a promise takes about half as many queries as by Hoeffding's and
+random variables by betting", arXiv 2010.09686): a promise then takes fewer queries than by Hoeffding's and
 Bentkus' bounds, which do not look at the spread. Where there are too few queries for the bets to win even if nothing
 is lost, those two are taken; that depends on the number of queries alone, so whichever is taken is valid.
 """

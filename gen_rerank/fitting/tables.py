@@ -12,7 +12,7 @@ from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.fitting.fit import CalibrationFit
 from gen_rerank.fitting.tier_figures import TierFigures, mean_of
-from gen_rerank.reporting.numbers import ABSENT, figure
+from gen_rerank.reporting.numbers import ABSENT
 from gen_rerank.reporting.tables import TextTable, WideTable
 
 _MEASURES = (RPS, ECE, HEADLINE)
@@ -86,7 +86,7 @@ def tiers_table(fit: CalibrationFit) -> TextTable:
             table.add_row(tier, at, ABSENT, ABSENT, *seen, silent)
             continue
         loss = choice.promise.loss
-        kept = f"yes: at most {figure(choice.bound, '.1%')} ({choice.queries:,} queries)" if choice.kept else "no"
+        kept = f"yes: at most {choice.at_most} ({choice.queries:,} queries)" if choice.kept else "no"
         later = ABSENT if held is None else _percent(mean_of(held.loss(loss)))
         table.add_row(tier, at, str(choice.promise), kept, _percent(mean_of(figures.loss(loss))), later, silent)
     return table

@@ -7,6 +7,7 @@ least. One that shows nothing at all, or leaves nothing out, promises nothing wo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,12 @@ class TierChoice:
     observed: float | None
     bound: float | None
     reason: str = ""
+
+    @property
+    def at_most(self) -> str:
+        """The bound as people read it, rounded up."""
+        assert self.bound is not None
+        return _rounded_up(self.bound)
 
     @property
     def record(self) -> PromiseRecord:
@@ -164,19 +171,22 @@ def _why_not(choice: TierChoice, best: Doubles) -> str:
         best: the losses `[queries]` at the threshold with the lowest, of those that show a product, or leave one out.
     """
     assert choice.observed is not None
-    assert choice.bound is not None
     loss, lowest = choice.promise.loss, _share(float(best.mean()))
     of_how_many = counted(choice.queries, "query", "queries")
-    said = f"{of_how_many} with {_share(choice.observed)} {loss} at this threshold prove at most {_share(choice.bound)}"
+    said = f"{of_how_many} with {_share(choice.observed)} {loss} at this threshold prove at most {choice.at_most}"
     needed = least_queries(best, choice.promise.limit, CONFIDENCE)
     if needed is None:
         does = "that shows a product" if loss == "wrong" else "that leaves a product out"
         return f"{said}; no threshold {does} has less than {lowest} {loss}, so more queries do not help"
     if choice.queries >= needed:
         return f"{said}; a stricter one, with {lowest}, comes after others that are not kept"
-    at_best = _share(upper_bound(best, CONFIDENCE))
+    at_best = _rounded_up(upper_bound(best, CONFIDENCE))
     return f"{said}; at best, where {lowest} is {loss}, so many queries allow {at_best}, and about {needed:,} would do"
 
 
 def _share(value: float) -> str:
     return figure(value, ".1%")
+
+
+def _rounded_up(bound: float) -> str:
+    return _share(math.ceil(1000 * bound - 1e-6) / 1000)
