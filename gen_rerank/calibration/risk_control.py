@@ -76,19 +76,19 @@ def hoeffding_bentkus(mean: npt.ArrayLike, queries: int, limit: float) -> Double
 
 
 def _betting(losses: Doubles, limit: float, confidence: float) -> Doubles:
-    """Return 1 over the most that was ever won by betting that losses are below the limit.
+    """Return 1 over what is left of a capital of 1 after bets, one a query, that losses are below the limit.
 
-    Each bet is sized by the losses before it (the predictable plug-in of the paper's section 4), so that the capital is
-    a supermartingale where they are not below it, and Ville's inequality holds. Losses whose mean is not below the
-    limit never speak for it, whatever was won on the way.
+    Each bet is sized by the losses before it (the predictable plug-in of the paper's section 4), so that where losses
+    are not below the limit the capital is 1 on average, at most, and Markov's inequality holds. The paper may stop
+    while it is ahead (Ville's inequality); here it plays to the end, so that no promise rests on the first queries.
     """
     number = np.arange(1, losses.shape[-1] + 1)
     mean = (0.5 + losses.cumsum(axis=-1)) / (1 + number)
     spread = (0.25 + ((losses - mean) ** 2).cumsum(axis=-1)) / (1 + number)
     before = np.concatenate([np.full((*losses.shape[:-1], 1), 0.25), spread[..., :-1]], axis=-1)
     bets = np.minimum(np.sqrt(2 * math.log(1 / (1 - confidence)) / (len(number) * before)), _STAKE / (1 - limit))
-    capital = np.log1p(-bets * (losses - limit)).cumsum(axis=-1).max(axis=-1)
-    return np.where(losses.mean(axis=-1) < limit, np.exp(-np.maximum(capital, 0.0)), 1.0)
+    capital = np.log1p(-bets * (losses - limit)).sum(axis=-1)
+    return np.exp(-np.maximum(capital, 0.0))
 
 
 def upper_bound(losses: npt.ArrayLike, confidence: float) -> float:
