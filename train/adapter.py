@@ -23,6 +23,7 @@ from gen_rerank.checkpoints.adapter import Adapter, AdapterBase, AdapterCard
 from gen_rerank.checkpoints.card import Calibration, Card, Provenance
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.folds import deal
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, Evaluation
 from gen_rerank.evaluation.rankable import deciding_queries
@@ -31,7 +32,7 @@ from gen_rerank.reporting.numbers import counted
 from train import defaults
 from train.acceptance import Acceptance, strongest
 from train.bases import open_base
-from train.cross_fitting import AdapterPlan, HeldOutLogits, OutOfFold, StopAfter, cross_fit, deal, weaken
+from train.cross_fitting import AdapterPlan, HeldOutLogits, OutOfFold, StopAfter, cross_fit, weaken
 from train.distributional import distributional_trainer
 from train.epoch import Epoch
 from train.estimate import recipe_plan, step_memory

@@ -10,7 +10,6 @@ trained in a fold is `adapter`'s, how strong it may be and whether it is good en
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,14 +31,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from gen_rerank.bins import Distribution, Floats
 from gen_rerank.calibration.temperature import fit_temperature
 from gen_rerank.data.dataset import Dataset
+from gen_rerank.data.folds import Places, part
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles
 from train.pair_trainer import validation_metrics
 from train.saved_states import CanGoOn, fold_file
 
 logger = logging.getLogger(__name__)
-
-Places = npt.NDArray[np.int64]
 
 # By which an adapter's matrices may be multiplied, the weakest first. Between the base (0) and what was trained (1) lie
 # models that keep more of what the base knows (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv
@@ -144,36 +142,6 @@ def within_one_error(costs: Doubles) -> int:
     best = means.argmin()
     error = costs[best].std(ddof=1) / np.sqrt(costs.shape[1])
     return int((means <= means[best] + error).argmax())
-
-
-def deal(dataset: Dataset, folds: int, seed: int) -> Places:
-    """Return the fold of each judgment, `[judgments]`: whole queries, dealt out in a random order.
-
-    Queries with one text, but for case and spaces, are one query here. There are as many folds as asked for, or as many
-    as there are queries.
-
-    Args:
-        dataset: something is judged in it.
-        folds: how many, two at least.
-        seed: of the order.
-
-    Example:
-        >>> sorted(set(deal(Dataset.load("shop"), folds=5, seed=0)))  # doctest: +SKIP
-        [0, 1, 2, 3, 4]
-    """
-    text = {key: " ".join(query.text.casefold().split()) for key, query in dataset.queries.items()}
-    order = list(dict.fromkeys(text[row.query_id] for row in dataset.judgments))
-    random.Random(seed).shuffle(order)
-    fold = {one: place % folds for place, one in enumerate(order)}
-    return np.array([fold[text[row.query_id]] for row in dataset.judgments])
-
-
-def part(dataset: Dataset, chosen: npt.NDArray[np.bool_]) -> Dataset:
-    """Return the data set with some of its judgments, `[judgments]`, and their queries."""
-    judgments = tuple(row for row, is_chosen in zip(dataset.judgments, chosen, strict=True) if is_chosen)
-    judged = {row.query_id for row in judgments}
-    queries = {key: query for key, query in dataset.queries.items() if key in judged}
-    return Dataset(dataset.products, queries, judgments, dataset.bad_rows)
 
 
 def cross_fit(

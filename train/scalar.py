@@ -27,6 +27,7 @@ from gen_rerank.checkpoints.card import Calibration, Card, Provenance, Quantizat
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.errors import BadInput
+from gen_rerank.fitting.pages import FIGURES, PAGE
 from gen_rerank.reporting.progress import progress_console
 from train import defaults
 from train.bases import open_checkpoint
@@ -211,12 +212,16 @@ class Scalar(Training[Checkpoint]):
         console.print(report.choice.sentence, soft_wrap=True)
 
     def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
-        """Return the checkpoint's card with another calibration; where scores or their scale stay, so do thresholds."""
+        """Return the checkpoint's card with another calibration; where scores or their scale stay, so do thresholds.
+
+        A map and promises are of the scores on which they were found: new rows leave them out.
+        """
         choice = measured.choice
         assert choice is not None
-        before = self.checkpoint.card.calibration
-        kept = before.thresholds if self.checkpoint.is_quantized or not choice.trained else {}
-        calibration = Calibration(temperature=measured.temperature, thresholds=kept)
+        calibration = self.checkpoint.card.calibration
+        if choice.trained:
+            kept = calibration.thresholds if self.checkpoint.is_quantized else {}
+            calibration = Calibration(temperature=measured.temperature, thresholds=kept)
         update = {"calibration": calibration, "provenance": _aligned(self.checkpoint, provenance, choice)}
         return self.checkpoint.card.model_copy(update=update)
 
@@ -312,11 +317,12 @@ class StoredMatrix:
         """
         source = self.checkpoint.folder
         changed = {} if rows is None else self.files
+        outdated = () if rows is None else (PAGE, FIGURES)
         shutil.copytree(
             source,
             folder,
             copy_function=shutil.copyfile,
-            ignore=shutil.ignore_patterns(*changed),
+            ignore=shutil.ignore_patterns(*changed, *outdated),
             dirs_exist_ok=True,
         )
         for file, names in changed.items():

@@ -163,7 +163,9 @@ class RerankerTeacher(Teacher):
     def fingerprint(self) -> str:
         """That of the checkpoint, and its calibration."""
         checkpoint = self.prepared.checkpoint
-        digest = hashlib.sha256(f"{checkpoint.fingerprint}{checkpoint.card.calibration.temperature}".encode())
+        calibration = checkpoint.card.calibration
+        score_map = "" if calibration.score_map is None else calibration.score_map.model_dump_json()
+        digest = hashlib.sha256(f"{checkpoint.fingerprint}{calibration.temperature}{score_map}".encode())
         return digest.hexdigest()[:16]
 
     @property

@@ -20,6 +20,7 @@ from gen_rerank.checkpoints.card import CARD, Calibration, Provenance, read_card
 from gen_rerank.checkpoints.checkpoint import ADAPTER_CONFIG, Checkpoint
 from gen_rerank.checkpoints.folders import read_json, resolve_folder
 from gen_rerank.errors import BadInput
+from gen_rerank.system.publishing import write_text_whole
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -56,8 +57,8 @@ class AdapterCard(BaseModel):
     provenance: Provenance = Provenance()
 
     def save(self, folder: str | Path) -> None:
-        """Write `gen_rerank.json` into `folder`."""
-        (Path(folder) / CARD).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Write `gen_rerank.json` into `folder`; whoever reads it meanwhile meets the old card or this one."""
+        write_text_whole(Path(folder) / CARD, self.model_dump_json(indent=2) + "\n")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,20 @@ what it meant. Whether a card fits the model beside it is `checkpoint`'s to say.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from tokenizers import Tokenizer
 
 from gen_rerank.bins import BIN_TOKENS, BIN_VALUES
@@ -18,6 +28,7 @@ from gen_rerank.checkpoints.folders import single_token_id
 from gen_rerank.checkpoints.public_names import ANSWERS
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import PromptSpec
+from gen_rerank.system.publishing import write_text_whole
 
 CARD = "gen_rerank.json"
 
@@ -71,13 +82,108 @@ class Readout(BaseModel):
         return cls(kind="classifier", tokens=(), token_ids=())
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class ScoreMap(BaseModel):
+    """A map of scores that keeps their order: piecewise linear, strictly increasing, defined from 0 to 1.
+
+    Attributes:
+        scores: means of distributions at the temperature of the card; from 0 to 1.
+        relevances: what each is worth.
+
+    Example:
+        >>> ScoreMap(scores=(0.0, 0.6, 1.0), relevances=(0.0, 0.3, 0.9)).relevances[1]
+        0.3
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scores: tuple[Share, ...]
+    relevances: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _keeps_the_order(self) -> Self:
+        if len(self.scores) != len(self.relevances):
+            raise ValueError(f"{len(self.scores)} scores have {len(self.relevances)} relevances")
+        if self.scores[:1] != (0.0,) or self.scores[-1:] != (1.0,):
+            raise ValueError("the scores of a map go from 0 to 1")
+        for row in (self.scores, self.relevances):
+            if any(low >= high for low, high in pairwise(row)):
+                raise ValueError("a map of scores must rise from each point to the next")
+        return self
+
+
+class PromiseRecord(BaseModel):
+    """What is promised of a tier's threshold, and on which evidence.
+
+    Attributes:
+        promise: as in `exact: wrong <= 5%`.
+        kept: whether it holds with this confidence; where it does not, the threshold is the one that comes nearest.
+        confidence: over draws of queries, of this promise alone.
+        queries: how many spoke for it.
+        observed: their mean loss at the threshold.
+        bound: what their loss is at most, with this confidence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    promise: str
+    kept: bool
+    confidence: Share
+    queries: int
+    observed: Share | None = None
+    bound: Share | None = None
+
+
+class CalibrationSource(BaseModel):
+    """Which queries a calibration was found on, and of which weights.
+
+    Attributes:
+        data: the fingerprint of those queries and their judgments.
+        split: they are of.
+        queries: how many.
+        pairs: how many.
+        model: the fingerprint of what scored them, an adapter's own; None where somebody else brought the logits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    split: str
+    queries: int
+    pairs: int
+    model: str | None = None
+
+
 class Calibration(BaseModel):
-    """What is applied to the logits, and the scores at which the tiers begin."""
+    """What is applied to the logits, and the scores at which the tiers begin.
+
+    What a card does not have is not written, so that an older card stays what it was, to the byte.
+
+    Attributes:
+        temperature: divides the logits.
+        thresholds: by tier, of scores as they are after temperature and map.
+        score_map: applied to the mean after the temperature; None leaves it as it is.
+        promises: by tier; a threshold that was set by hand has none.
+        source: None where nobody said it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     thresholds: dict[str, float] = {}
+    score_map: ScoreMap | None = None
+    promises: dict[str, PromiseRecord] = {}
+    source: CalibrationSource | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if name in _OLDEST or value}
+
+
+# Cards always had these.
+_OLDEST = ("temperature", "thresholds")
 
 
 class ExampleDraw(BaseModel):
@@ -206,8 +312,8 @@ class Card(BaseModel):
     provenance: Provenance = Provenance()
 
     def save(self, folder: str | Path) -> None:
-        """Write `gen_rerank.json` into `folder`."""
-        (Path(folder) / CARD).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Write `gen_rerank.json` into `folder`; whoever reads it meanwhile meets the old card or this one."""
+        write_text_whole(Path(folder) / CARD, self.model_dump_json(indent=2) + "\n")
 
 
 def read_card(folder: Path, kind: type[AnyCard]) -> AnyCard:

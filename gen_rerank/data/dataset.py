@@ -177,7 +177,20 @@ def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset
     """
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; choose one of {', '.join(get_args(Split))}")
-    dataset = Dataset.load(data, skip_bad_rows=skip_bad_rows)
+    return judged_part(Dataset.load(data, skip_bad_rows=skip_bad_rows), split, data)
+
+
+def judged_part(dataset: Dataset, split: str, data: Path) -> Dataset:
+    """Return one split of a data set.
+
+    Args:
+        dataset: that was loaded.
+        split: one of `Split`.
+        data: from which folder, for the sentence.
+
+    Raises:
+        BadInput: nothing is judged in it.
+    """
     require_judged(dataset, data)
     part = dataset.of(cast(Split, split))
     if not part.judgments:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from gen_rerank.bins import Distribution
+from gen_rerank.bins import Distribution, Floats
+from gen_rerank.calibration.logits import distribution_of
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.records import Pair
 
@@ -34,7 +35,7 @@ class Scorer(Protocol):
 
 
 class TokenScorer(ABC):
-    """Renders pairs with its checkpoint's prompt; a backend scores the token ids.
+    """Renders pairs with its checkpoint's prompt; a backend reads the token ids, and the card says what comes of it.
 
     Attributes:
         checkpoint: what is scored with, an adapter's calibration applied.
@@ -48,9 +49,17 @@ class TokenScorer(ABC):
         """Return one distribution a pair, in order."""
         return self.score_tokens(self.checkpoint.prompt.encode(pairs, instruction=instruction), advance)
 
-    @abstractmethod
     def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
         """Return the distributions of prompts that are already token ids, in order."""
+        return distribution_of(self.token_logits(encoded, advance), self.checkpoint.card)
+
+    def pair_logits(self, pairs: Sequence[Pair], *, advance: Advance = unwatched) -> Floats:
+        """Return the logits `[n, k]` of pairs, in order, on which no calibration has acted."""
+        return self.token_logits(self.checkpoint.prompt.encode(pairs), advance)
+
+    @abstractmethod
+    def token_logits(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Floats:
+        """Return the logits `[n, k]` of prompts that are already token ids, one column for each output of the card."""
 
     @abstractmethod
     def close(self) -> None:

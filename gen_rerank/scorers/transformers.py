@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from gen_rerank.bins import Distribution
-from gen_rerank.calibration.logits import distribution_of
+from gen_rerank.bins import Floats
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.card import Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
@@ -105,14 +104,13 @@ class TransformersScorer(TokenScorer):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network or _open_network(checkpoint, adapter, dtype or default_torch_dtype(), self.device)
 
-    def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
-        """Return the distributions of prompts that are already token ids."""
-        card = self.checkpoint.card
-        logits = np.zeros((len(encoded), len(card.readout.values)), dtype=np.float32)
+    def token_logits(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Floats:
+        """Return the logits `[n, k]` of prompts that are already token ids, on which no calibration has acted."""
+        logits = np.zeros((len(encoded), len(self.checkpoint.card.readout.values)), dtype=np.float32)
         for batch in length_batches([len(ids) for ids in encoded], self.batch_tokens):
             logits[batch] = self.logits([encoded[i] for i in batch]).float().cpu().numpy()
             advance(len(batch))
-        return distribution_of(logits, card)
+        return logits
 
     @torch.inference_mode()
     def logits(self, encoded: Sequence[list[int]]) -> Tensor:

@@ -24,8 +24,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from gen_rerank.bins import Distribution
-from gen_rerank.calibration.logits import distribution_of
+from gen_rerank.bins import Floats
 from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput, first_line
@@ -149,10 +148,9 @@ class VllmScorer(TokenScorer):
             raise BadInput(f"{adapter.folder}: vLLM cannot open this adapter ({first_line(error)})") from error
         return request
 
-    def score_tokens(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Distribution:
-        """Return the distributions of prompts that are already token ids."""
-        card = self.checkpoint.card
-        logits = np.zeros((len(encoded), len(card.readout.values)), dtype=np.float32)
+    def token_logits(self, encoded: Sequence[list[int]], advance: Advance = unwatched) -> Floats:
+        """Return the logits `[n, k]` of prompts that are already token ids, on which no calibration has acted."""
+        logits = np.zeros((len(encoded), len(self.checkpoint.card.readout.values)), dtype=np.float32)
         # Prompts that begin alike go one after the other, while their common part is still in the cache.
         order = sorted(range(len(encoded)), key=encoded.__getitem__)
         if order:
@@ -165,7 +163,7 @@ class VllmScorer(TokenScorer):
             )
             for i, output in zip(order, outputs, strict=True):
                 logits[i] = output.outputs.data.float().numpy()
-        return distribution_of(logits, card)
+        return logits
 
     def close(self) -> None:
         """Stop the engine's processes and the thread that reads from them; scoring is over."""

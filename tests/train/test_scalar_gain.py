@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from gen_rerank import Dataset, Distribution
-from gen_rerank.checkpoints.card import CARD, Calibration, Card, Readout
+from gen_rerank.checkpoints.card import CARD, Calibration, Card, Readout, ScoreMap
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer
 from gen_rerank.data.sample import make_sample
@@ -30,7 +30,8 @@ Write = Callable[[float], Path]
 NANO = Recipe.load("nano")
 QUICK = {"learning_rate": 2e-3, "per_device_train_batch_size": 128, "max_steps": 60, "disable_tqdm": True}
 RECIPE = NANO.model_copy(update={"scalar": {**NANO.scalar, **QUICK}})
-CALIBRATION = Calibration(temperature=1.1, thresholds={"exact": 0.8})
+SAME = ScoreMap(scores=(0.0, 1.0), relevances=(0.0, 1.0))
+CALIBRATION = Calibration(temperature=1.1, thresholds={"exact": 0.8}, score_map=SAME)
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +110,4 @@ def test_another_scale_of_labels_is_learned(
     assert run.gain[RPS].high < 0
     assert "The trained readout is published" in capsys.readouterr().out
     assert made.card.calibration.thresholds == {}, "they belong to the scores from before"
+    assert made.card.calibration.score_map is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from io import StringIO
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from gen_rerank import BadInput
 from gen_rerank.bins import BIN_VALUES
+from gen_rerank.checkpoints.card import Calibration, Card, ScoreMap, read_card
 from gen_rerank.prompting.prompt import Prompt
 from gen_rerank.scorers.opening import open_scorer
 from train.encoder import EncoderPrompt
@@ -116,3 +118,12 @@ def test_minilm_teaches_as_it_comes():
     teacher = open_teacher("minilm")
     assert (teacher.reads, len(teacher.fingerprint)) == ("texts", 16)
     assert teacher.fingerprint == open_teacher(str(teacher.folder)).fingerprint
+
+
+def test_a_teacher_with_a_map_is_another_teacher(tiny_checkpoint, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "mapped")
+    before = open_teacher(str(folder)).fingerprint
+    score_map = ScoreMap(scores=(0.0, 1.0), relevances=(0.1, 0.9))
+    card = read_card(folder, Card)
+    card.model_copy(update={"calibration": Calibration(score_map=score_map)}).save(folder)
+    assert open_teacher(str(folder)).fingerprint != before

@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from gen_rerank import BIN_TOKENS, BadInput
-from gen_rerank.checkpoints.card import CARD, Calibration, Card, Provenance, Quantization, Readout, Realignment
+from gen_rerank.checkpoints.card import (
+    CARD,
+    Calibration,
+    CalibrationSource,
+    Card,
+    PromiseRecord,
+    Provenance,
+    Quantization,
+    Readout,
+    Realignment,
+    ScoreMap,
+    read_card,
+)
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.checkpoints.folders import read_tokenizer, single_token_id
 from gen_rerank.prompting.prompt import PromptSpec, template_sha256
@@ -275,3 +287,21 @@ def test_a_public_name_with_another_tokenizer_is_refused(tiny_checkpoint, tmp_pa
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "Qwen3-Reranker-4B")
     (folder / CARD).unlink()
     assert "the readout token 'no' is not a single token" in refused(folder)
+
+
+def test_a_card_without_a_map_is_written_as_it_always_was() -> None:
+    assert Calibration(temperature=1.5).model_dump_json() == '{"temperature":1.5,"thresholds":{}}'
+
+
+def test_a_card_with_all_that_calibration_writes_opens_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    source = CalibrationSource(data="0123", split="validation", queries=40, pairs=400)
+    record = PromiseRecord(promise="exact: wrong <= 5%", kept=False, confidence=0.9, queries=40)
+    calibration = Calibration(
+        thresholds={"exact": 0.9},
+        score_map=ScoreMap(scores=(0.0, 0.4, 1.0), relevances=(0.0, 0.1, 0.9)),
+        promises={"exact": record},
+        source=source,
+    )
+    card = read_card(tiny_checkpoint, Card).model_copy(update={"calibration": calibration})
+    card.save(tmp_path)
+    assert read_card(tmp_path, Card) == card

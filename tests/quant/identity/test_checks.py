@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from gen_rerank import Product
-from gen_rerank.checkpoints.card import Calibration, Card, Quantization, Readout, Realignment, read_card
+from gen_rerank.checkpoints.card import (
+    Calibration,
+    CalibrationSource,
+    Card,
+    Quantization,
+    Readout,
+    Realignment,
+    ScoreMap,
+    read_card,
+)
 from gen_rerank.prompting.prompt import PromptSpec
 from quant.comparison import Check
 from quant.identity.checks import identity
@@ -51,6 +60,10 @@ def calibrate(folder: Path, temperature: float = 1.0, thresholds: dict[str, floa
     card = read_card(folder, Card)
     card.model_copy(update={"calibration": Calibration(temperature=temperature, thresholds=thresholds)}).save(folder)
     return folder
+
+
+def put(folder: Path, calibration: Calibration) -> None:
+    read_card(folder, Card).model_copy(update={"calibration": calibration}).save(folder)
 
 
 def nudge(weights: dict[str, Tensor]) -> None:
@@ -279,6 +292,34 @@ def test_a_copy_has_the_references_calibration(
     assert checks(before, after)["calibration"].finding == says
     calibrate(after, 1 + 1e-9)
     assert checks(before, after)["calibration"].finding == "the same: temperature 1, thresholds exact 0.8, close 0.5"
+
+
+def test_a_copy_has_the_references_map(reference: Path, tmp_path: Path) -> None:
+    before, after = (Path(shutil.copytree(reference, tmp_path / name)) for name in ("before", "after"))
+    put(before, Calibration(thresholds=TIERS, score_map=ScoreMap(scores=(0.0, 1.0), relevances=(0.1, 0.9))))
+    put(after, Calibration(thresholds=TIERS))
+    finding = checks(before, after)["calibration"].finding
+    assert failed(before, after) == ["calibration"]
+    assert finding.startswith("the map of scores is not set, in the reference a map with 2 points (")
+    put(after, read_card(before, Card).calibration)
+    assert "temperature 1, a map with 2 points (" in checks(before, after)["calibration"].finding
+
+
+def test_a_copy_may_be_calibrated_itself(reference: Path, tmp_path: Path) -> None:
+    """The model in its card is then not the one that was quantized; a reference that was calibrated later is told."""
+    before, after = (Path(shutil.copytree(reference, tmp_path / name)) for name in ("before", "after"))
+    source = CalibrationSource(data="0", split="validation", queries=40, pairs=400, model="parent")
+    put(before, Calibration(temperature=1.2, thresholds=TIERS, source=source))
+    record(after, quantization=Quantization(scheme="int8", parent_fingerprint="parent"))
+    put(after, Calibration(thresholds=TIERS))
+    finding = checks(before, after)["calibration"].finding
+    assert "the reference was calibrated after it was copied" in finding
+    assert not checks(before, after)["calibration"].held
+    put(after, Calibration(temperature=1.3, thresholds=TIERS, source=source.model_copy(update={"model": "copy"})))
+    assert checks(before, after)["calibration"].held
+    assert "a calibration of this copy: the temperature is 1.3" in checks(before, after)["calibration"].finding
+    put(after, Calibration(temperature=1.3, thresholds=TIERS, source=source))
+    assert not checks(before, after)["calibration"].held, "the parent's source is no calibration of the copy"
 
 
 def test_a_realigned_copy_has_a_temperature_of_its_own_and_the_references_thresholds(

@@ -1,0 +1,1 @@
+"""Judged queries become a card's calibration: temperature, map, thresholds that keep promises; and its report."""
