@@ -261,6 +261,18 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
+def shop_of(texts: list[str], each: int = 2) -> Dataset:
+    """Return training queries with these texts, each judged for the same products, from irrelevant to exact."""
+    products = {f"p{i}": Product(product_id=f"p{i}", title=f"product {i}") for i in range(each)}
+    queries = {f"q{i}": Query(query_id=f"q{i}", text=text, split="train") for i, text in enumerate(texts)}
+    rows = [
+        Judgment(query_id=key, product_id=f"p{i}", relevance=i / max(1, each - 1))
+        for i in range(each)
+        for key in queries
+    ]
+    return Dataset(products, queries, tuple(rows))
+
+
 def complaint(result: tuple[int, str, str]) -> str:
     """Return the one line that was printed as the error."""
     code, _, err = result

@@ -24,12 +24,12 @@ from gen_rerank.reporting.shell import (
     list_left_out,
     say,
     say_json,
+    show_report,
     written,
 )
 
 if TYPE_CHECKING:
-    from gen_rerank.evaluation.measuring import EvaluationPlan, Report
-    from gen_rerank.search.judging import RetrievalReport
+    from gen_rerank.evaluation.measuring import EvaluationPlan
 
 app = typer.Typer()
 
@@ -137,7 +137,7 @@ def evaluate(
     if queries is not None or plot is not None:
         raise BadInput("--queries and --plot go with --index")
     report = evaluate_models(plan)
-    _show(report, as_json)
+    show_report(report, as_json=as_json)
     if not report.found.passed:
         raise typer.Exit(1)
 
@@ -145,19 +145,7 @@ def evaluate(
 def _evaluate_index(plan: EvaluationPlan, index: Path, queries: int | None, plot: Path | None, as_json: bool) -> None:
     from gen_rerank.search.judging import RetrievalPlan, evaluate_retrieval
 
-    _show(evaluate_retrieval(RetrievalPlan(plan, index, queries, plot)), as_json)
-
-
-def _show(report: Report | RetrievalReport, as_json: bool) -> None:
-    list_left_out(error_console() if as_json else console(), report.bad_rows)
-    if as_json:
-        say_json(report.to_json())
-        return
-    for part in report.shown():
-        if isinstance(part, str):
-            say(part)
-        else:
-            console().print(part)
+    show_report(evaluate_retrieval(RetrievalPlan(plan, index, queries, plot)), as_json=as_json)
 
 
 @app.command()

@@ -17,11 +17,7 @@ from gen_rerank.reporting.shell import (
     DtypeName,
     Model,
     SkipBadRows,
-    console,
-    error_console,
-    list_left_out,
-    say,
-    say_json,
+    show_report,
     written,
 )
 
@@ -90,15 +86,7 @@ def calibrate(
             skip_bad_rows=skip_bad_rows,
         )
     )
-    list_left_out(error_console() if as_json else console(), report.bad_rows)
-    if as_json:
-        say_json(report.to_json())
-        return
-    for part in report.shown():
-        if isinstance(part, str):
-            say(part)
-        else:
-            console().print(part)
+    show_report(report, as_json=as_json)
 
 
 def _thresholds(given: Sequence[str]) -> dict[str, float]:

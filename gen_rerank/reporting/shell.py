@@ -9,10 +9,10 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, Protocol, cast
 
 import typer
 from rich.console import Console
@@ -167,6 +167,36 @@ def list_left_out(where: Console, bad_rows: Sequence[object]) -> None:
         say(f"left out {one_line(str(row))}", where)
     if bad_rows:
         where.print(f"{counted(len(bad_rows), 'bad row')} left out")
+
+
+class ShownReport(Protocol):
+    """What a command has found, for people and for programs."""
+
+    @property
+    def bad_rows(self) -> Sequence[object]:
+        """The rows of the data that were left out."""
+
+    def to_json(self) -> Any:
+        """Return all of it for programs."""
+
+    def shown(self) -> Iterable[Any]:
+        """Return lines and tables for people, in order."""
+
+
+def show_report(report: ShownReport, *, as_json: bool) -> None:
+    """Print a report on the standard output: its lines and tables, or JSON alone.
+
+    What was left out of the data is listed first; beside JSON, on the standard error.
+    """
+    list_left_out(error_console() if as_json else console(), report.bad_rows)
+    if as_json:
+        say_json(report.to_json())
+        return
+    for part in report.shown():
+        if isinstance(part, str):
+            say(part)
+        else:
+            console().print(part)
 
 
 def stop(sentence: str, code: int) -> NoReturn:

@@ -7,21 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from gen_rerank import Dataset, Judgment, Product, Query
+from gen_rerank import Dataset
 from gen_rerank.data.folds import deal
+from tests.conftest import shop_of
 from train.cross_fitting import STRENGTHS, OutOfFold, cross_fit, within_one_error
 from train.targets import gaussian
-
-
-def shop_of(texts: list[str], each: int = 2) -> Dataset:
-    products = {f"p{i}": Product(product_id=f"p{i}", title=f"product {i}") for i in range(each)}
-    queries = {f"q{i}": Query(query_id=f"q{i}", text=text, split="train") for i, text in enumerate(texts)}
-    rows = [
-        Judgment(query_id=key, product_id=f"p{i}", relevance=i / max(1, each - 1))
-        for i in range(each)
-        for key in queries
-    ]
-    return Dataset(products, queries, tuple(rows))
 
 
 def said(shop: Dataset, right: list[list[float]]) -> tuple[torch.Tensor, np.ndarray]:

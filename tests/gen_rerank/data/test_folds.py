@@ -8,19 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen_rerank import Dataset, Judgment, Product, Query
 from gen_rerank.data.folds import deal, part
-
-
-def shop_of(texts: list[str], each: int = 2) -> Dataset:
-    products = {f"p{i}": Product(product_id=f"p{i}", title=f"product {i}") for i in range(each)}
-    queries = {f"q{i}": Query(query_id=f"q{i}", text=text, split="train") for i, text in enumerate(texts)}
-    rows = [
-        Judgment(query_id=key, product_id=f"p{i}", relevance=i / max(1, each - 1))
-        for i in range(each)
-        for key in queries
-    ]
-    return Dataset(products, queries, tuple(rows))
+from tests.conftest import shop_of
 
 
 @given(st.integers(1, 40), st.integers(2, 7), st.integers(0, 5))
