@@ -2,7 +2,7 @@
 
 Each command is one that a user types, and is printed with what it said. The shop is Chorus, or another that has a feed
 of products and graded pairs of them; the book is Quepid's and of the same shop. `--document` writes the transcript,
-shortened, for docs/own-model.md: the tables of an evaluation, counts and ids, and no text of the shop's but one query.
+shortened: the tables of an evaluation, counts and ids, and no text of the shop's but one query.
 
 Run: python benchmarks/own_model.py --products products.jsonl.gz --pairs pairs.jsonl.gz --book book.json.gz
 """
