@@ -49,7 +49,7 @@ class OwnModel:
     transcript: Transcript
 
     def go(self, products: Path, pairs: Path, book: Path, query: str) -> None:
-        """Import, mix, train, evaluate, and ask one query."""
+        """Import, mix, train, evaluate, and search for one query."""
         self._data(products, pairs, book)
         self._training()
         self._evaluation(query)
@@ -80,9 +80,12 @@ class OwnModel:
 
     def _evaluation(self, query: str) -> None:
         say, model = self.transcript, self.folder / "model"
-        say.chapter("What it is worth", "On the test queries, which nothing was trained or chosen on; then one query.")
+        words = "On the test queries, which nothing was trained or chosen on; then a search, whose products are left out."
+        say.chapter("What it is worth", words)
         say.run("gen-rerank", "evaluate", model, self.folder / "both", until="slice")
-        say.run("gen-rerank", "rank", model, query, "--products", self.folder / "shop", "--top", "5", first=0)
+        index = self.folder / "index"
+        say.run("gen-rerank", "index", self.folder / "shop", "--out", index, first=_COUNTS)
+        say.run("gen-rerank", "search", index, query, "--model", model, "--top", "5", first=0)
 
 
 def main(
