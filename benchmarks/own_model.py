@@ -80,7 +80,7 @@ class OwnModel:
 
     def _evaluation(self, query: str) -> None:
         say, model = self.transcript, self.folder / "model"
-        words = "On the test queries, which nothing was trained or chosen on; then a search, whose products are left out."
+        words = "On the test queries, which no choice was made on; then a search, whose answer is left out."
         say.chapter("What it is worth", words)
         say.run("gen-rerank", "evaluate", model, self.folder / "both", until="slice")
         index = self.folder / "index"
