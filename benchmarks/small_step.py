@@ -1,9 +1,10 @@
 """What makes a training step of the preset `small` fast on a CPU: one change after the other, and what did not help.
 
-A step is forward, backward and AdamW over rows of made-up tokens, with weights of the base's shape drawn at random. Two
-kinds of rows have the lengths of Home Depot's pairs: with the product first each pair is a row of its own of 56 tokens;
-with the query first five products share it, 35 tokens a pair. The ways take turns, and the first round is not timed, so
-that a busy minute touches all of them.
+A step is forward, backward and AdamW over rows of made-up tokens, with weights of the base's shape drawn at random. The
+rows have the lengths of Home Depot's pairs: with the product first each pair is a row of its own, of 56 tokens in a
+chat with an instruction and of 28 in the short template; with the query first five products share it, 35 tokens a
+pair. The ways take turns, and the first round is not timed, so that a busy minute touches all of them. Where the
+machine only emulates products in bfloat16, all ways compute in float32.
 
 Run: python benchmarks/small_step.py
 """
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from gen_rerank.system.machine import Machine
 from harness.command import run
 from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
@@ -33,6 +36,7 @@ from train.recipe import Recipe
 
 BINS = 11
 TAIL = 16  # tokens of a pair's own, at least
+WIDTHS = {"product_first": 56, "short": 28}  # of a row of one pair
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class StepWay:
         against: the way from which it differs in one thing.
         bfloat16: products are rounded to it.
         short_rows: attention by `train.attention`; otherwise PyTorch's fused kernel.
-        query_first: rows of five pairs with one prefix; otherwise a row a pair.
+        template: of the prompt: how many tokens a row has, and how many pairs.
         compiled: each layer by `torch.compile`.
         frozen: how many of the lower layers are not trained, and with them the embeddings.
         lora: only a LoRA of rank 16 on all matrices is trained.
@@ -54,25 +58,35 @@ class StepWay:
     against: str | None
     bfloat16: bool = True
     short_rows: bool = True
-    query_first: bool = True
+    template: Literal["product_first", "query_first", "short"] = "short"
     compiled: bool = False
     frozen: float = 0.0
     lora: bool = False
 
 
-FIRST = StepWay("float32, one row a pair", None, bfloat16=False, short_rows=False, query_first=False)
+FIRST = StepWay("float32, one row a pair", None, bfloat16=False, short_rows=False, template="product_first")
 BFLOAT16 = replace(FIRST, name="products in bfloat16", against=FIRST.name, bfloat16=True)
-SHORT = replace(BFLOAT16, name="attention of short rows", against=BFLOAT16.name, short_rows=True)
-SHARED = StepWay("query first, shared by its products", SHORT.name)
+ROWS = replace(BFLOAT16, name="attention of short rows", against=BFLOAT16.name, short_rows=True)
+SHORT = replace(ROWS, name="the short template", against=ROWS.name, template="short")
 WAYS = (
     FIRST,
     BFLOAT16,
+    ROWS,
+    replace(ROWS, name="query first, shared by its products", against=ROWS.name, template="query_first"),
     SHORT,
-    SHARED,
-    replace(SHARED, name="layers compiled", against=SHARED.name, compiled=True),
-    replace(SHARED, name="lower half frozen", against=SHARED.name, frozen=0.5),
-    replace(SHARED, name="LoRA in place of all weights", against=SHARED.name, lora=True),
+    replace(SHORT, name="layers compiled", against=SHORT.name, compiled=True),
+    replace(SHORT, name="lower third frozen", against=SHORT.name, frozen=1 / 3),
+    replace(SHORT, name="lower half frozen", against=SHORT.name, frozen=1 / 2),
+    replace(SHORT, name="LoRA in place of all weights", against=SHORT.name, lora=True),
 )
+
+
+def ways_of(computes_bfloat16: bool) -> tuple[StepWay, ...]:
+    """Return the ways that a machine is timed in: without bfloat16 in hardware, all of them in float32."""
+    if computes_bfloat16:
+        return WAYS
+    others = (replace(way, bfloat16=False) for way in WAYS if way is not BFLOAT16)
+    return tuple(replace(way, against=FIRST.name) if way.against == BFLOAT16.name else way for way in others)
 
 
 class TimedStep:
@@ -102,7 +116,7 @@ class TimedStep:
             get_peft_model(model, LoraConfig(r=16, target_modules="all-linear"))
         trained = [one for one in [*model.parameters(), *self.rows.parameters()] if one.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
-        made = _shared_rows(tokens) if way.query_first else _single_rows(tokens)
+        made = _shared_rows(tokens) if way.template == "query_first" else _single_rows(tokens, WIDTHS[way.template])
         self.pairs = sum(len(row.members) for row in made)
         self.batch: dict[str, Tensor] = collate(made)
 
@@ -127,8 +141,7 @@ class TimedStep:
         return time.perf_counter() - start
 
 
-def _single_rows(tokens: int) -> list[Row]:
-    width = 56
+def _single_rows(tokens: int, width: int) -> list[Row]:
     return [Row(_ids(width - TAIL), [_ids(TAIL)], [i]) for i in range(tokens // width)]
 
 
@@ -144,7 +157,7 @@ def _ids(count: int) -> list[int]:
     return numbers
 
 
-def step_table(seconds: dict[str, list[float]], pairs: dict[str, int]) -> FigureTable:
+def step_table(ways: Sequence[StepWay], seconds: dict[str, list[float]], pairs: dict[str, int]) -> FigureTable:
     """Return one row a way: pairs a second, and the ratio to the way from which it differs in one thing."""
     speeds = {name: pairs[name] / statistics.median(times) for name, times in seconds.items()}
     rows = [
@@ -175,7 +188,8 @@ def main(
     about, console = ThisRun.now(("torch", "transformers", "peft")), wide_console(140)
     shape = base_config(Recipe.load("small"))
     shape.num_hidden_layers = layers or shape.num_hidden_layers
-    steps = [TimedStep(way, shape, tokens) for way in WAYS]
+    ways = ways_of(Machine.here().computes_bfloat16)
+    steps = [TimedStep(way, shape, tokens) for way in ways]
     for step in steps:
         step.seconds()
     seconds: dict[str, list[float]] = {step.way.name: [] for step in steps}
@@ -183,7 +197,7 @@ def main(
         for step in steps:
             seconds[step.way.name].append(step.seconds())
     console.print(about.heading(), soft_wrap=True)
-    step_table(seconds, {step.way.name: step.pairs for step in steps}).show(console)
+    step_table(ways, seconds, {step.way.name: step.pairs for step in steps}).show(console)
 
 
 if __name__ == "__main__":

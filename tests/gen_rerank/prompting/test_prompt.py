@@ -21,6 +21,7 @@ from gen_rerank.prompting.prompt import (
 )
 
 from .texts import (
+    INSTRUCTED,
     SUFFIX,
     TEMPLATES,
     byte_level,
@@ -47,7 +48,8 @@ def test_hostile_text_stays_text(tiny_checkpoint, kind, template):
     @given(text=hostile, query=hostile, instruction=hostile)
     def check(text, query, instruction):
         for prompt in prompts:
-            (ids,) = prompt.encode([Pair(f"x{query}", full_product(text))], instruction=instruction)
+            told = instruction if template in INSTRUCTED else None
+            (ids,) = prompt.encode([Pair(f"x{query}", full_product(text))], instruction=told)
             assert not bins & set(ids)
             assert Counter(number for number in ids if number in control_ids(tokenizer)) == controls
             assert ids[-len(suffix) :] == suffix
@@ -244,5 +246,5 @@ def test_a_product_that_many_pairs_share_is_cleaned_once(tiny_checkpoint, field)
 
 
 def test_a_template_says_by_its_own_text_what_comes_first():
-    first = {name: PromptSpec(template=name).product_first for name in template_names()}
-    assert first == {"encoder": False, "product_first": True, "query_first": False, "qwen3_reranker": False}
+    first = [name for name in template_names() if PromptSpec(template=name).product_first]
+    assert first == ["product_first", "short"]

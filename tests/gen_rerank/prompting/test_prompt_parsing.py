@@ -16,7 +16,7 @@ from gen_rerank.prompting.prompt import (
     PromptSpec,
 )
 
-from .texts import TEMPLATES, byte_level, full_product, hostile, tokenizer_of
+from .texts import INSTRUCTED, TEMPLATES, byte_level, full_product, hostile, tokenizer_of
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_rendered_prompt_is_read_as_its_parts(tiny_checkpoint, encoder_tokeniz
             update=({} if brand else {"brand": None}) | ({} if description else {"description": ""})
         )
         pair = Pair(f"x{query}", product)
-        told = None if template == "encoder" else instruction
+        told = instruction if template in INSTRUCTED else None
         (ids,) = prompt.encode([pair], instruction=told)
         assert prompt.parse([prompt.render(pair, instruction=told)]) == [ids]
 

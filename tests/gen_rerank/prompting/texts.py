@@ -19,9 +19,11 @@ from gen_rerank.prompting.prompt import (
     template_source,
 )
 
-TEMPLATES = ("product_first", "query_first", "qwen3_reranker")
+INSTRUCTED = ("product_first", "query_first", "qwen3_reranker")
+TEMPLATES = (*INSTRUCTED, "short")
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", *BIN_TOKENS)
 SUFFIX = dict.fromkeys(TEMPLATES, "<|im_end|>\n<|im_start|>assistant\n")
+SUFFIX["short"] = "<|im_end|>\n"
 SUFFIX["qwen3_reranker"] += "<think>\n\n</think>\n\n"
 
 # How Qwen's tokenizers split text.
