@@ -160,6 +160,25 @@ class Distribution:
         columns = threshold - _STEP <= BIN_VALUES
         return np.clip(self.probabilities[:, columns].sum(axis=1), 0.0, 1.0).astype(np.float32)
 
+    def levels(self, count: int) -> npt.NDArray[np.float64]:
+        """Return the probabilities of `count` ordered levels, equally far apart, `[n, count]`, the lowest first.
+
+        A bin between two levels gives each of them the more, the nearer it is. So all mass is kept, and the mean too:
+        the mean of the levels' places, from 0, is `count - 1` times that of the bins.
+
+        Raises:
+            BadInput: `count` is below 2.
+
+        Example:
+            >>> Distribution(np.eye(11)[[5, 9]]).levels(3).round(2).tolist()
+            [[0.0, 1.0, 0.0], [0.0, 0.2, 0.8]]
+        """
+        if count < 2:
+            raise BadInput(f"relevance needs two levels or more, not {count}")
+        places = BIN_VALUES[:, None] * (count - 1)
+        shares = np.clip(1.0 - np.abs(places - np.arange(count)), 0.0, None)
+        return np.clip(self.probabilities.astype(np.float64) @ shares, 0.0, 1.0)
+
 
 def best_first(scores: npt.ArrayLike) -> list[int]:
     """Return the places of scores `[n]`, the highest first; equal ones stay in order.

@@ -10,6 +10,7 @@ import typer
 
 from gen_rerank.reporting.shell import Model, console, say, stop, written
 from serve.options import ServeOptions, named_adapter
+from serve.phrases import Phrase
 
 app = typer.Typer()
 
@@ -39,6 +40,10 @@ CorsOrigins = Annotated[
 EmptyDocuments = Annotated[
     Literal["refuse", "last"],
     _clients("--empty-documents", help="Refuse a request with a document without text, or rank such documents last."),
+]
+Phrases = Annotated[
+    list[str] | None,
+    _clients("--phrase", metavar="TEXT", help="Words around {product} in decisions, to be taken off; repeatable."),
 ]
 MaxDocuments = Annotated[int, _clients("--max-documents", min=1, help="Pairs of one request.")]
 MaxBody = Annotated[int, _clients("--max-body-mib", min=1, help="Size of one request's body.")]
@@ -95,6 +100,7 @@ def serve(
     keys: KeyFile = None,
     cors_origin: CorsOrigins = None,
     empty_documents: EmptyDocuments = "refuse",
+    phrase: Phrases = None,
     max_documents: MaxDocuments = 1024,
     max_body: MaxBody = 32,
     max_queued: MaxQueued = 16_384,
@@ -114,8 +120,8 @@ def serve(
 ) -> None:
     """Serve a checkpoint to the clients people have, on vLLM's own API server.
 
-    Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score and OpenAI's completions; a page to play with is at
-    /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
+    OpenAI (decisions, completions), Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score; a page to play with
+    is at /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
     """
     from gen_rerank.scorers.engine_plan import EngineChoices, dtype_of
     from serve.launch import EngineDied, serve_model
@@ -129,6 +135,7 @@ def serve(
         keys=keys,
         cors_origins=tuple(cors_origin or ()),
         empty_documents=empty_documents,
+        phrases=tuple(map(Phrase.of, phrase or ())),
         max_documents=max_documents,
         max_body_bytes=max_body * 2**20,
         max_queued_pairs=max_queued,

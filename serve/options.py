@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from gen_rerank.errors import BadInput
+from serve.phrases import Phrase
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -30,6 +31,7 @@ class ServeOptions:
         cors_origins: the origins of other web pages that may read answers in a browser, or `*` for all.
         max_documents: the most pairs of one request.
         empty_documents: what becomes of documents without text, where a request does not say: `refuse` or `last`.
+        phrases: words around a product or a query in a typed question, which are taken off.
         max_body_bytes: the most bytes of one request's body.
         max_bodies_bytes: the most bytes of all bodies and answers that are held at once.
         max_queued_pairs: the most pairs that wait or are being scored; past it the answer is 429.
@@ -52,6 +54,7 @@ class ServeOptions:
     cors_origins: tuple[str, ...] = ()
     max_documents: int = 1024
     empty_documents: Literal["refuse", "last"] = "refuse"
+    phrases: tuple[Phrase, ...] = ()
     max_body_bytes: int = 32 * 2**20
     max_bodies_bytes: int = 512 * 2**20
     max_queued_pairs: int = 16_384

@@ -40,7 +40,10 @@ class RenderedPrompt:
 
 @dataclass(frozen=True)
 class Blank:
-    """A document without text: it is not scored, its relevance is 0 by decree, and it ranks after what is scored."""
+    """What is not scored: a document without text, which ranks after what is scored, or a question that is refused.
+
+    Its relevance is 0 by decree.
+    """
 
 
 Item = Pair | RenderedPrompt | Blank
@@ -82,6 +85,8 @@ class Answer:
         cut: how many items had text that did not fit.
         thresholds: the scores at which the tiers `exact` and `close` begin; empty when the checkpoint has none.
         blanks: the places of the items that were not scored.
+        cached_tokens: of all prompts together, those that nothing was computed for: they are in the prefix cache, or
+            their prompt's score is known, or the same prompt stands in the question before.
     """
 
     model: str
@@ -91,3 +96,4 @@ class Answer:
     cut: int
     thresholds: Mapping[str, float]
     blanks: frozenset[int] = frozenset()
+    cached_tokens: int = 0

@@ -26,7 +26,7 @@ from serve.info import TeiInfo, tei_info
 from serve.models import ServedModel, ServedModels
 from serve.openapi import admin_route, scoring_route
 from serve.options import ServeOptions
-from serve.question import Refusal
+from serve.question import Question, Refusal
 from serve.scoring import OnlineScorer, Progress
 from serve.telemetry import RequestRecord
 from serve.threads import on_thread
@@ -34,8 +34,10 @@ from serve.wire import (
     BATCH,
     COHERE,
     COMPLETIONS,
+    DECISIONS,
     JINA,
     SCORE,
+    SYSTEMONE,
     TEI,
     VLLM,
     Dialect,
@@ -47,6 +49,7 @@ from serve.wire import (
     validated,
 )
 from serve.wire.batch import BatchRequest
+from serve.wire.standing import GradedRequest
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["gen_rerank"])
@@ -123,6 +126,8 @@ _add_route(
     "Read the eleven bin tokens' log-probabilities with an OpenAI client.",
     COMPLETIONS,
 )
+_add_route("/v1/decisions", "decisions", "Answer typed questions about pairs: OpenAI's shape.", DECISIONS)
+_add_route("/v1/systemone", "systemone", "Answer typed questions about pairs: TypeSafe's shape.", SYSTEMONE)
 
 
 @router.get("/v1/models")
@@ -221,9 +226,7 @@ async def _answered(raw_request: Request, body: bytes, dialect: AnyDialect | Non
 async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -> Response:
     options: ServeOptions = raw_request.app.state.options
     dialect, request, size = await _off_loop(len(body), lambda: _read(raw_request, body, given))
-    question = await _off_loop(
-        size, lambda: request.question(options.max_documents, empty_documents=options.empty_documents)
-    )
+    question = await _off_loop(size, lambda: _question(request, options))
     record: RequestRecord = raw_request.state.record
     record.pairs = question.pairs
     scorer: OnlineScorer = raw_request.app.state.online_scorer
@@ -233,12 +236,21 @@ async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -
     finally:
         record.model, record.queue_seconds = progress.model, progress.queue_seconds
     size += _RESULT_BYTES * len(question.items)
-    content = await _off_loop(size, lambda: _JSON.dump_json(dialect.answer(request, answered), exclude_none=True))
+    content = await _off_loop(
+        size, lambda: _JSON.dump_json(dialect.answer(request, answered), exclude_none=not dialect.nulls)
+    )
     hold: Hold = raw_request.state.hold
     hold(len(content))
     record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
     record.scored = answered.scored[[i for i in range(len(question.items)) if i not in answered.blanks]]
     return Response(content, media_type="application/json")
+
+
+def _question(request: WireRequest, options: ServeOptions) -> Question:
+    """Return what a request asks, where it does not say it itself, as the server was started."""
+    if isinstance(request, GradedRequest):
+        return request.question(options.max_documents, empty_documents=options.empty_documents, phrases=options.phrases)
+    return request.question(options.max_documents, empty_documents=options.empty_documents)
 
 
 def _read(raw_request: Request, body: bytes, given: AnyDialect | None) -> tuple[AnyDialect, WireRequest, int]:

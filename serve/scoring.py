@@ -144,22 +144,28 @@ class OnlineScorer:
             rows = {key: row for key in set(keys) if (row := self._cache.get(key)) is not None}
             cached = sum(key in rows for key in keys)
             missing = {key: ids for key, ids in zip(keys, encoded.token_ids, strict=True) if key not in rows}
+            tokens = sum(map(len, encoded.token_ids))
+            cached_tokens = tokens - sum(map(len, missing.values()))
             if missing:
                 async with AsyncExitStack() as turn:
                     with progress.waiting():
                         await turn.enter_async_context(self._admission.turn(len(missing)))
-                    rows |= await self._score(model, missing)
+                    scored, of_prefixes = await self._score(model, missing)
+                    rows |= scored
+                    cached_tokens += of_prefixes
             return Answer(
                 model=model.name,
                 scored=_distributions(model, question, [rows[key] for key in keys]),
-                tokens=sum(map(len, encoded.token_ids)),
+                tokens=tokens,
                 cached=cached,
                 cut=sum(encoded.cut),
                 thresholds=model.checkpoint.card.calibration.thresholds,
                 blanks=frozenset(i for i, item in enumerate(question.items) if isinstance(item, Blank)),
+                cached_tokens=cached_tokens,
             )
 
-    async def _score(self, model: ServedModel, prompts: dict[bytes, list[int]]) -> dict[bytes, Floats]:
+    async def _score(self, model: ServedModel, prompts: dict[bytes, list[int]]) -> tuple[dict[bytes, Floats], int]:
+        """Return the logits of each prompt, and how many tokens of all prompts the prefix cache held."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         request = uuid4().hex
@@ -176,20 +182,21 @@ class OnlineScorer:
             if isinstance(reason, EngineDeadError) or self._engine.errored:
                 raise Refusal(503, "the engine has stopped; the server is going down") from failures
             raise reason from failures
-        rows = {key: task.result() for key, task in tasks.items()}
+        rows = {key: task.result()[0] for key, task in tasks.items()}
         for key, row in rows.items():
             if np.isfinite(row).all():  # else it is refused, and so must not be found here later
                 self._cache[key] = row
-        return rows
+        return rows, sum(task.result()[1] for task in tasks.values())
 
-    async def _logits(self, model: ServedModel, token_ids: list[int], request_id: str) -> Floats:
+    async def _logits(self, model: ServedModel, token_ids: list[int], request_id: str) -> tuple[Floats, int]:
         # The engine yields once, when the prompt has been read; a cancelled task makes it abort the prompt.
         async for output in self._engine.encode(
             self._prompt(token_ids), self._params, request_id, lora_request=model.lora
         ):
             # A copy: what is kept must not keep the engine's message with it.
             row: Floats = output.outputs.data.float().numpy().copy()
-        return row
+            of_prefix: int = output.num_cached_tokens
+        return row, of_prefix
 
 
 def _encode(model: ServedModel, question: Question) -> tuple[Encoded, list[bytes]]:

@@ -1,6 +1,6 @@
 """The playground: a page, served by the server itself, on which a person ranks products and sees each distribution.
 
-The page is three plain JavaScript modules, a style sheet and some sample shops, read from this package once; it needs
+The page is four plain JavaScript modules, a style sheet and some sample shops, read from this package once; it needs
 no build and asks nobody but this server. It is a client like any other: it calls `/v1/models` and `/v1/rerank` and
 knows nothing else of the server. The files are sent with a policy that lets the browser load from here alone and run
 no script that stands in the page.

@@ -1,6 +1,7 @@
 // The page's behaviour: fills the form, asks the server as any client would, and hands the answers to ranking.js.
 // Products stay in the page: the answer names them by their index.
 
+import { cohere, curl, openai } from "./copies.js";
 import { NotProducts, readProducts } from "./products.js";
 import { drawRanking, drawRefusal, element } from "./ranking.js";
 
@@ -26,7 +27,9 @@ async function start() {
     event.preventDefault();
     rank();
   });
-  at.curl.addEventListener("click", copyAsCurl);
+  for (const [button, made] of [[at.curl, curl], [at.openai, openai], [at.cohere, cohere]]) {
+    button.addEventListener("click", () => copyAs(made));
+  }
   await Promise.all([listModels(), listSamples()]);
 }
 
@@ -180,9 +183,11 @@ function busy(now) {
   at.rankings.setAttribute("aria-busy", String(now));
 }
 
-async function copyAsCurl() {
+/** Show and copy the request as one of `copies.js` writes it. */
+async function copyAs(made) {
+  const root = new URL(".", location.href).href.replace(/\/$/, "");
   try {
-    at.shell.value = curl(body(at.model.value));
+    at.shell.value = made(body(at.model.value), root, Boolean(at.key.value.trim()));
   } catch (error) {
     complain(sentence(error));
     return;
@@ -193,14 +198,7 @@ async function copyAsCurl() {
     await navigator.clipboard.writeText(at.shell.value);
     at.status.textContent = "Copied.";
   } catch {
-    // Browsers give pages of plain HTTP hosts no clipboard; the command is shown and selected.
+    // Browsers give pages of plain HTTP hosts no clipboard; the text is shown and selected.
     at.status.textContent = "Press Ctrl+C to copy.";
   }
-}
-
-/** Return the request for a shell. The key is left to the shell: a command goes into histories and chats. */
-function curl(asked) {
-  const key = at.key.value.trim() ? ` \\\n  -H "Authorization: Bearer $API_KEY"` : "";
-  const data = JSON.stringify(asked).replaceAll("'", "'\\''");
-  return `curl -s ${new URL("v1/rerank", location.href)} -H 'Content-Type: application/json'${key} \\\n  -d '${data}'`;
 }

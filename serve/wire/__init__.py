@@ -5,7 +5,19 @@ model, and how requests travel, is elsewhere.
 """
 
 from serve.wire.bodies import parse, read_json, validated
-from serve.wire.dialect import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, VLLM, Dialect, rerank_dialect
+from serve.wire.dialect import (
+    BATCH,
+    COHERE,
+    COMPLETIONS,
+    DECISIONS,
+    JINA,
+    SCORE,
+    SYSTEMONE,
+    TEI,
+    VLLM,
+    Dialect,
+    rerank_dialect,
+)
 from serve.wire.errors import ErrorShape, errors_for
 from serve.wire.requests import WireRequest
 
@@ -13,8 +25,10 @@ __all__ = [
     "BATCH",
     "COHERE",
     "COMPLETIONS",
+    "DECISIONS",
     "JINA",
     "SCORE",
+    "SYSTEMONE",
     "TEI",
     "VLLM",
     "Dialect",

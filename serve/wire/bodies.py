@@ -19,10 +19,16 @@ from serve.question import Refusal
 # What pydantic calls the members of our unions, at the end of an error's place.
 _KINDS = {
     "str": "a string",
+    "bool": "true or false",
     "dict[str,any]": "an object",
     "list[str]": "a list of strings",
     "list[union[str,dict[str,any]]]": "a list of documents",
+    "list[dict[str,any]]": "a list of objects",
 }
+# Begins the tags of our unions of types: an error's place names them, and no client would recognise them there.
+TAG = "type:"
+
+_LONGEST_NAME = 40
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -101,7 +107,7 @@ def _first_fault(errors: Sequence[ErrorDetails]) -> Refusal:
     """Return the refusal that says the first thing that is wrong with a body."""
     first = errors[0]
     place = _outside_unions(first)
-    where = ".".join(str(part) for part in place)
+    where = ".".join(_step(part) for part in place if not str(part).startswith(TAG))
     if not where:
         return Refusal(422, "the body is not a JSON object")
     if first["type"] == "missing":
@@ -111,6 +117,11 @@ def _first_fault(errors: Sequence[ErrorDetails]) -> Refusal:
         kinds = dict.fromkeys(str(each["loc"][len(place)]) for each in errors if _outside_unions(each) == place)
         return Refusal(422, f"{where} is neither {' nor '.join(_KINDS[kind] for kind in kinds)}")
     return wrong_value(where, first)
+
+
+def _step(part: int | str) -> str:
+    """Return a step of an error's place; what is no name of ours is a key of the client's, and cut."""
+    return str(part) if isinstance(part, int) or (part.isidentifier() and len(part) < _LONGEST_NAME) else shown(part)
 
 
 def _outside_unions(error: ErrorDetails) -> tuple[int | str, ...]:

@@ -12,10 +12,20 @@ from serve.question import Answer
 from serve.wire.batch import BatchRequest, BatchResponse, answer_batch
 from serve.wire.cohere import CohereRequest, CohereResponse, answer_cohere
 from serve.wire.completions import CompletionRequest, CompletionResponse, answer_completions
-from serve.wire.errors import COHERE_ERRORS, JINA_ERRORS, OPENAI_ERRORS, TEI_ERRORS, VLLM_ERRORS, ErrorShape
+from serve.wire.decisions import Decision, DecisionRequest, answer_decisions
+from serve.wire.errors import (
+    COHERE_ERRORS,
+    JINA_ERRORS,
+    OPENAI_ERRORS,
+    SYSTEMONE_ERRORS,
+    TEI_ERRORS,
+    VLLM_ERRORS,
+    ErrorShape,
+)
 from serve.wire.jina import JinaRequest, JinaResponse, answer_jina
 from serve.wire.requests import WireRequest
 from serve.wire.score import ScoreRequest, ScoreResponse, answer_score
+from serve.wire.systemone import SystemOneRequest, SystemOneResponse, answer_systemone
 from serve.wire.tei import TeiRequest, TeiResponse, answer_tei
 from serve.wire.vllm import VllmRequest
 
@@ -30,8 +40,9 @@ class Dialect(Generic[R]):
         name: of the dialect, for people.
         request: the body; its `question` says what is asked.
         response: the body of the answer, for OpenAPI.
-        answer: makes the answer, which is written without the fields that are None.
+        answer: makes the answer, a body of `response`.
         errors: how it refuses.
+        nulls: whether fields of the answer that are None are written, as null.
     """
 
     name: str
@@ -39,6 +50,7 @@ class Dialect(Generic[R]):
     response: type[BaseModel]
     answer: Callable[[R, Answer], BaseModel]
     errors: ErrorShape
+    nulls: bool = False
 
 
 JINA = Dialect("jina", JinaRequest, JinaResponse, answer_jina, JINA_ERRORS)
@@ -47,6 +59,8 @@ COHERE = Dialect("cohere_v2", CohereRequest, CohereResponse, answer_cohere, COHE
 TEI = Dialect("tei", TeiRequest, TeiResponse, answer_tei, TEI_ERRORS)
 SCORE = Dialect("score", ScoreRequest, ScoreResponse, answer_score, OPENAI_ERRORS)
 COMPLETIONS = Dialect("completions", CompletionRequest, CompletionResponse, answer_completions, OPENAI_ERRORS)
+DECISIONS = Dialect("decisions", DecisionRequest, Decision, answer_decisions, OPENAI_ERRORS, nulls=True)
+SYSTEMONE = Dialect("systemone", SystemOneRequest, SystemOneResponse, answer_systemone, SYSTEMONE_ERRORS)
 BATCH = Dialect("batch", BatchRequest, BatchResponse, answer_batch, JINA_ERRORS)
 
 

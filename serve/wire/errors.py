@@ -15,6 +15,12 @@ from serve.question import Refusal
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 # What text-embeddings-inference calls them; it has one status for each.
 _TEI_TYPES = {400: "Empty", 413: "Validation", 422: "Tokenizer", 424: "Backend", 429: "Overloaded", 503: "Unhealthy"}
+_SYSTEMONE_TYPES = {
+    401: "authentication_error",
+    403: "authentication_error",
+    404: "not_found",
+    429: "rate_limit_error",
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,14 @@ def error_vllm(refusal: Refusal) -> dict[str, Any]:
     return error_jina(refusal) | error_openai(refusal)
 
 
+def error_systemone(refusal: Refusal) -> dict[str, Any]:
+    """Return System One's error: a list of what is wrong with a body, else a type and a message."""
+    if refusal.status == 422:
+        return {"detail": [{"loc": ["body"], "msg": refusal.sentence, "type": "value_error"}]}
+    kind = _SYSTEMONE_TYPES.get(refusal.status, "api_usage_error" if refusal.status < 500 else "internal_error")
+    return {"detail": {"error_type": kind, "message": refusal.sentence}}
+
+
 def same_status(refusal: Refusal) -> int:
     """Return the status as it is."""
     return refusal.status
@@ -88,6 +102,7 @@ COHERE_ERRORS = ErrorShape(error_cohere, same_status)
 TEI_ERRORS = ErrorShape(error_tei, status_tei)
 VLLM_ERRORS = ErrorShape(error_vllm, status_openai)
 OPENAI_ERRORS = ErrorShape(error_openai, status_openai)
+SYSTEMONE_ERRORS = ErrorShape(error_systemone, same_status)
 
 _ELSEWHERE = ErrorShape(_error_elsewhere, same_status)
 _OF_PATH = {
@@ -99,6 +114,8 @@ _OF_PATH = {
     "/v1/score": OPENAI_ERRORS,
     "/score": OPENAI_ERRORS,
     "/v1/completions": OPENAI_ERRORS,
+    "/v1/decisions": OPENAI_ERRORS,
+    "/v1/systemone": SYSTEMONE_ERRORS,
     "/v1/models": OPENAI_ERRORS,
     "/v1/load_lora_adapter": OPENAI_ERRORS,
     "/v1/unload_lora_adapter": OPENAI_ERRORS,

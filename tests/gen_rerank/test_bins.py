@@ -190,6 +190,31 @@ def test_quantile_inverts_the_mass(table, level):
         assert d[[row]].mass_at_least(value)[0] >= 1 - level - 1e-4
 
 
+def test_levels_by_hand():
+    assert BY_HAND.levels(2)[:2].round(6).tolist() == [[0.6, 0.4], [0, 1]]
+    assert BY_HAND.levels(3).round(6).tolist() == [[0.3, 0.6, 0.1], [0, 0, 1], [0.6, 0.15, 0.25]]
+    # A level every other bin: nothing is shared but by the bins between.
+    assert rows({2: 1.0}, {3: 1.0}).levels(6).round(6).tolist() == [[0, 1, 0, 0, 0, 0], [0, 0.5, 0.5, 0, 0, 0]]
+    with pytest.raises(BadInput, match="two levels or more"):
+        BY_HAND.levels(1)
+
+
+@given(logits, st.integers(2, 10))
+def test_levels_keep_mass_and_mean(table, count):
+    d = Distribution.from_logits(table)
+    levels = d.levels(count)
+    assert levels.shape == (len(table), count)
+    assert ((levels >= 0) & (levels <= 1)).all()
+    assert np.allclose(levels.sum(axis=1), 1, atol=1e-6)
+    assert np.allclose(levels @ np.arange(count), (count - 1) * d.mean, atol=1e-5)
+
+
+@given(logits)
+def test_eleven_levels_are_the_bins(table):
+    d = Distribution.from_logits(table)
+    assert np.allclose(d.levels(BIN_COUNT), d.probabilities, atol=1e-6)
+
+
 @given(arrays(np.float64, (3, 2), elements=st.floats(-30, 30)))
 def test_two_columns_are_a_sigmoid_of_the_difference(table):
     d = Distribution.from_logits(table, values=[1.0, 0.0])

@@ -27,6 +27,7 @@ class Engine:
         slope: gives that number; by default the length of the prompt over 100.
         going: prompts are answered while it is set.
         prompts: the token ids that were asked.
+        cached_tokens: how many tokens of each prompt its prefix cache holds.
     """
 
     errored = False
@@ -36,6 +37,7 @@ class Engine:
         self.going = asyncio.Event()
         self.going.set()
         self.prompts: list[list[int]] = []
+        self.cached_tokens = 0
 
     async def encode(self, prompt: Any, params: Any, request_id: str, *, lora_request: Any) -> AsyncIterator[Any]:
         import torch
@@ -43,7 +45,8 @@ class Engine:
         ids = prompt["prompt_token_ids"]
         self.prompts.append(ids)
         await self.going.wait()
-        yield SimpleNamespace(outputs=SimpleNamespace(data=torch.arange(11) * self.slope(ids)))
+        row = SimpleNamespace(data=torch.arange(11) * self.slope(ids))
+        yield SimpleNamespace(outputs=row, num_cached_tokens=self.cached_tokens)
 
 
 @pytest.fixture

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -74,8 +77,10 @@ def test_nothing_else_is_sent(files: TestClient, name: str) -> None:
 def test_the_page_asks_no_other_host(files: TestClient) -> None:
     page = files.get("/playground").text
     parts = [page, *(files.get(f"/{path}").text for path in re.findall(r'(?:href|src)="(playground/[^"]+)"', page))]
-    parts += [files.get(f"/playground/{name}").text for name in ("products.js", "ranking.js", "samples.json")]
-    assert len(parts) == 7
+    parts += [
+        files.get(f"/playground/{name}").text for name in ("copies.js", "products.js", "ranking.js", "samples.json")
+    ]
+    assert len(parts) == 8
     hosts = set(re.findall(r"https?://([^/\"]+)", "".join(parts)))
     assert hosts == {"www.w3.org"}  # the name of SVG's namespace, which nobody fetches
     assert "innerHTML" not in "".join(parts)
@@ -264,6 +269,32 @@ def test_the_curl_command_is_the_request(page: Page, url: str) -> None:
     body = json.loads(command[-1])
     assert (body["query"], body["documents"]) == ("dad's desk", ["oak desk", "steel 'lamp'"])
     assert httpx.post(command[2], json=body, timeout=60).is_success
+
+
+@pytest.mark.parametrize("client", ["openai", "cohere"])
+def test_a_script_is_the_request(client: str, page: Page, url: str) -> None:
+    pytest.importorskip(client)
+    products = [
+        '{"title": "steel \'lamp\' \\"é\\"", "available": true, "brand": null}',
+        '{"title": "oak desk"}',
+        '{"title": "sofa"}',
+    ]
+    page.fill("#query", "dad's desk")
+    page.fill("#products", "\n".join(products))
+    page.fill("#instruction", "Rate desks.")
+    page.fill("#top", "2")
+    page.fill("#key", "secret")
+    page.click(f"#{client}")
+    script = page.input_value("#shell")
+    assert "secret" not in script
+    asked = {"query": "dad's desk", "documents": list(map(json.loads, products)), "instruction": "Rate desks."}
+    best = httpx.post(f"{url}/v1/rerank", json=asked | {"top_n": 2}, timeout=60).json()["results"]
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"API_KEY": "any"}, capture_output=True, text=True, check=True
+    )
+    said = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert [product for _, product in said] == [str(json.loads(products[row["index"]])) for row in best]
+    assert [float(score) for score, _ in said] == pytest.approx([row["mean"] for row in best], abs=2e-3)
 
 
 def test_it_fits_the_screen(page: Page, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from serve.guard import Guard
 from serve.info import EngineFacts
 from serve.models import ServedModels
 from serve.options import ServeOptions
+from serve.phrases import Phrase
 from serve.scoring import TOKENIZING_THREADS, OnlineScorer, ScoreCache
 from serve.telemetry import Telemetry
 from serve.wire import batch as wire_batch
@@ -315,3 +316,98 @@ def test_a_prompt_without_room_is_refused_in_the_clients_words(server: Server) -
         answered = asyncio.run(server.post("/rerank", body | {"truncate_prompt_tokens": tokens}))
         assert answered.status_code == status
         assert tokens == 10**6 or status != 200 or len(server.engine.prompts[-1]) <= least
+
+
+def decisions(*instructions: str, **fields: Any) -> dict[str, Any]:
+    questions = [{"type": "predicate", "instructions": each} for each in instructions]
+    return {"model": "tiny", "input": "desk", "questions": questions} | fields
+
+
+def test_tokens_that_cost_nothing_count_as_cached(server: Server) -> None:
+    async def used(*instructions: str) -> tuple[int, int]:
+        answered = await server.post("/v1/decisions", decisions(*instructions))
+        usage = answered.json()["usage"]
+        assert usage["total_tokens"] == usage["input_tokens"]
+        return usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"]
+
+    async def play() -> None:
+        oak, cached = await used("oak desk")
+        assert cached == 0
+        assert await used("oak desk") == (oak, oak)  # its score is known
+        server.engine.cached_tokens = 5  # the prefix cache's
+        lamp, cached = await used("steel lamp")
+        assert cached == 5
+        sofa, cached = await used("red sofa", "red sofa", "steel lamp")
+        assert cached == 5 + (sofa - lamp) // 2 + lamp  # the second sofa is the first one's prompt
+        assert len(server.engine.prompts) == 3
+
+    asyncio.run(play())
+
+
+def test_a_question_is_refused_alone_and_what_is_nobodys_name_is_null(server: Server) -> None:
+    choice = {"type": "choice", "instructions": "oak", "choices": [{"value": "red"}, {"value": "blue"}]}
+    body = decisions("oak", questions=[choice, *decisions("oak")["questions"]])
+    refused, answered = asyncio.run(server.post("/v1/decisions", body)).json()["answers"]
+    assert refused == {"type": "refusal", "name": None}
+    assert answered["name"] is None
+    assert answered["gen_rerank"]["tier"] is None
+    # One that asks nothing which can be answered reaches no engine.
+    alone = asyncio.run(server.post("/v1/decisions", decisions(questions=[choice, choice | {"name": "c"}])))
+    assert [each["name"] for each in alone.json()["answers"]] == [None, "c"]
+    assert alone.json()["usage"]["input_tokens"] == 0
+    assert len(server.engine.prompts) == 1
+
+
+def test_many_queries_about_one_product(server: Server) -> None:
+    body = decisions("desk", "lamp", "desk for a nursery", input={"product": {"title": "Oak desk", "brand": "B"}})
+    answers = asyncio.run(server.post("/v1/decisions", body)).json()["answers"]
+    pairs = {"queries": ["desk", "lamp", "desk for a nursery"], "documents": [{"title": "Oak desk", "brand": "B"}] * 3}
+    scores = asyncio.run(server.post("/v1/score", pairs)).json()["data"]
+    assert [each["gen_rerank"]["score"] for each in answers] == [each["score"] for each in scores]
+
+
+def test_an_answer_does_not_depend_on_the_other_questions(server: Server) -> None:
+    together = asyncio.run(server.post("/v1/decisions", decisions("oak", "red sofa", "steel lamp"))).json()["answers"]
+    other_way = asyncio.run(server.post("/v1/decisions", decisions("steel lamp", "red sofa", "oak"))).json()["answers"]
+    assert together == other_way[::-1]
+    alone = asyncio.run(server.post("/v1/decisions", decisions("red sofa"))).json()["answers"]
+    assert alone == together[1:2]
+
+
+def test_phrases_and_products_without_text_are_as_the_server_was_started(server: Server) -> None:
+    plain = asyncio.run(server.post("/v1/decisions", decisions("oak"))).json()["answers"]
+    assert asyncio.run(server.post("/v1/decisions", decisions(" "))).status_code == 400
+    phrases = (Phrase.of("Buy {product}?"),)
+    server.app.state.options = replace(server.app.state.options, empty_documents="last", phrases=phrases)
+    bought, blank = asyncio.run(server.post("/v1/decisions", decisions("Buy oak?", " "))).json()["answers"]
+    assert [bought] == plain
+    assert blank == {"type": "refusal", "name": None}
+    pair = {"state": {"query": "desk", "document": ""}, "questions": {"relevant": {"type": "noul"}}}
+    assert asyncio.run(server.post("/v1/systemone", pair)).json()["answers"] == {
+        "relevant": {"type": "noul", "noul": 0}
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (decisions("oak", model="other"), 404, "there is no model 'other'"),
+        (decisions(), 400, "questions is empty"),
+        (decisions("oak", input=[{"role": "assistant", "content": "oak"}]), 400, "has the role 'assistant'"),
+        (b"{", 400, "the body is not valid JSON"),
+    ],
+)
+def test_decisions_are_refused_as_openai_does(server: Server, body: Any, status: int, words: str) -> None:
+    refused = asyncio.run(server.post("/v1/decisions", body))
+    assert refused.status_code == refused.json()["error"]["code"] == status
+    assert words in refused.json()["error"]["message"]
+
+
+def test_system_one_has_its_own_errors(server: Server) -> None:
+    unknown = {"model": "other", "state": {"query": "a", "product": "b"}, "questions": {"a": {"type": "noul"}}}
+    listwise = {"state": {"query": "a", "documents": {"doc_0": "b"}}, "questions": {"doc_0": {"type": "noul"}}}
+    refused = asyncio.run(server.post("/v1/systemone", unknown))
+    assert (refused.status_code, refused.json()["detail"]["error_type"]) == (404, "not_found")
+    refused = asyncio.run(server.post("/v1/systemone", listwise))
+    assert refused.status_code == 422
+    assert "jev-reranker's listwise mode" in refused.json()["detail"][0]["msg"]

@@ -12,10 +12,23 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gen_rerank import Distribution
-from serve.question import Answer, Question, Refusal
-from serve.wire import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, VLLM, Dialect, parse, rerank_dialect
+from serve.question import Answer, Blank, Question, Refusal
+from serve.wire import (
+    BATCH,
+    COHERE,
+    COMPLETIONS,
+    DECISIONS,
+    JINA,
+    SCORE,
+    SYSTEMONE,
+    TEI,
+    VLLM,
+    Dialect,
+    parse,
+    rerank_dialect,
+)
 
-DIALECTS = [JINA, VLLM, COHERE, TEI, SCORE, COMPLETIONS, BATCH]
+DIALECTS = [JINA, VLLM, COHERE, TEI, SCORE, COMPLETIONS, DECISIONS, SYSTEMONE, BATCH]
 JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 texts = st.text(max_size=20) | st.sampled_from(["Query: a\nProduct: b", 'Query: a\nProduct: {"title": "b"}', " ", "\0"])
@@ -47,6 +60,24 @@ options = {
     "truncate": st.booleans(),
     "raw_scores": st.booleans(),
 }
+instructions = words | products | st.builds(lambda text: [{"type": "input_text", "text": text}], words)
+about = words | st.builds(lambda product: {"product": product}, products)
+questions = st.one_of(
+    st.fixed_dictionaries({"type": st.just("predicate"), "instructions": instructions}, optional={"name": words}),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("score"),
+            "instructions": instructions,
+            "levels": st.lists(st.fixed_dictionaries({"label": texts}), min_size=2, max_size=10),
+            "criteria": st.lists(anything, min_size=2, max_size=10),
+        }
+    ),
+    st.builds(
+        lambda values: {"type": "choice", "instructions": "a", "choices": [{"value": value} for value in values]},
+        st.sampled_from([["exact", "close", "irrelevant"], ["a", "b"], [True, "true"]]),
+    ),
+    st.fixed_dictionaries({"type": st.just("noul")}, optional={"instructions": instructions}),
+)
 # Right for every dialect at once, since each ignores what it does not know; then with some faults.
 right = st.fixed_dictionaries(
     {
@@ -55,6 +86,9 @@ right = st.fixed_dictionaries(
         "documents": st.lists(products, min_size=1, max_size=4),
         "texts": st.lists(words, min_size=1, max_size=4),
         "prompt": words | st.lists(st.builds("Query: a\nProduct: {}".format, words) | texts, min_size=1, max_size=3),
+        "input": about | st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": words}), min_size=1),
+        "state": about | st.builds(lambda query, product: {"query": query, "document": product}, words, products),
+        "questions": st.lists(questions, min_size=1, max_size=3) | st.dictionaries(texts, questions, min_size=1),
         "requests": st.lists(
             st.fixed_dictionaries(
                 {"query": words}, optional=options | {"documents": st.lists(products, min_size=1, max_size=3)}
@@ -66,7 +100,10 @@ right = st.fixed_dictionaries(
     optional=options,
 )
 faults = st.dictionaries(
-    st.sampled_from(["query", "documents", "texts", "queries", "prompt", "requests", *options]), anything
+    st.sampled_from(
+        [*["query", "documents", "texts", "queries", "prompt", "requests", "input", "state", "questions"], *options]
+    ),
+    anything,
 )
 bodies = right | st.builds(lambda body, wrong: body | wrong, right, faults) | anything
 deep: Any = []
@@ -91,6 +128,12 @@ def asked_or_refused(dialect: Dialect[Any], body: bytes) -> tuple[Any, Question]
 @example(body={"query": "q", "documents": [{"title": "a", "attributes": {"x": deep}}]})
 @example(body={"query": "q", "documents": [{"a": 10**4000, "b": 1}], "rank_fields": ["a"], "return_documents": True})
 @example(body={"query": "q", "texts": ["a"], "queries": "q", "text_2": [{"title": 10**4000}]})
+@example(
+    body={"input": {"product": {"title": "a", "x": deep}}, "questions": [{"type": "predicate", "instructions": "q"}]}
+)
+@example(
+    body={"state": {"query": "q", "product": "a"}, "questions": {"": {"type": "score", "criteria": [10**4000, deep]}}}
+)
 def test_any_body_is_answered_or_refused(dialect: Dialect[Any], body: Any) -> None:
     asked = asked_or_refused(dialect, json.dumps(body).encode())
     if isinstance(asked, Refusal):
@@ -102,8 +145,9 @@ def test_any_body_is_answered_or_refused(dialect: Dialect[Any], body: Any) -> No
     request, question = asked
     assert question.items
     scored = Distribution(np.random.default_rng(len(question.items)).dirichlet(np.ones(11), len(question.items)))
-    answer = dialect.answer(request, Answer("tiny", scored, 7, 0, 0, {"exact": 0.8, "close": 0.4}))
-    said = json.loads(JSON.dump_json(answer, exclude_none=True))
+    blanks = frozenset(i for i, item in enumerate(question.items) if isinstance(item, Blank))
+    answer = dialect.answer(request, Answer("tiny", scored, 7, 0, 0, {"exact": 0.8, "close": 0.4}, blanks))
+    said = json.loads(JSON.dump_json(answer, exclude_none=not dialect.nulls))
     assert dialect.response.model_validate(said)
 
 

@@ -5,7 +5,19 @@ from typing import Any
 import pytest
 
 from serve.question import Refusal
-from serve.wire import BATCH, COHERE, COMPLETIONS, JINA, SCORE, TEI, VLLM, Dialect, errors_for
+from serve.wire import (
+    BATCH,
+    COHERE,
+    COMPLETIONS,
+    DECISIONS,
+    JINA,
+    SCORE,
+    SYSTEMONE,
+    TEI,
+    VLLM,
+    Dialect,
+    errors_for,
+)
 
 
 def test_each_service_finds_the_sentence_where_it_looks() -> None:
@@ -42,7 +54,30 @@ def test_the_statuses_of_tei(status: int, sent: int, kind: str) -> None:
     assert TEI.errors.error(refusal) == {"error": "no", "error_type": kind}
 
 
-@pytest.mark.parametrize("dialect", [SCORE, COMPLETIONS, VLLM], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "api_usage_error"),
+        (401, "authentication_error"),
+        (404, "not_found"),
+        (413, "api_usage_error"),
+        (429, "rate_limit_error"),
+        (500, "internal_error"),
+        (503, "internal_error"),
+    ],
+)
+def test_the_errors_of_system_one(status: int, kind: str) -> None:
+    refusal = Refusal(status, "no")
+    assert SYSTEMONE.errors.status(refusal) == status
+    assert SYSTEMONE.errors.error(refusal) == {"detail": {"error_type": kind, "message": "no"}}
+
+
+def test_what_is_wrong_with_a_body_of_system_one_is_a_list() -> None:
+    said = SYSTEMONE.errors.error(Refusal(422, "state is missing"))
+    assert said == {"detail": [{"loc": ["body"], "msg": "state is missing", "type": "value_error"}]}
+
+
+@pytest.mark.parametrize("dialect", [SCORE, COMPLETIONS, DECISIONS, VLLM], ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize(
     ("status", "sent", "kind"),
     [
@@ -72,6 +107,7 @@ def test_the_statuses_of_openai_and_vllm(dialect: Dialect[Any], status: int, sen
         ("/v1/score", {"error"}),
         ("/score", {"error"}),
         ("/v1/completions", {"error"}),
+        ("/v1/decisions", {"error"}),
         ("/v1/models", {"error"}),
         ("/v1/load_lora_adapter", {"error"}),
         ("/v1/unload_lora_adapter", {"error"}),
