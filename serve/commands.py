@@ -83,6 +83,10 @@ gen-rerank serve runs/model --keys keys.txt --adapter-folder runs/adapters --log
 gen-rerank serve runs/model -- --data-parallel-size 2 --gpu-memory-utilization 0.5
 
 curl http://127.0.0.1:8000/v1/rerank -H 'Content-Type: application/json' {_REQUEST}
+
+It speaks to clients of OpenAI (decisions, completions), Cohere (v1, v2), Jina, text-embeddings-inference and vLLM; a
+page to play with is at /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own
+server.
 """
 
 
@@ -118,11 +122,7 @@ def serve(
     dtype: DtypeName = None,
     dequantize: Dequantize = False,
 ) -> None:
-    """Serve a checkpoint to the clients people have, on vLLM's own API server.
-
-    OpenAI (decisions, completions), Cohere (v1, v2), Jina, text-embeddings-inference, vLLM's score; a page to play with
-    is at /playground, the list of routes at /docs. What stands after -- are arguments of vLLM's own server.
-    """
+    """Serve a checkpoint to the clients people have, on vLLM's own API server."""
     from gen_rerank.scorers.engine_plan import EngineChoices, dtype_of
     from serve.launch import EngineDied, serve_model
 

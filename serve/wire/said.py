@@ -35,7 +35,7 @@ _LIST = re.compile(r'\[\s*\{\s*["}]')
 
 
 @dataclass(frozen=True)
-class Said:
+class Spoken:
     """What was said.
 
     Attributes:
@@ -49,7 +49,7 @@ class Said:
     instruction: str | None = None
 
 
-def said(given: str | dict[str, Any] | list[dict[str, Any]], place: str) -> Said:
+def said(given: str | dict[str, Any] | list[dict[str, Any]], place: str) -> Spoken:
     """Return what a text, an object, or a list of parts says.
 
     Args:
@@ -61,16 +61,16 @@ def said(given: str | dict[str, Any] | list[dict[str, Any]], place: str) -> Said
 
     Example:
         >>> said([{"type": "input_text", "text": "Rate:"}, {"type": "input_json", "data": {"title": "Desk"}}], "input")
-        Said(text='Rate:', objects=({'title': 'Desk'},), instruction=None)
+        Spoken(text='Rate:', objects=({'title': 'Desk'},), instruction=None)
     """
     if isinstance(given, str):
-        return Said(given)
+        return Spoken(given)
     if isinstance(given, dict):
-        return Said("", checked_objects(given, place))
+        return Spoken("", checked_objects(given, place))
     return _joined(_part(part, f"{place}.{i}") for i, part in enumerate(given))
 
 
-def said_in_messages(given: str | dict[str, Any] | list[dict[str, Any]], place: str) -> Said:
+def said_in_messages(given: str | dict[str, Any] | list[dict[str, Any]], place: str) -> Spoken:
     """Return what an input says: as `said`, but that a list holds messages, and that text may be JSON.
 
     LangChain sends objects, and messages of several roles, as JSON text.
@@ -80,7 +80,7 @@ def said_in_messages(given: str | dict[str, Any] | list[dict[str, Any]], place: 
 
     Example:
         >>> said_in_messages([{"role": "system", "content": "Rate."}, {"role": "user", "content": "desk"}], "input")
-        Said(text='desk', objects=(), instruction='Rate.')
+        Spoken(text='desk', objects=(), instruction='Rate.')
     """
     found = _messages(given, place) if isinstance(given, list) else said(given, place)
     written = json_in(found.text, place)
@@ -88,8 +88,8 @@ def said_in_messages(given: str | dict[str, Any] | list[dict[str, Any]], place: 
         return found
     if isinstance(written, list) and all("role" in each for each in written):
         inside = said_in_messages(written, place)
-        return _joined([Said("", found.objects, found.instruction), inside])
-    return Said("", (*found.objects, *checked_objects(written, place)), found.instruction)
+        return _joined([Spoken("", found.objects, found.instruction), inside])
+    return Spoken("", (*found.objects, *checked_objects(written, place)), found.instruction)
 
 
 def json_in(text: str, place: str) -> str | dict[str, Any] | list[dict[str, Any]]:
@@ -140,11 +140,11 @@ def checked_objects(data: Any, place: str) -> tuple[dict[str, Any], ...]:
     return tuple(objects)
 
 
-def _messages(given: Sequence[Any], place: str) -> Said:
+def _messages(given: Sequence[Any], place: str) -> Spoken:
     return _joined(_message(message, f"{place}.{i}") for i, message in enumerate(given))
 
 
-def _message(message: dict[str, Any], place: str) -> Said:
+def _message(message: dict[str, Any], place: str) -> Spoken:
     kind = message.get("type", "message")
     if kind != "message":
         raise Refusal(422, f"{place} is of the type {shown(kind)}; only messages are read, no tool calls and outputs")
@@ -160,27 +160,27 @@ def _message(message: dict[str, Any], place: str) -> Said:
         return found
     if found.objects:
         raise Refusal(422, f"{place}.content has JSON; a {role} message is text")
-    return Said("", (), found.text.strip() or None)
+    return Spoken("", (), found.text.strip() or None)
 
 
-def _part(part: dict[str, Any], place: str) -> Said:
+def _part(part: dict[str, Any], place: str) -> Spoken:
     kind = part.get("type")
     if kind in _TEXTS:
         text = part.get("text")
         if not isinstance(text, str):
             raise Refusal(422, f"{place}.text is {shown(text)}; give a text")
-        return Said(text)
+        return Spoken(text)
     if kind == "input_json":
-        return Said("", checked_objects(part.get("data"), f"{place}.data"))
+        return Spoken("", checked_objects(part.get("data"), f"{place}.data"))
     if kind == "input_image":
         raise Refusal(422, f"{place} is an image (input_image), which is not read; give input_text or input_json")
     raise Refusal(422, f"{place} is of the type {shown(kind)}; only input_text and input_json are read")
 
 
-def _joined(parts: Iterable[Said]) -> Said:
+def _joined(parts: Iterable[Spoken]) -> Spoken:
     found = list(parts)
     told = [each.instruction for each in found if each.instruction]
-    return Said(
+    return Spoken(
         "\n".join(each.text for each in found if each.text),
         tuple(each for part in found for each in part.objects),
         "\n".join(told) or None,

@@ -26,7 +26,7 @@ from serve.question import Blank, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import check_query
 from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, WireRequest
-from serve.wire.said import Said, checked_objects, json_in, said, said_in_messages
+from serve.wire.said import Spoken, checked_objects, json_in, said, said_in_messages
 
 # The API's own limit.
 MAX_QUESTIONS = 400
@@ -44,7 +44,7 @@ _COMPARED = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class AskedAbout:
     """What the questions are about.
 
     Attributes:
@@ -118,7 +118,7 @@ class GradedRequest(WireRequest):
         """
 
 
-def subject_of(given: Given, place: str, *, empty_last: bool = False) -> Subject:
+def subject_of(given: Given, place: str, *, empty_last: bool = False) -> AskedAbout:
     """Return what the questions of a request are about.
 
     Args:
@@ -131,14 +131,14 @@ def subject_of(given: Given, place: str, *, empty_last: bool = False) -> Subject
 
     Example:
         >>> subject_of("oak desk", "input")
-        Subject(query='oak desk', product=None, instruction=None)
+        AskedAbout(query='oak desk', product=None, instruction=None)
         >>> subject_of({"product": "Oak desk"}, "input").product.title
         'Oak desk'
     """
     found = said_in_messages(given, place)
     if not found.objects:
         check_query(found.text, place)
-        return Subject(found.text, None, found.instruction)
+        return AskedAbout(found.text, None, found.instruction)
     fields = _only_object(found, place)
     for key, what in _COMPARED.items():
         if key in fields:
@@ -155,11 +155,11 @@ def subject_of(given: Given, place: str, *, empty_last: bool = False) -> Subject
     if query is not None:
         _check_text(query, f"{place}.query")
     product = _product(fields[named[0]], f"{place}.{named[0]}", 0, empty_last) if named else None
-    return Subject(query, product, found.instruction)
+    return AskedAbout(query, product, found.instruction)
 
 
 def pair_of(
-    subject: Subject, posed: Posed, number: int, phrases: Sequence[Phrase], *, empty_last: bool = False
+    subject: AskedAbout, posed: Posed, number: int, phrases: Sequence[Phrase], *, empty_last: bool = False
 ) -> Pair | Blank:
     """Return the pair that a question asks about; a blank where it has no text, or the model no answer.
 
@@ -174,7 +174,7 @@ def pair_of(
         Refusal: the instructions are no product, or no query, whichever is missing.
 
     Example:
-        >>> pair_of(Subject("oak desk", None), Posed("questions.0.instructions", "Oak desk"), 0, ()).product.title
+        >>> pair_of(AskedAbout("oak desk", None), Posed("questions.0.instructions", "Oak desk"), 0, ()).product.title
         'Oak desk'
     """
     if not posed.answered:
@@ -196,7 +196,7 @@ def _pair(query: str, product: Product | Blank) -> Pair | Blank:
     return Pair(query, product) if isinstance(product, Product) else product
 
 
-def _document(words: Said, place: str, phrases: Sequence[Phrase]) -> str | dict[str, Any]:
+def _document(words: Spoken, place: str, phrases: Sequence[Phrase]) -> str | dict[str, Any]:
     """Return the product in a question: its JSON, where it has some, and else its text."""
     document: str | dict[str, Any]
     if words.objects:
@@ -215,7 +215,7 @@ def _document(words: Said, place: str, phrases: Sequence[Phrase]) -> str | dict[
     return inside
 
 
-def _query(words: Said, place: str, phrases: Sequence[Phrase]) -> str:
+def _query(words: Spoken, place: str, phrases: Sequence[Phrase]) -> str:
     """Return the query in a question: a text, or an object with nothing but a `query`."""
     written = bare(words.text, "query", phrases) if not words.objects else ""
     found = json_in(written, place)
@@ -242,7 +242,7 @@ def _product(document: Any, place: str, number: int, empty_last: bool) -> Produc
         raise Refusal(422, str(error)) from error
 
 
-def _only_object(found: Said, place: str) -> Mapping[str, Any]:
+def _only_object(found: Spoken, place: str) -> Mapping[str, Any]:
     if found.text.strip():
         raise Refusal(422, f"{place} has text beside JSON; put the text into the object, as its query")
     return _one(found.objects, place)

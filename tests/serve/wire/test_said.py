@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serve.question import Refusal
-from serve.wire.said import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Said, checked_objects, json_in, said, said_in_messages
+from serve.wire.said import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Spoken, checked_objects, json_in, said, said_in_messages
 
 LAMP = {"title": "Lamp"}
 
@@ -26,40 +26,40 @@ def message(content: Any, role: str = "user") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ("oak desk", Said("oak desk")),
-        ([text("oak"), text("desk")], Said("oak\ndesk")),
-        ([text("Rate:"), part(LAMP)], Said("Rate:", (LAMP,))),
-        ([part([LAMP, {"title": "Desk"}])], Said("", (LAMP, {"title": "Desk"}))),
-        (LAMP, Said("", (LAMP,))),
+        ("oak desk", Spoken("oak desk")),
+        ([text("oak"), text("desk")], Spoken("oak\ndesk")),
+        ([text("Rate:"), part(LAMP)], Spoken("Rate:", (LAMP,))),
+        ([part([LAMP, {"title": "Desk"}])], Spoken("", (LAMP, {"title": "Desk"}))),
+        (LAMP, Spoken("", (LAMP,))),
         # Only an input is read as JSON, or a product without the words around it.
-        ('{"title": "Lamp"}', Said('{"title": "Lamp"}')),
-        ([{"type": "input_text", "text": "oak", "prompt_cache_breakpoint": {"mode": "explicit"}}], Said("oak")),
+        ('{"title": "Lamp"}', Spoken('{"title": "Lamp"}')),
+        ([{"type": "input_text", "text": "oak", "prompt_cache_breakpoint": {"mode": "explicit"}}], Spoken("oak")),
     ],
 )
-def test_parts(given: Any, found: Said) -> None:
+def test_parts(given: Any, found: Spoken) -> None:
     assert said(given, "input") == found
 
 
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ([message("oak"), message([text("desk")])], Said("oak\ndesk")),
+        ([message("oak"), message([text("desk")])], Spoken("oak\ndesk")),
         ([message("Rate.", "system"), message("oak"), message("Be kind.", "developer")],
-         Said("oak", (), "Rate.\nBe kind.")),
-        ([message(" ", "system"), message("oak")], Said("oak")),
-        ([{"type": "message", **message([part(LAMP)])}], Said("", (LAMP,))),
-        ('{"product": "Lamp"}', Said("", ({"product": "Lamp"},))),
-        ([message([text('{"product": "Lamp"}')])], Said("", ({"product": "Lamp"},))),
-        ("{17 inch} rim", Said("{17 inch} rim")),
-        ("[New] desk", Said("[New] desk")),
+         Spoken("oak", (), "Rate.\nBe kind.")),
+        ([message(" ", "system"), message("oak")], Spoken("oak")),
+        ([{"type": "message", **message([part(LAMP)])}], Spoken("", (LAMP,))),
+        ('{"product": "Lamp"}', Spoken("", ({"product": "Lamp"},))),
+        ([message([text('{"product": "Lamp"}')])], Spoken("", ({"product": "Lamp"},))),
+        ("{17 inch} rim", Spoken("{17 inch} rim")),
+        ("[New] desk", Spoken("[New] desk")),
         # As LangChain sends messages of several roles.
         ([message(json.dumps([message("Rate.", "system"), message([{"type": "text", "text": "oak"}])]))],
-         Said("oak", (), "Rate.")),
+         Spoken("oak", (), "Rate.")),
         ([message("Rate.", "developer"), message(json.dumps([message("Well.", "system"), message("oak")]))],
-         Said("oak", (), "Rate.\nWell.")),
+         Spoken("oak", (), "Rate.\nWell.")),
     ],
 )  # fmt: skip
-def test_messages(given: Any, found: Said) -> None:
+def test_messages(given: Any, found: Spoken) -> None:
     assert said_in_messages(given, "input") == found
 
 
