@@ -31,10 +31,10 @@ from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.folds import Places
 from gen_rerank.data.records import Split
 from gen_rerank.errors import BadInput
+from gen_rerank.evaluation.tier_figures import tier_figures
 from gen_rerank.fitting.judged_pairs import JudgedPairs
 from gen_rerank.fitting.steps import choose_step
 from gen_rerank.fitting.thresholds import TierChoice, all_promises, choose_thresholds
-from gen_rerank.fitting.tier_figures import tier_figures
 from gen_rerank.reporting.numbers import figure
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.scorers.opening import prepare_scorer
@@ -96,8 +96,8 @@ def measure(
 ) -> dict[Tier, TierOutcome]:
     """Return what tiers do for queries that had no part in them."""
     thresholds = {str(tier): one.threshold for tier, one in chosen.items()}
-    found = {}
-    for tier, figures in tier_figures(others, others.read(calibration), thresholds).items():
+    scores, found = others.read(calibration).mean, {}
+    for tier, figures in tier_figures(scores, others.relevance, others.queries, thresholds).items():
         one = chosen[tier]
         losses = figures.loss(one.promise.loss)
         known = losses[~np.isnan(losses)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen_rerank.bins import BIN_TOKENS, BIN_VALUES, Distribution
+    from gen_rerank.calibration.rank_confidence import RankConfidence, rank_confidence
     from gen_rerank.data.dataset import Dataset
     from gen_rerank.data.records import Judgment, Pair, Product, Query
     from gen_rerank.errors import BadInput
@@ -29,14 +30,17 @@ __all__ = [
     "Product",
     "ProductCandidate",
     "Query",
+    "RankConfidence",
     "Reranker",
     "Result",
     "Search",
     "__version__",
+    "rank_confidence",
 ]
 
 _MODULES = {
     "bins": ("BIN_TOKENS", "BIN_VALUES", "Distribution"),
+    "calibration.rank_confidence": ("RankConfidence", "rank_confidence"),
     "errors": ("BadInput",),
     "data.dataset": ("Dataset",),
     "data.records": ("Judgment", "Pair", "Product", "Query"),

@@ -2,19 +2,20 @@
 
 A thin shell around a scorer: it accepts what people have in their hands (strings, dictionaries, the documents of
 LangChain, LlamaIndex and Haystack, `Product`s) and returns results that carry the product, the score, its standard
-deviation and the whole distribution.
+deviation, its tier and the whole distribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gen_rerank.bins import Distribution, Floats, best_first
+from gen_rerank.bins import Distribution, Floats
+from gen_rerank.calibration.tiers import Tier, as_tier, best_in_tier, tiers
 from gen_rerank.data.documents import as_products, as_query, product_of
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.values import shown
@@ -36,6 +37,7 @@ class Result:
         score: the mean of the distribution, in [0, 1].
         std: the standard deviation, in units of the score.
         distribution: the probabilities of the eleven bins, `[11]` float32.
+        tier: `exact`, `close` or `irrelevant`; None where the checkpoint has no thresholds.
     """
 
     product: Product
@@ -43,6 +45,7 @@ class Result:
     score: float
     std: float
     distribution: Floats
+    tier: Tier | None = None
 
 
 class Reranker:
@@ -55,9 +58,10 @@ class Reranker:
         ...     print(result.score, result.std, result.product.title)
     """
 
-    def __init__(self, scorer: Scorer) -> None:
-        """Wrap a scorer; most people call `load`."""
+    def __init__(self, scorer: Scorer, thresholds: Mapping[str, float] | None = None) -> None:
+        """Wrap a scorer, and the thresholds of its tiers where it has them; most people call `load`."""
         self.scorer = scorer
+        self.thresholds: Mapping[str, float] = thresholds or {}
 
     @classmethod
     def load(
@@ -80,7 +84,8 @@ class Reranker:
         Raises:
             BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
         """
-        return cls(open_scorer(path, backend, adapter, dtype))
+        scorer = open_scorer(path, backend, adapter, dtype)
+        return cls(scorer, scorer.checkpoint.card.calibration.thresholds)
 
     def score(
         self,
@@ -104,7 +109,7 @@ class Reranker:
         known = as_products(products, rank_fields)
         pairs = [Pair(as_query(query), product) for product in known]
         scored = self.scorer.score(pairs, instruction=as_instruction(instruction))
-        return results(known, scored)
+        return results(known, scored, self.thresholds)
 
     def rank(
         self,
@@ -112,26 +117,39 @@ class Reranker:
         products: Iterable[ProductLike],
         top_k: int | None = None,
         *,
+        min_tier: Tier | None = None,
         instruction: str | None = None,
         rank_fields: Sequence[str] | None = None,
     ) -> list[Result]:
         """Return the best `top_k` results (all by default), best first; ties stay in the order given.
 
+        Args:
+            query: what the shopper typed.
+            products: as `score` takes them.
+            top_k: how many are returned at most; None for all.
+            min_tier: leaves out what does not reach this tier. With `close`, an empty list says that no product is a
+                good match.
+            instruction: replaces the checkpoint's own.
+            rank_fields: as `score` takes them.
+
         Raises:
-            BadInput: as `score`, or `top_k` is no number of results.
+            BadInput: as `score`; `top_k` is no number of results, `min_tier` no tier, or the checkpoint has no tiers.
         """
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int | np.integer)):
             raise BadInput(f"top_k is {shown(top_k)}; give a whole number, or None for all")
         if top_k is not None and top_k < 0:
             raise BadInput(f"top_k must not be negative, it is {top_k}")
+        least = None if min_tier is None else as_tier(min_tier, self.thresholds)
         scored = self.score(query, products, instruction=instruction, rank_fields=rank_fields)
-        return [scored[place] for place in best_first([result.score for result in scored])[:top_k]]
+        order = best_in_tier([result.score for result in scored], self.thresholds, least)
+        return [scored[place] for place in order[:top_k]]
 
 
-def results(products: list[Product], scored: Distribution) -> list[Result]:
-    """Join products with their distributions, in order."""
-    rows = zip(products, scored.mean.tolist(), scored.std.tolist(), scored.probabilities, strict=True)
-    return [Result(product, index, score, std, row) for index, (product, score, std, row) in enumerate(rows)]
+def results(products: list[Product], scored: Distribution, thresholds: Mapping[str, float]) -> list[Result]:
+    """Join products with their distributions and tiers, in order."""
+    means, stds, names = scored.mean.tolist(), scored.std.tolist(), tiers(scored.mean, thresholds)
+    rows = zip(products, means, stds, scored.probabilities, names, strict=True)
+    return [Result(product, index, *said) for index, (product, *said) in enumerate(rows)]
 
 
 def as_instruction(given: Any) -> str | None:

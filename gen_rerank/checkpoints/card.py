@@ -156,6 +156,29 @@ class CalibrationSource(BaseModel):
     model: str | None = None
 
 
+# Of the histograms that a card keeps.
+BARS = 20
+Counts = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=BARS, max_length=BARS)]
+
+
+class ScoreHistogram(BaseModel):
+    """How the scores of a calibration lay, so that others can be compared with them later.
+
+    Attributes:
+        scores: how many lie in each twentieth of [0, 1].
+        stds: how many standard deviations lie in each twentieth of [0, 0.5].
+
+    Example:
+        >>> len(ScoreHistogram(scores=(1,) * 20, stds=(1,) * 20).scores)
+        20
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scores: Counts
+    stds: Counts
+
+
 class Calibration(BaseModel):
     """What is applied to the logits, and the scores at which the tiers begin.
 
@@ -167,6 +190,7 @@ class Calibration(BaseModel):
         score_map: applied to the mean after the temperature; None leaves it as it is.
         promises: by tier; a threshold that was set by hand has none.
         source: None where nobody said it.
+        histogram: of the scores of its pairs, as they came out of it; None where nobody kept it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -176,6 +200,7 @@ class Calibration(BaseModel):
     score_map: ScoreMap | None = None
     promises: dict[str, PromiseRecord] = {}
     source: CalibrationSource | None = None
+    histogram: ScoreHistogram | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -6,6 +6,7 @@ What is fitted on the others, and measured on the one that is held out, is the c
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,17 @@ def deal(dataset: Dataset, folds: int, seed: int) -> Places:
     random.Random(seed).shuffle(order)
     fold = {one: place % folds for place, one in enumerate(order)}
     return np.array([fold[text[row.query_id]] for row in dataset.judgments])
+
+
+def numbered(names: Sequence[object]) -> Places:
+    """Return the number of each name, `[n]`, in the order in which names first occur.
+
+    Example:
+        >>> numbered(["b", "a", "b"]).tolist()
+        [0, 1, 0]
+    """
+    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.int64)
 
 
 def part(dataset: Dataset, chosen: npt.NDArray[np.bool_]) -> Dataset:

@@ -20,6 +20,9 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+from gen_rerank.calibration.promises import TIER_RELEVANCE
+from gen_rerank.calibration.tiers import GOOD
+from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.demo.report import write_report
 from gen_rerank.errors import BadInput
@@ -29,7 +32,8 @@ from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.metrics import agreement
 from gen_rerank.evaluation.scores import read_scores
 from gen_rerank.evaluation.tables import difference_table, ranking_table, slices_table
-from gen_rerank.reporting.numbers import bars
+from gen_rerank.evaluation.tier_figures import ModelTiers, model_tiers_table
+from gen_rerank.reporting.numbers import ABSENT, bars
 from gen_rerank.reporting.shell import say
 from gen_rerank.reporting.tables import TextTable
 from gen_rerank.system.processes import run_group
@@ -91,6 +95,7 @@ class Demo:
         self._step("score_vllm", self._scores("vllm"), "score", models["phase2"], data, "--backend", "vllm")
         start = time.perf_counter()
         systems = [*evaluate_floors(test), *(self._evaluation(name, test) for name in _SYSTEMS)]
+        tiers = self._tiers(models, test)
         self.steps.record("evaluate", "", time.perf_counter() - start)
         start = time.perf_counter()
         serving = self._serve(models["phase2"], test)
@@ -100,10 +105,12 @@ class Demo:
         answer = self.out / "answer.json"
         self._step("search", answer, "search", self.out / "index", asked, "--model", models["phase2"], "--top", "5")
         summary = self._summary(systems, Dataset.load(data), serving, json.loads(answer.read_text(encoding="utf-8")))
+        summary["tiers"] = {name: one.to_json() for name, one in tiers.items()}
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         phase2 = read_scores(self._scores("phase2")).of(test)
-        write_report(self.out / "report.html", systems, summary, test, phase2, example_queries(test))
-        self._print(systems)
+        begins = tiers["phase2"].calibration.thresholds if "phase2" in tiers else {}
+        write_report(self.out / "report.html", systems, summary, test, phase2, example_queries(test), begins)
+        self._print(systems, tiers)
 
     def _step(self, name: str, output: Path, *command: str | Path) -> None:
         """Run one command with `--out output`, unless it is already done."""
@@ -131,15 +138,29 @@ class Demo:
     def _evaluation(self, name: str, test: Dataset) -> Evaluation:
         return evaluate(name, test, read_scores(self._scores(name)).of(test))
 
+    def _tiers(self, models: dict[str, Path], test: Dataset) -> dict[str, ModelTiers]:
+        """Return what the tiers of each model do on test queries, which chose none of them."""
+        cards = {name: Checkpoint.open(folder).card for name, folder in models.items()}
+        found = {
+            name: ModelTiers.of(test, read_scores(self._scores(name)).of(test).mean, card.calibration)
+            for name, card in cards.items()
+        }
+        return {name: one for name, one in found.items() if one is not None}
+
     def _serve(self, model: Path, test: Dataset) -> dict[str, Any]:
-        """Start the endpoint, ask one query, then many at once, and stop it."""
+        """Start the endpoint, ask one query, the same without its good products, then many at once, and stop it."""
         self.console.print(Text(f"\n$ gen-rerank serve {model}", "bold"), soft_wrap=True)
         requests = list(rerank_requests(test).values())
         example = rerank_requests(test)[example_queries(test)[0]]
+        poor = without_good_products(test)
         with start_server(model, served_name="sample-shop") as url, httpx.Client(base_url=url, timeout=120) as client:
             answer = client.post("/v1/rerank", json={**example, "top_n": 5, "return_documents": True})
             answer.raise_for_status()
             self._print_answer(example["query"], answer.json()["results"])
+            nothing = client.post("/v1/rerank", json={**poor, "top_n": 3, "return_documents": True})
+            nothing.raise_for_status()
+            self._print_answer(f"{poor['query']}, no good product", nothing.json()["results"])
+            say(f"no_good_match: {json.dumps(nothing.json().get('no_good_match'))}", self.console)
             wave = requests[:_SERVED_QUERIES]
             start = time.perf_counter()
             with ThreadPoolExecutor(_CLIENTS) as pool:
@@ -152,6 +173,12 @@ class Demo:
             "requests": len(wave),
             "concurrency": _CLIENTS,
             "example": {"query": example["query"], "results": answer.json()["results"]},
+            "without_good_products": {
+                "query": poor["query"],
+                "documents": len(poor["documents"]),
+                "no_good_match": nothing.json().get("no_good_match"),
+                "results": nothing.json()["results"],
+            },
         }
 
     def _summary(
@@ -192,14 +219,15 @@ class Demo:
 
     def _print_answer(self, query: str, results: list[dict[str, Any]]) -> None:
         table = TextTable(f"POST /v1/rerank · “{query}”")
-        for column in ("Score", "± std", "0 … relevance … 1", "Product"):
+        for column in ("Score", "± std", "Tier", "0 … relevance … 1", "Product"):
             table.add_column(column, no_wrap=column != "Product")
         for row in results:
             title = row["document"]["title"]
-            table.add_row(f"{row['relevance_score']:.3f}", f"{row['std']:.2f}", bars(row["distribution"]), title)
+            cells = (f"{row['relevance_score']:.3f}", f"{row['std']:.2f}", row.get("tier", ABSENT))
+            table.add_row(*cells, bars(row["distribution"]), title)
         self.console.print(table)
 
-    def _print(self, systems: list[Evaluation]) -> None:
+    def _print(self, systems: list[Evaluation], tiers: dict[str, ModelTiers]) -> None:
         by_name = {system.name: system for system in systems}
         self.console.print(ranking_table(systems))
         self.console.print(
@@ -209,6 +237,8 @@ class Demo:
             })
         )  # fmt: skip
         self.console.print(slices_table([by_name["bm25"], by_name["phase2"]], HEADLINE))
+        if tiers:
+            self.console.print(model_tiers_table(tiers))
         times = self._times()
         training = times.get("train_phase1", 0) + times.get("train_phase2", 0)
         self.console.print(f"training {training:.0f} s, all steps {sum(times.values()):.0f} s")
@@ -235,6 +265,20 @@ def rerank_requests(test: Dataset) -> dict[str, dict[str, Any]]:
         }
         for query_id, rows in test.by_query().items()
     }
+
+
+def without_good_products(test: Dataset) -> dict[str, Any]:
+    """Return the `/v1/rerank` body of a query with those of its candidates alone that are judged to be no good match.
+
+    It is the first example that has such candidates; the sample shop gives some to every query.
+    """
+    requests, judged = rerank_requests(test), test.by_query()
+    bodies = []
+    for query_id in (*example_queries(test), *judged):
+        rows = zip(requests[query_id]["documents"], judged[query_id], strict=True)
+        poor = [document for document, row in rows if row.relevance < TIER_RELEVANCE[GOOD]]
+        bodies += [{**requests[query_id], "documents": poor}] if poor else []
+    return bodies[0]
 
 
 def _rows(found: dict[str, Interval]) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ All figures come from `Evaluation`s and the summary; this module only lays them 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from gen_rerank import __version__
 from gen_rerank.bins import Distribution
+from gen_rerank.calibration.tiers import Tier, tiers
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Product
 from gen_rerank.evaluation.evaluation import Evaluation
@@ -34,6 +35,7 @@ class Shown:
     score: float
     std: float
     distribution: list[float]
+    tier: Tier | None
 
 
 def write_report(
@@ -43,6 +45,7 @@ def write_report(
     test: Dataset,
     scored: Distribution,
     examples: Sequence[str],
+    thresholds: Mapping[str, float],
 ) -> None:
     """Write the report.
 
@@ -53,6 +56,7 @@ def write_report(
         test: the evaluated split.
         scored: the model's distributions, one a judgment of `test`.
         examples: the ids of the queries that are shown in full.
+        thresholds: where the model's tiers begin; empty where it has none.
     """
     shapes = {
         "version": __version__,
@@ -60,14 +64,15 @@ def write_report(
         "measures": MEASURES,
         "summary": summary,
         "reliable": [system for system in systems if system.reliability],
-        "examples": [(test.queries[key], example_rows(test, scored, key)) for key in examples],
+        "examples": [(test.queries[key], example_rows(test, scored, key, thresholds)) for key in examples],
     }
     page = render("gen_rerank.demo", "report.html", shapes, figure)
     path.write_text(page, encoding="utf-8")
 
 
-def example_rows(test: Dataset, scored: Distribution, query_id: str) -> list[Shown]:
+def example_rows(test: Dataset, scored: Distribution, query_id: str, thresholds: Mapping[str, float]) -> list[Shown]:
     """Return the best-scored candidates of a query, best first."""
+    of_pairs = tiers(scored.mean, thresholds)
     places = [i for i, row in enumerate(test.judgments) if row.query_id == query_id]
     best = sorted(places, key=lambda i: -float(scored.mean[i]))[:_SHOWN]
     return [
@@ -77,6 +82,7 @@ def example_rows(test: Dataset, scored: Distribution, query_id: str) -> list[Sho
             score=float(scored.mean[i]),
             std=float(scored.std[i]),
             distribution=np.asarray(scored.probabilities[i], dtype=float).tolist(),
+            tier=of_pairs[i],
         )
         for i in best
     ]

@@ -13,8 +13,10 @@ from gen_rerank.reporting.shell import (
     AdapterName,
     AsJson,
     BackendName,
+    Confidence,
     Data,
     DtypeName,
+    MinTier,
     Model,
     Out,
     SkipBadRows,
@@ -160,12 +162,14 @@ def rank(
     backend: BackendName = "transformers",
     dtype: DtypeName = "auto",
     adapter: AdapterName = None,
+    min_tier: MinTier = None,
+    confidence: Confidence = False,
     as_json: AsJson = False,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Rank the products of a file for one query, each with its distribution.
 
-    Example: gen-rerank rank runs/model "oak desk" --products shop --top 5
+    Example: gen-rerank rank runs/model "oak desk" --products shop --top 5 --min-tier close
     """
     from gen_rerank.evaluation.one_query import rank_products
 
@@ -178,10 +182,15 @@ def rank(
         dtype=dtype,
         adapter=adapter,
         skip_bad_rows=skip_bad_rows,
+        min_tier=min_tier,
+        confidence=confidence,
     )
     list_left_out(error_console() if as_json else console(), answer.bad_rows)
     if as_json:
         say_json(answer.to_json())
-    else:
-        say(f"scored with {answer.scored_with}")
+        return
+    say(f"scored with {answer.scored_with}")
+    if answer.ranked:
         console().print(answer.table())
+    for remark in answer.remarks:
+        say(remark)

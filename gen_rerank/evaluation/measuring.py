@@ -25,6 +25,7 @@ from gen_rerank.evaluation.rankable import deciding_queries
 from gen_rerank.evaluation.scores import write_scores
 from gen_rerank.evaluation.side_by_side import SideBySide
 from gen_rerank.evaluation.systems import BASELINE, SystemNames
+from gen_rerank.evaluation.tier_figures import ModelTiers, model_tiers_table
 from gen_rerank.reporting.progress import WorkProgress
 from gen_rerank.reporting.tables import one_line
 from gen_rerank.scorers.opening import PreparedScorer, prepare_scorer
@@ -108,24 +109,29 @@ class Report:
         found: the systems beside each other.
         legend: one line a model: with what it was scored, and where there are several, its place and folder.
         eress: its two figures, where they were asked for.
+        tiers: by model, what its tiers do for these queries; of those whose cards have some.
         bad_rows: the rows of the data that were left out.
     """
 
     found: SideBySide
     legend: tuple[str, ...]
     eress: EressReport | None
+    tiers: dict[str, ModelTiers]
     bad_rows: tuple[BadRow, ...]
 
     def shown(self) -> Iterator[RenderableType]:
         """Yield what people see."""
         yield from self.legend
         yield from self.found.shown()
+        if self.tiers:
+            yield model_tiers_table(self.tiers)
         if self.eress is not None:
             yield self.eress.table()
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""
-        return self.found.to_json() | ({} if self.eress is None else {ERESS: self.eress.to_json()})
+        tiers = {"tiers": {name: one.to_json() for name, one in self.tiers.items()}} if self.tiers else {}
+        return self.found.to_json() | tiers | ({} if self.eress is None else {ERESS: self.eress.to_json()})
 
 
 def score_split(
@@ -185,7 +191,12 @@ def evaluate_models(plan: EvaluationPlan) -> Report:
     deciding = deciding_queries(dataset)
     found = replace(found, verdicts=tuple(gate.judge(found.systems, deciding) for gate in gates))
     eress = eress_report(dataset, {FLOORS[1]: bm25_scores(dataset), **scored}) if plan.measure == ERESS else None
-    report = Report(found, tuple(_legend(plan, names, found)), eress, dataset.bad_rows)
+    tiers = {
+        name: ModelTiers.of(dataset, scored[name].mean, one.calibration)
+        for name, one in zip(names.models, prepared, strict=True)
+    }
+    known = {name: one for name, one in tiers.items() if one is not None}
+    report = Report(found, tuple(_legend(plan, names, found)), eress, known, dataset.bad_rows)
     for path in (plan.out, plan.scores):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

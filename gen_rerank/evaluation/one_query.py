@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gen_rerank.bins import Floats, best_first
-from gen_rerank.calibration.tiers import Tier, has_tiers, tiers
+import numpy as np
+
+from gen_rerank.bins import Floats
+from gen_rerank.calibration.rank_confidence import RankConfidence, rank_confidence
+from gen_rerank.calibration.tiers import NO_GOOD_MATCH, Tier, as_tier, best_in_tier, has_tiers, no_good_match, tiers
 from gen_rerank.data import values
 from gen_rerank.data.reading import RowReader, products_file, refuse_bad_rows
 from gen_rerank.data.records import BadRow, Pair, Product
@@ -68,6 +71,8 @@ class QueryAnswer:
         ranked: the best of them, best first.
         tiers: whether the checkpoint has thresholds.
         bad_rows: the rows that were left out.
+        no_good_match: whether no product at all reaches `close`; None where the checkpoint has no thresholds.
+        confidence: how sure the first place is; None where that was not asked, or nothing is shown.
     """
 
     query: str
@@ -77,6 +82,18 @@ class QueryAnswer:
     ranked: tuple[RankedProduct, ...]
     tiers: bool
     bad_rows: tuple[BadRow, ...]
+    no_good_match: bool | None = None
+    confidence: RankConfidence | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is said of the ranking as a whole, in sentences."""
+        said = []
+        if self.no_good_match:
+            said.append(NO_GOOD_MATCH)
+        elif not self.ranked:
+            said.append("no product reaches the tier that was asked for")
+        return tuple(said) if self.confidence is None else (*said, self.confidence.sentence)
 
     def table(self) -> WideTable:
         """Return one row a product, with its distribution over the eleven bins in blocks."""
@@ -108,6 +125,8 @@ class QueryAnswer:
             "model": self.model,
             "scored_with": self.scored_with,
             "products": self.products,
+            "no_good_match": self.no_good_match,
+            **({} if self.confidence is None else self.confidence.to_json()),
             "left_out": [str(row) for row in self.bad_rows],
             "results": [one.to_json() for one in self.ranked],
         }
@@ -123,6 +142,8 @@ def rank_products(
     dtype: str = "auto",
     adapter: str | None = None,
     skip_bad_rows: bool = False,
+    min_tier: str | None = None,
+    confidence: bool = False,
 ) -> QueryAnswer:
     """Score all products of a file for one query, and return the best.
 
@@ -135,9 +156,12 @@ def rank_products(
         dtype: `auto`, `float32` or `bfloat16`.
         adapter: on the model.
         skip_bad_rows: leave bad rows out.
+        min_tier: leave out what does not reach this tier.
+        confidence: whether it is asked how sure the first place is.
 
     Raises:
-        BadInput: a query without text, no such file, a bad row, no products, or a refused checkpoint or adapter.
+        BadInput: a query without text, no such file, a bad row, no products, a refused checkpoint or adapter, or a
+            tier that is none, or is asked of a checkpoint without thresholds.
 
     Example:
         >>> rank_products("runs/model", "oak desk", Path("shop"), top=1).ranked[0].product.title  # doctest: +SKIP
@@ -146,17 +170,20 @@ def rank_products(
     text = _query_text(query)
     found, bad_rows = read_products(products, skip_bad_rows)
     prepared = prepare_scorer(model, backend, adapter, dtype)
+    thresholds = prepared.calibration.thresholds
+    least = None if min_tier is None else as_tier(min_tier, thresholds)
     with prepared.open() as scorer, WorkProgress(transient=True) as progress:
         scored = score_pairs(scorer, [Pair(text, product) for product in found], progress)
-        thresholds = scorer.checkpoint.card.calibration.thresholds
-    best = best_first(scored.mean)[:top]
-    rows = scored[best]
+    best = best_in_tier(scored.mean, thresholds, least)[:top]
+    rows = scored[np.array(best, dtype=np.intp)]
     columns = zip(best, rows.mean.tolist(), rows.std.tolist(), tiers(rows.mean, thresholds), strict=True)
     ranked = tuple(
         RankedProduct(place + 1, found[index], score, std, tier, rows.probabilities[place])
         for place, (index, score, std, tier) in enumerate(columns)
     )
-    return QueryAnswer(text, model, str(prepared), len(found), ranked, has_tiers(thresholds), bad_rows)
+    nothing = no_good_match(scored.mean, thresholds)
+    sure = rank_confidence(rows.probabilities) if confidence else None
+    return QueryAnswer(text, model, str(prepared), len(found), ranked, has_tiers(thresholds), bad_rows, nothing, sure)
 
 
 def _query_text(given: Any) -> str:

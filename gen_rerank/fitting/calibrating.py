@@ -7,7 +7,7 @@ card, and what was read stays as it is. Beside the card lie `calibration.html` a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -213,10 +213,30 @@ def _require_place(plan: CalibrationPlan, folder: Path) -> None:
 
 
 def _write(report: CalibrationReport, given: Checkpoint | Adapter, folder: Path) -> None:
-    """Write page and figures, and then the card, so that no card says what no page explains."""
-    write_text_whole(folder / PAGE, calibration_page(report.about, report.fit, report.remarks))
-    save_json(folder / FIGURES, report.to_json())
-    recalibrated(given, report.fit.calibration).save(folder)
+    write_calibration(given, report.fit, folder, report.about, report.to_json(), report.remarks)
+
+
+def write_calibration(
+    given: Checkpoint | Adapter,
+    fit: CalibrationFit,
+    folder: Path,
+    about: str,
+    figures: Mapping[str, Any],
+    remarks: Sequence[str],
+) -> None:
+    """Write page and figures, and then the card, so that no card says what no page explains.
+
+    Args:
+        given: what was calibrated.
+        fit: what was found.
+        folder: where it lies, or a copy of it.
+        about: what was calibrated on what.
+        figures: for `calibration.json`.
+        remarks: what to keep in mind of the queries.
+    """
+    write_text_whole(folder / PAGE, calibration_page(about, fit, remarks))
+    save_json(folder / FIGURES, figures)
+    recalibrated(given, fit.calibration).save(folder)
 
 
 def _has_learned(prepared: PreparedScorer, dataset: Dataset, split: str) -> bool:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gen_rerank.bins import Distribution
 from gen_rerank.calibration.promises import Promise
+from gen_rerank.calibration.stability import score_histogram
 from gen_rerank.calibration.tiers import THRESHOLDS, Tier
 from gen_rerank.checkpoints.card import Calibration, CalibrationSource, Readout
 from gen_rerank.data.dataset import Dataset
@@ -23,11 +24,12 @@ from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.evaluation import HEADLINE, MSE, RPS, Evaluation, difference, evaluate
 from gen_rerank.evaluation.intervals import Interval
 from gen_rerank.evaluation.metrics import Doubles
+from gen_rerank.evaluation.tier_figures import TierFigures, mean_of, tier_figures
+from gen_rerank.fitting.coverage import coverage
 from gen_rerank.fitting.judged_pairs import JudgedPairs
 from gen_rerank.fitting.separation import Separation, separation
 from gen_rerank.fitting.steps import StepChoice, choose_step
 from gen_rerank.fitting.thresholds import TierChoice, all_promises, choose_thresholds
-from gen_rerank.fitting.tier_figures import TierFigures, coverage, mean_of, tier_figures
 
 LEARNED = "the model was trained on these queries, and knows them better than any to come"
 BEFORE, AFTER, HELD_OUT = "before", "after", "after, on held-out queries"
@@ -134,6 +136,7 @@ def fit_calibration(
     model: str | None = None,
     split: str = "validation",
     learned: bool = False,
+    doubt: str = "",
     seed: int = 0,
 ) -> CalibrationFit:
     """Return the calibration that judged queries speak for.
@@ -148,6 +151,7 @@ def fit_calibration(
         model: the fingerprint of what gave the logits, for the card.
         split: the name of what `judged` is, for the card.
         learned: whether the model was trained on these queries; then nothing is promised.
+        doubt: why nothing can be promised on these queries for another reason; empty where something can.
         seed: of folds and intervals.
 
     Raises:
@@ -165,18 +169,17 @@ def fit_calibration(
     pairs = JudgedPairs.of(judged, logits, readout.values, seed=seed)
     choice = choose_step(pairs, before or Calibration())
     after = pairs.read(choice.calibration)
-    tiers = {} if by_hand is not None else _promised(pairs, after, wanted, learned)
+    doubt = LEARNED if learned else doubt
+    tiers = {} if by_hand is not None else _promised(pairs, after, wanted, doubt)
     thresholds = {str(tier): tiers[tier].threshold if by_hand is None else by_hand[tier] for tier in THRESHOLDS}
     source = CalibrationSource(
         data=judged.fingerprint, split=split, queries=pairs.count, pairs=len(pairs.relevance), model=model
     )
-    records = {tier: one.record for tier, one in tiers.items()}
-    update = {"thresholds": thresholds, "promises": records, "source": source}
+    promised = {tier: one.record for tier, one in tiers.items()}
+    update = {"thresholds": thresholds, "promises": promised, "source": source, "histogram": score_histogram(after)}
     old = pairs.read(before or Calibration())
-    figures = tier_figures(pairs, after, thresholds)
-    read = {BEFORE: old, AFTER: after}
-    if choice.held_out is not None:
-        read[HELD_OUT] = choice.held_out
+    figures = tier_figures(after.mean, pairs.relevance, pairs.queries, thresholds)
+    read = {BEFORE: old, AFTER: after} | ({} if choice.held_out is None else {HELD_OUT: choice.held_out})
     evaluations = tuple(evaluate(name, judged, found, seed=seed) for name, found in read.items())
     return CalibrationFit(
         calibration=choice.calibration.model_copy(update=update),
@@ -225,13 +228,13 @@ def _check_thresholds(thresholds: Mapping[str, float]) -> None:
 
 
 def _promised(
-    pairs: JudgedPairs, after: Distribution, promises: Mapping[Tier, Promise], learned: bool
+    pairs: JudgedPairs, after: Distribution, promises: Mapping[Tier, Promise], doubt: str
 ) -> dict[Tier, TierChoice]:
-    """Return where tiers begin; who was trained on the queries promises nothing."""
+    """Return where tiers begin; where there is a doubt, nothing is promised."""
     tiers = choose_thresholds(after.mean, pairs.relevance, pairs.queries, promises)
-    if not learned:
+    if not doubt:
         return tiers
-    return {tier: replace(one, kept=False, reason=one.reason or LEARNED) for tier, one in tiers.items()}
+    return {tier: replace(one, kept=False, reason=one.reason or doubt) for tier, one in tiers.items()}
 
 
 def _separations(pairs: JudgedPairs, after: Distribution, seed: int) -> tuple[Separation, ...]:
@@ -253,7 +256,7 @@ def _held_out(
             thresholds = {str(tier): one.threshold for tier, one in found.items()}
         else:
             thresholds = dict(by_hand)
-        parts.append(tier_figures(held, held.read(calibration), thresholds))
+        parts.append(tier_figures(held.read(calibration).mean, held.relevance, held.queries, thresholds))
         places.append(np.unique(pairs.queries[pairs.folds == fold]))
     back = np.argsort(np.concatenate(places))
 

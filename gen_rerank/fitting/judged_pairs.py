@@ -16,7 +16,7 @@ from gen_rerank.bins import Distribution
 from gen_rerank.calibration.logits import calibrated
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.data.dataset import Dataset
-from gen_rerank.data.folds import Places, deal
+from gen_rerank.data.folds import Places, deal, numbered
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation import metrics
 from gen_rerank.evaluation.metrics import Doubles
@@ -118,14 +118,3 @@ class JudgedPairs:
         """Return the mean of `[n]` values over each query's pairs, `[queries]`."""
         found: Doubles = np.bincount(self.queries, weights=values) / np.bincount(self.queries)
         return found
-
-
-def numbered(names: Sequence[object]) -> Places:
-    """Return the number of each name, `[n]`, in the order in which names first occur.
-
-    Example:
-        >>> numbered(["b", "a", "b"]).tolist()
-        [0, 1, 0]
-    """
-    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    return np.array([number[name] for name in names], dtype=np.int64)

@@ -11,11 +11,11 @@ from gen_rerank.calibration.risk_control import upper_bound
 from gen_rerank.calibration.tiers import THRESHOLDS, Tier
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.intervals import Interval
+from gen_rerank.evaluation.tier_figures import mean_of
 from gen_rerank.fitting.fit import CalibrationFit
 from gen_rerank.fitting.separation import BARS, Separation
 from gen_rerank.fitting.tables import step_sentence
 from gen_rerank.fitting.thresholds import shuffled
-from gen_rerank.fitting.tier_figures import mean_of
 from gen_rerank.reporting.axis import Axis
 from gen_rerank.reporting.numbers import figure
 from gen_rerank.reporting.pages import render

@@ -10,8 +10,8 @@ from gen_rerank.calibration.promises import CONFIDENCE
 from gen_rerank.calibration.tiers import THRESHOLDS
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from gen_rerank.evaluation.intervals import Interval
+from gen_rerank.evaluation.tier_figures import TierFigures, mean_of
 from gen_rerank.fitting.fit import CalibrationFit
-from gen_rerank.fitting.tier_figures import TierFigures, mean_of
 from gen_rerank.reporting.numbers import ABSENT
 from gen_rerank.reporting.tables import TextTable, WideTable
 
@@ -22,14 +22,19 @@ def shown_fit(fit: CalibrationFit, *, slices: bool = False) -> Iterator[Renderab
     """Yield what people see of a calibration; with `slices` also the figures of each tag."""
     yield scores_table(fit)
     yield step_sentence(fit)
-    yield tiers_table(fit)
-    for tier, choice in fit.tiers.items():
-        if not choice.kept:
-            yield f"{tier}: not promised: {choice.reason}."
+    yield from shown_tiers(fit)
     for one in fit.separations:
         yield f"{one.sentence}."
     if slices:
         yield slices_table(fit)
+
+
+def shown_tiers(fit: CalibrationFit) -> Iterator[RenderableType]:
+    """Yield where tiers begin, and why what is not promised is not."""
+    yield tiers_table(fit)
+    for tier, choice in fit.tiers.items():
+        if not choice.kept:
+            yield f"{tier}: not promised: {choice.reason}."
 
 
 def scores_table(fit: CalibrationFit) -> WideTable:

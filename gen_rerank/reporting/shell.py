@@ -104,6 +104,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on the standard
 AdapterName = Annotated[
     str | None, typer.Option("--adapter", help="A LoRA adapter of the model: a folder or a hub name.")
 ]
+MinTier = Annotated[str | None, typer.Option("--min-tier", help="Leave out products below this tier: exact or close.")]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="Say how likely the first product is the best of those shown.")
+]
 Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
 Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from gen_rerank.checkpoints.adapter import Adapter
+from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype
@@ -56,6 +57,11 @@ class PreparedScorer:
         from gen_rerank.scorers.vllm import VllmScorer
 
         return VllmScorer(self.checkpoint, self.adapter, EngineChoices(dtype=self.dtype))
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the adapter, where there is one, or of the checkpoint."""
+        return (self.adapter or self.checkpoint).card.calibration
 
     def __str__(self) -> str:
         """Return `transformers in float32`."""

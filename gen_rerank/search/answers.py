@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gen_rerank.calibration.tiers import NO_GOOD_MATCH
 from gen_rerank.reporting.numbers import bars
 from gen_rerank.reporting.tables import WideTable
 from gen_rerank.search.index import ProductIndex
@@ -44,6 +45,8 @@ def nothing_found(answer: SearchAnswer, index: ProductIndex) -> str:
         answer: without any.
         index: that was searched.
     """
+    if answer.below:
+        return NO_GOOD_MATCH if answer.no_good_match else "no product reaches the tier that was asked for"
     if answer.candidates:
         return "all products that were found have been deleted from the index during the search"
     if not len(index):

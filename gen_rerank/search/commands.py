@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,7 +12,9 @@ from gen_rerank.reporting.shell import (
     AdapterName,
     AsJson,
     BackendName,
+    Confidence,
     DtypeName,
+    MinTier,
     Out,
     SkipBadRows,
     console,
@@ -22,6 +24,9 @@ from gen_rerank.reporting.shell import (
     say_json,
     written,
 )
+
+if TYPE_CHECKING:
+    from gen_rerank.calibration.tiers import Tier
 
 app = typer.Typer()
 
@@ -102,6 +107,8 @@ def search(
     backend: BackendName = "transformers",
     dtype: DtypeName = "auto",
     adapter: AdapterName = None,
+    min_tier: MinTier = None,
+    confidence: Confidence = False,
     as_json: AsJson = False,
     out: Annotated[Path | None, written("--out", "Write the answer as JSON.")] = None,
 ) -> None:
@@ -109,6 +116,7 @@ def search(
 
     Example: gen-rerank search runs/index "oak desk" --model runs/model
     """
+    from gen_rerank.calibration.tiers import NO_GOOD_MATCH
     from gen_rerank.evaluation.evaluation import save_json
     from gen_rerank.search.answers import answer_table, nothing_found, stages
     from gen_rerank.search.index import ProductIndex
@@ -122,7 +130,7 @@ def search(
         require_apart(out, [(f"{what} {place}", Path(place)) for what, place in read.items() if place is not None])
         require_writable_file(out)
     with Search.open(index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates) as opened:
-        answer = opened.find(query, k=top)
+        answer = opened.find(query, k=top, min_tier=cast("Tier | None", min_tier), confidence=confidence)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_json(out, answer.to_json())
@@ -130,8 +138,13 @@ def search(
         say(f"{receipt.product_id} left out: {receipt.why}", error_console())
     if as_json:
         say_json(answer.to_json())
-    elif answer.results:
+        return
+    if answer.results:
         console().print(answer_table(answer))
         say(stages(answer))
+        if answer.no_good_match:
+            say(NO_GOOD_MATCH)
     else:
         say(nothing_found(answer, ProductIndex.open(index)))
+    if answer.confidence is not None:
+        say(answer.confidence.sentence)

@@ -6,7 +6,7 @@ each one that it takes away. An answer's words on a screen are `answers`'.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 
 from gen_rerank.bins import Distribution, best_first
-from gen_rerank.calibration.tiers import Tier, tiers
+from gen_rerank.calibration.rank_confidence import RankConfidence, rank_confidence
+from gen_rerank.calibration.tiers import GOOD, TIERS, Tier, as_tier, has_tiers, tiers
 from gen_rerank.data.documents import as_products, as_query
 from gen_rerank.data.records import Pair, Product
 from gen_rerank.data.values import shown
@@ -51,6 +52,10 @@ class Hit:
     tier: Tier | None = None
     distribution: tuple[float, ...] | None = None
 
+    def reaches(self, least: Tier) -> bool:
+        """Return whether it is in a tier or a better one."""
+        return self.tier is not None and TIERS.index(self.tier) <= TIERS.index(least)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as an answer has it, numbers with six decimals."""
         return {
@@ -74,6 +79,10 @@ class SearchAnswer:
         receipts: for the products that a step took away.
         seconds: what each stage took.
         candidates: how many products were retrieved.
+        no_good_match: whether none of them reaches the tier `close`; None where no model ranked them, or the model has
+            no thresholds.
+        confidence: how sure the first place is; None where that was not asked, or nothing is shown.
+        below: how many of them were left out because they do not reach the tier that was asked for.
     """
 
     query: str
@@ -81,15 +90,21 @@ class SearchAnswer:
     receipts: tuple[Receipt, ...]
     seconds: dict[str, float]
     candidates: int
+    no_good_match: bool | None = None
+    confidence: RankConfidence | None = None
+    below: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it."""
         return {
             "query": self.query,
+            "no_good_match": self.no_good_match,
+            **({} if self.confidence is None else self.confidence.to_json()),
             "results": [hit.to_json() for hit in self.results],
             "receipts": [receipt.to_json() for receipt in self.receipts],
             "seconds": {stage: round(taken, 6) for stage, taken in self.seconds.items()},
             "candidates": self.candidates,
+            "below_tier": self.below,
         }
 
 
@@ -155,7 +170,15 @@ class Search:
         if self.scorer is not None:
             self.scorer.close()
 
-    def find(self, query: str, k: int = 10, *, among: Iterable[ProductLike] | None = None) -> SearchAnswer:
+    def find(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        among: Iterable[ProductLike] | None = None,
+        min_tier: Tier | None = None,
+        confidence: bool = False,
+    ) -> SearchAnswer:
         """Return the best `k` products for a query.
 
         Args:
@@ -163,14 +186,21 @@ class Search:
             k: how many are returned at most.
             among: the candidates, where the caller has retrieved them, as `Reranker.rank` takes products; all of them
                 are scored, and neither the retriever nor `gone` is asked.
+            min_tier: leaves out what does not reach this tier, as `k` leaves out what comes after the best: without
+                receipts.
+            confidence: whether it is asked how sure the first place is.
 
         Raises:
-            BadInput: the query is no text or has none, `k` is no number above 0, a product is not usable, or the
-                retriever gives no list of candidates.
+            BadInput: the query is no text or has none, `k` is no number above 0, a product is not usable, the
+                retriever gives no list of candidates, `min_tier` is no tier, or there is no model with tiers for it or
+                for `confidence` no model.
         """
         query = as_query(query)
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise BadInput(f"k is {shown(k)}; give a whole number from 1 on")
+        if self.scorer is None and (confidence or min_tier is not None):
+            raise BadInput("tiers, and how sure the first place is, are a model's to say; open the search with one")
+        least = None if min_tier is None else as_tier(min_tier, self._thresholds)
         seconds: dict[str, float] = {}
         with _timed(seconds, "retrieve"):
             if among is None:
@@ -181,9 +211,19 @@ class Search:
             found, twice = _each_once(found)
         with _timed(seconds, "rerank"):
             ranked = _as_found(found) if self.scorer is None else _reranked(query, found, self.scorer)
+        shown_hits = ranked if least is None else [hit for hit in ranked if hit.reaches(least)]
         with _timed(seconds, "check"):
-            results, receipts = _still_there(ranked, k, self.gone if among is None else _nothing_gone)
-        return SearchAnswer(query, results, (*twice, *receipts), seconds, len(found))
+            results, receipts = _still_there(shown_hits, k, self.gone if among is None else _nothing_gone)
+        gone = {receipt.product_id for receipt in receipts}
+        good = any(hit.reaches(GOOD) for hit in ranked if hit.product.product_id not in gone)
+        sure = rank_confidence([hit.distribution or () for hit in results]) if confidence else None
+        nothing = not good if has_tiers(self._thresholds) else None
+        left_out = len(ranked) - len(shown_hits)
+        return SearchAnswer(query, results, (*twice, *receipts), seconds, len(found), nothing, sure, left_out)
+
+    @property
+    def _thresholds(self) -> Mapping[str, float]:
+        return {} if self.scorer is None else self.scorer.checkpoint.card.calibration.thresholds
 
 
 def _checked(found: Any) -> list[ProductCandidate]:

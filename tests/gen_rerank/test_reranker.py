@@ -177,3 +177,22 @@ def test_load_with_an_adapter(tiny_checkpoint, tiny_adapter):
 def test_unknown_backend(tiny_checkpoint):
     with pytest.raises(BadInput, match="no backend 'onnx'; choose one of transformers, vllm"):
         Reranker.load(tiny_checkpoint, backend="onnx")
+
+
+def test_results_carry_their_tiers_and_a_least_tier_leaves_the_others_out() -> None:
+    reranker = Reranker(ByTitle(), {"exact": 0.8, "close": 0.4})
+    assert [row.tier for row in reranker.score("desk", ["8", "7", "4", "3"])] == [
+        "exact",
+        "close",
+        "close",
+        "irrelevant",
+    ]
+    assert [row.index for row in reranker.rank("desk", ["3", "9", "4", "7"], min_tier="close")] == [1, 3, 2]
+    assert [row.index for row in reranker.rank("desk", ["3", "9", "4", "7"], 2, min_tier="close")] == [1, 3]
+    assert reranker.rank("desk", ["3", "0"], min_tier="close") == []
+
+
+def test_a_model_without_tiers_has_none_to_ask_for(reranker: Reranker) -> None:
+    assert reranker.score("desk", ["9"])[0].tier is None
+    with pytest.raises(BadInput, match="this model has no tiers; find them with gen-rerank calibrate"):
+        reranker.rank("desk", ["9"], min_tier="close")

@@ -63,6 +63,18 @@ def test_the_served_answer_is_a_ranking_with_distributions(summary):
     assert summary["serving"]["pairs_per_second"] > 0
 
 
+def test_every_model_has_tiers_and_a_query_without_a_good_product_is_told_so(summary, out):
+    assert set(summary["tiers"]) == {"phase1", "phase2", "int8"}
+    for found in summary["tiers"].values():
+        assert found["close"]["threshold"] <= found["exact"]["threshold"]
+        assert all(len(found[tier]["wrong"]) == 3 for tier in ("exact", "close"))
+    poor = summary["serving"]["without_good_products"]
+    close = summary["tiers"]["phase2"]["close"]["threshold"]
+    best = max(row["relevance_score"] for row in poor["results"])
+    assert poor["no_good_match"] is (best < close)
+    assert "Tiers: a score one can act on" in (out / "report.html").read_text()
+
+
 def test_the_shop_is_searched(summary):
     found = summary["search"]
     assert found["candidates"] == 256

@@ -28,7 +28,8 @@ def test_bars_are_as_tall_as_the_probabilities():
 
 def test_an_example_lists_the_best_scored_candidates(judged, scored):
     query_id = next(iter(judged.queries))
-    rows = example_rows(judged, scored, query_id)
+    rows = example_rows(judged, scored, query_id, {"exact": 0.9, "close": 0.0})
+    assert {row.tier for row in rows} <= {"exact", "close"}
     assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
     grades = {row.product_id: row.relevance for row in judged.judgments if row.query_id == query_id}
     assert all(grades[row.product.product_id] == row.relevance for row in rows)
@@ -45,7 +46,33 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
         "difference": {"phase2-bm25": compared, "int8-phase2": compared},
         "slices": {"<b>": {"queries": 3, "bm25": 0.9, "phase2": 0.5}},
         "parity": {"max_abs_score_difference": 0.01, "kendall_tau": 0.99},
-        "serving": {"pairs_per_second": 10.0},
+        "serving": {
+            "pairs_per_second": 10.0,
+            "without_good_products": {
+                "query": "oak <desk>",
+                "documents": 7,
+                "no_good_match": True,
+                "results": [{"tier": "irrelevant", "relevance_score": 0.25}],
+            },
+        },
+        "tiers": {
+            "phase2": {
+                "exact": {
+                    "threshold": 0.75,
+                    "wrong": [0.03, 0.02, 0.04],
+                    "missed": None,
+                    "shows_nothing": [0.1, 0.0, 0.2],
+                    "promise": {"promise": "exact: wrong <= 5%", "kept": False},
+                },
+                "close": {
+                    "threshold": 0.5,
+                    "wrong": [0, 0, 0],
+                    "missed": [0, 0, 0],
+                    "shows_nothing": [0, 0, 0],
+                    "promise": None,
+                },
+            }
+        },
         "search": {
             "query": "oak <desk>",
             "results": [
@@ -57,7 +84,8 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
         "seconds": {"sample": 1.0},
     }
     path = tmp_path / "report.html"
-    write_report(path, [random, bm25, *ours], summary, judged, scored, list(judged.queries)[:3])
+    begins = {"exact": 0.9, "close": 0.0}
+    write_report(path, [random, bm25, *ours], summary, judged, scored, list(judged.queries)[:3], begins)
     page = path.read_text()
     assert not re.search(r"(src|href)=|url\(|@import|http", page)
     assert page.count(">Reliability of ") == 3
@@ -66,3 +94,6 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
     assert "“oak &lt;desk&gt;”" in page
     assert "title 2, full 7" in page
     assert 'class="lost"' in page
+    assert "exact: wrong &lt;= 5% (not promised)" in page
+    assert "7 products of which none is a good match" in page
+    assert "no_good_match: true" in page

@@ -58,6 +58,9 @@ def test_several_models_with_gates(run, tiny_checkpoint, second, tiny_data, tmp_
     assert "B - A" in printed
     saved = json.loads(out.read_text())
     assert saved["models"] == ["A", "B"]  # both folders have one name
+    assert "Tiers" in printed
+    assert {name: set(tiers) for name, tiers in saved["tiers"].items()} == {"B": {"exact", "close"}}
+    assert saved["tiers"]["B"]["exact"]["threshold"] == 0.52
     assert [row["passed"] for row in saved["gates"]] == [True, True]
     a, b = (Evaluation.from_json(row) for row in saved["evaluations"][2:])
     for row in saved["differences"]:
@@ -197,6 +200,21 @@ def test_the_table_of_one_query(run, second, products) -> None:
     assert "Tier" in printed
     assert "close" in printed or "exact" in printed
     assert "█" in printed
+
+
+def test_a_least_tier_and_how_sure_the_first_place_is(run, second, tiny_checkpoint, products) -> None:
+    asked = ("rank", second, QUERY, "--products", products, "--min-tier")
+    code, printed, _ = run(*asked, "close", "--confidence", "--top", 3)
+    assert code == 0
+    assert "the first is the best of these with a probability of" in printed
+    answer = json.loads(run(*asked, "exact", "--confidence", "--top", 100, "--json")[1])
+    assert {row["tier"] for row in answer["results"]} <= {"exact"}
+    assert answer["no_good_match"] is False, "all scores of this model are near a half"
+    assert ("rank_confidence" in answer) == bool(answer["results"])
+    assert "tiers are exact, close, irrelevant" in complaint(run(*asked, "good"))
+    without = ("rank", tiny_checkpoint, QUERY, "--products", products)
+    assert "this model has no tiers" in complaint(run(*without, "--min-tier", "close"))
+    assert json.loads(run(*without, "--json")[1])["no_good_match"] is None
 
 
 @pytest.mark.parametrize(("width", "tables"), [(60, 2), (80, 1), (130, 1)])

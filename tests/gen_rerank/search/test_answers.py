@@ -80,3 +80,13 @@ def test_stages_are_milliseconds() -> None:
     assert stages(SearchAnswer("q", (), (), {"retrieve": 0.0018, "rerank": 1.25}, 0)) == (
         "retrieve 1.8 ms, rerank 1,250.0 ms"
     )
+
+
+@pytest.mark.parametrize(
+    ("nothing", "words"),
+    [(True, "no good match: no product reaches close"), (False, "no product reaches the tier that was asked for")],
+)
+def test_what_a_least_tier_left_out_is_said(make_index: Callable[..., Path], nothing: bool, words: str) -> None:
+    index = ProductIndex.open(make_index(a="Oak desk"))
+    answer = SearchAnswer("oak", (), (), {}, 3, no_good_match=nothing, below=3)
+    assert nothing_found(answer, index) == words

@@ -73,7 +73,7 @@ def test_a_model_orders_what_was_retrieved_as_the_reranker_does(index: Path, tin
     assert (answer.candidates, answer.receipts) == (12, ())
     said = answer.to_json()
     assert json.loads(json.dumps(said, allow_nan=False)) == said
-    assert set(said) == {"query", "results", "receipts", "seconds", "candidates"}
+    assert set(said) == {"query", "no_good_match", "results", "receipts", "seconds", "candidates", "below_tier"}
     assert set(said["results"][0]) >= {"product_id", "title", "score", "std", "tier"}
 
 
@@ -189,3 +189,44 @@ def test_what_cannot_be_opened_is_one_sentence(index: Path, tmp_path: Path) -> N
         Search.open(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="no such folder"):
         Search.open(index, model=tmp_path / "nowhere")
+
+
+def found_by(titles: Sequence[str], **asked: Any) -> Any:
+    """An answer about these titles, whose scores are their lengths in tenths; exact begins at 0.8, close at 0.4."""
+    return Search(SimpleNamespace(), ByLength()).find("desk", among=list(titles), **asked)
+
+
+def test_a_least_tier_leaves_the_others_out_and_says_how_many() -> None:
+    answer = found_by(["ab", "a" * 9, "abcd", "abc"], min_tier="close")
+    assert [(hit.score, hit.tier) for hit in answer.results] == [
+        (pytest.approx(0.9), "exact"),
+        (pytest.approx(0.4), "close"),
+    ]
+    assert (answer.below, answer.candidates, answer.no_good_match) == (2, 4, False)
+    assert answer.to_json()["below_tier"] == 2
+
+
+@pytest.mark.parametrize(
+    ("title", "least", "nothing"), [("abc", None, True), ("abcd", None, False), ("abcd", "exact", False)]
+)
+def test_an_answer_says_that_nothing_matches(title: str, least: Any, nothing: bool) -> None:
+    answer = found_by(["a", title], min_tier=least)
+    assert answer.no_good_match is answer.to_json()["no_good_match"] is nothing
+    assert len(answer.results) == (0 if least else 2)
+
+
+def test_how_sure_the_first_place_is() -> None:
+    sure = found_by(["abc", "a" * 9], confidence=True)
+    assert sure.to_json()["rank_confidence"] == 1.0
+    assert not sure.confidence.near_tie
+    assert found_by(["a" * 9, "b" * 9], confidence=True).confidence.near_tie
+    assert found_by(["a"]).confidence is None
+    assert "rank_confidence" not in found_by(["a"]).to_json()
+
+
+def test_only_a_model_has_tiers_and_is_sure(index: Path) -> None:
+    with Search.open(index) as search:
+        assert search.find("red desk").no_good_match is None
+        for asked in ({"min_tier": "close"}, {"confidence": True}):
+            with pytest.raises(BadInput, match="are a model's to say; open the search with one"):
+                search.find("red desk", **asked)
