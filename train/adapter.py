@@ -43,9 +43,14 @@ from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import Recipe
 from train.targets import Noise, targets_of
+from train.tiers import JudgedLogits
 from train.trainers import DistributionalConfig, DistributionalTrainer, budget_sampler
 
 # What the folds decide is not for the recipe to say.
+FOLDS_SAID = (
+    "trainings on all queries but those of one fold said it, and chose how long and how strongly the adapter learns; "
+    "the adapter itself knows all of these queries"
+)
 _DECIDED = ("load_best_model_at_end", "metric_for_best_model", "greater_is_better")
 
 
@@ -74,12 +79,14 @@ class Rehearsal:
         choice: how the adapter is trained and written.
         curve: the headline measure and RPS of the held-out queries after each measurement, at the chosen strength.
         acceptance: what they say for the adapter.
+        said: what the folds say of the queries that each held out, trained and applied as the adapter will be.
     """
 
     before: Evaluation
     choice: AdapterPlan
     curve: list[dict[str, float]]
     acceptance: Acceptance
+    said: JudgedLogits
 
 
 def train_adapter(
@@ -232,7 +239,10 @@ class CatalogAdapter(Training[Adapter]):
         choice = found.choice(strength)
         lesson.trainer.add_callback(StopAfter(choice.measurements))
         set_seed(config.seed)  # as if no fold had been trained before, or all of them
-        return Rehearsal(validation_report("base", judged, base), choice, found.curve(strength), acceptance)
+        # What a training says is divided by the base's temperature, as the adapter's own will be.
+        logits = found.chosen(choice) * self.checkpoint.card.calibration.temperature
+        held_out = JudgedLogits(judged, logits, "train and validation, each query held out once", FOLDS_SAID)
+        return Rehearsal(validation_report("base", judged, base), choice, found.curve(strength), acceptance, held_out)
 
     def measure(self, run: OpenedRun, lesson: Lesson, start: Rehearsal) -> Measured:
         """Give the adapter the folds' figures and their temperature: no query is held out of its own training."""
@@ -244,6 +254,7 @@ class CatalogAdapter(Training[Adapter]):
             before=start.before,
             after=start.acceptance.after,
             temperature=self.checkpoint.card.calibration.temperature * choice.temperature,
+            said=start.said,
             remarks=(
                 f"The folds chose {counted(choice.measurements, unit)} and a strength of {choice.strength:g}.",
                 *start.acceptance.remarks,

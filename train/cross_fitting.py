@@ -94,6 +94,10 @@ class OutOfFold:
         temperature = fit_temperature(self._at(strength)[best], self.wanted)
         return AdapterPlan(best + 1, strength, temperature)
 
+    def chosen(self, plan: AdapterPlan) -> Tensor:
+        """Return logits `[judgments, 11]` after the measurement and at the strength of a plan, at no temperature."""
+        return self._at(plan.strength)[plan.measurements - 1]
+
     def adapted(self, strength: float) -> Tensor:
         """Return logits `[judgments, 11]`: of each fold at the measurement and temperature that the others choose."""
         return self._by_others(lambda others: self._at(strength)[self._best(strength, others)])

@@ -38,6 +38,7 @@ from train.packing import refuse_unpackable
 from train.progress import QUIET
 from train.recipe import Recipe
 from train.targets import Noise, targets_of
+from train.tiers import JudgedLogits
 from train.trainers import BinTrainer, DistributionalConfig, DistributionalTrainer, add_bin_rows, budget_sampler
 from train.warm_start import rows_between
 
@@ -154,7 +155,9 @@ class Distributional(Training[Checkpoint]):
             return Measured()
         lesson.trainer.evaluate()
         rounded = f" ({self.recipe.fake_quantization})" if self.recipe.fake_quantization else ""
-        return Measured(after=validation_report(run.out.name + rounded, run.validation, lesson.trainer.validated))
+        logits = lesson.trainer.validated
+        after = validation_report(run.out.name + rounded, run.validation, logits)
+        return Measured(after=after, said=JudgedLogits(run.validation, logits))
 
     def card(self, lesson: Lesson, measured: Measured, provenance: Provenance) -> Card:
         """Return a card with the bins readout."""

@@ -40,6 +40,7 @@ from train.opened_run import OpenedRun
 from train.progress import QUIET
 from train.recipe import RecipeFile
 from train.targets import Noise, targets_of
+from train.tiers import JudgedLogits
 from train.training_run import Kind, TrainingRun
 
 # On the command line, where a missing name means "as the recipe says".
@@ -212,9 +213,9 @@ class Encoder(Training[Checkpoint]):
         if not run.validated:
             return Measured()
         trainer.evaluate()
-        return Measured(
-            after=validation_report(run.out.name, run.validation, trainer.evaluator.logits(trainer.model)[0])
-        )
+        logits = trainer.evaluator.logits(trainer.model)[0]
+        after = validation_report(run.out.name, run.validation, logits)
+        return Measured(after=after, said=JudgedLogits(run.validation, logits))
 
     def announce(self, console: Console, report: TrainingRun) -> None:
         """Show no table: a baseline is measured beside others, on test queries, by `gen-rerank evaluate`."""

@@ -43,6 +43,7 @@ from train.readout_choice import ReadoutChoice
 from train.recipe import RecipeFile
 from train.report import RUN, write_model_card, write_training_report
 from train.targets import Noise
+from train.tiers import JudgedLogits, choosing_half, with_tiers
 from train.training_run import Kind, TrainingRun
 
 Made = TypeVar("Made", Checkpoint, Adapter)
@@ -79,6 +80,7 @@ class Measured:
         before: what it started from.
         after: what came out.
         temperature: by which what came out divides its logits.
+        said: what came out says of them, for its tiers.
         choice: of phase 2, which readout came out.
         remarks: what the queries can show and what they cannot, in sentences.
     """
@@ -86,6 +88,7 @@ class Measured:
     before: Evaluation | None = None
     after: Evaluation | None = None
     temperature: float = 1.0
+    said: JudgedLogits | None = None
     choice: ReadoutChoice | None = None
     remarks: tuple[str, ...] = ()
 
@@ -254,7 +257,10 @@ def live(
         report = training_run(training, run, lesson, measured, resumed=state is not None)
         report = report if sample is None else replace(report, sampled=sample.queries)
         training.announce(console, report)
-    return _publish(training, run, lesson, measured, report)
+        chosen_by = sample if lesson.trainer.args.load_best_model_at_end else None
+        if measured.said is not None:
+            measured = replace(measured, said=measured.said.without(chosen_by))
+    return _publish(training, run, lesson, measured, report, console)
 
 
 def _sample(run: OpenedRun, lesson: Lesson, console: Console) -> ValidationSample | None:
@@ -262,6 +268,9 @@ def _sample(run: OpenedRun, lesson: Lesson, console: Console) -> ValidationSampl
     if lesson.epoch is None or not run.validated:
         return None
     trainer = lesson.trainer
+    half = choosing_half(run.validation, trainer.args)
+    if half is not None:
+        return half
     sample = affordable_sample(run.validation, trainer.reading_cost, trainer.args, lesson.epoch)
     if sample is not None:
         sample.announce(console)
@@ -342,14 +351,24 @@ def result_appearing(out: Path) -> Iterator[Path]:
         ) from error
 
 
-def _publish(training: Training[Made], run: OpenedRun, lesson: Lesson, measured: Measured, report: TrainingRun) -> Made:
-    """Write the result on the first process, then remove the run's own state."""
+def _publish(
+    training: Training[Made],
+    run: OpenedRun,
+    lesson: Lesson,
+    measured: Measured,
+    report: TrainingRun,
+    console: Console,
+) -> Made:
+    """Write the result on the first process, calibrated where it can be, then remove the run's own state."""
     card = training.card(lesson, measured, _provenance(training, run, lesson))
     processes = PartialState()
     model = training.whole_model(lesson)
     if processes.is_main_process:
         with result_appearing(run.out) as folder:
             training.save(lesson, model, card, folder)
+            with states.ended_by_refusal(run.folder):
+                made = opened_before_named(training.open, folder, run.out)
+            card = with_tiers(made, card, measured.said, folder, run.out.name, console)
             write_training_report(folder, report)
             write_model_card(folder, report, card)
             with states.ended_by_refusal(run.folder):

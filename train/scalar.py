@@ -40,6 +40,7 @@ from train.readout_choice import ReadoutChoice
 from train.readout_fits import ReadoutFits, ReadPairs
 from train.recipe import Recipe
 from train.scalar_trainer import ScalarConfig, TrainedReadout
+from train.tiers import JudgedLogits
 from train.training_run import TrainingRun
 
 
@@ -202,6 +203,7 @@ class Scalar(Training[Checkpoint]):
             before=validation_report(self.checkpoint.folder.name, run.validation, start),
             after=validation_report(run.out.name, run.validation, logits),
             temperature=temperature,
+            said=JudgedLogits(run.validation, logits * readout.log_temperature.detach().exp().cpu()),
             choice=choice,
         )
 

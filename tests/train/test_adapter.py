@@ -72,10 +72,13 @@ def test_the_shop_gains_and_the_base_stays_what_it_was(base, adapter, other_shop
 def test_the_adapter_is_documented_and_its_run_leaves_nothing_else(adapter):
     assert {path.name for path in adapter.folder.iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "gen_rerank.json",
-        "README.md", "training.html", "training.json",
+        "README.md", "training.html", "training.json", "calibration.html", "calibration.json",
     }  # fmt: skip
     assert [path.name for path in adapter.folder.parent.iterdir()] == ["strict"]
     assert adapter.card.calibration.temperature != 1.0
+    assert set(adapter.card.calibration.thresholds) == {"exact", "close"}
+    assert adapter.card.calibration.source.model == adapter.fingerprint
+    assert not any(promise.kept for promise in adapter.card.calibration.promises.values()), "it knows all queries"
 
 
 def test_the_report_has_the_figures_of_held_out_queries(adapter, other_shop):

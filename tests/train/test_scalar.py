@@ -147,7 +147,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     assert resumed.card.calibration == pair[1].card.calibration
 
 
-def test_a_plain_checkpoint_keeps_its_dtype_and_loses_its_thresholds(
+def test_a_plain_checkpoint_keeps_its_dtype_and_gets_thresholds_of_its_own(
     tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     plain = Path(shutil.copytree(tiny_checkpoint, tmp_path / "plain"))
@@ -157,7 +157,10 @@ def test_a_plain_checkpoint_keeps_its_dtype_and_loses_its_thresholds(
     aligned = train_scalar(recipe, plain, tiny_data, tmp_path / "model")
     assert {tensor.dtype for tensor in load_file(aligned.folder / WEIGHTS).values()} == {torch.float32}
     assert aligned.card.provenance.quantization is None
-    assert aligned.card.calibration.thresholds == {}, "they belong to the scores from before"
+    found = aligned.card.calibration
+    assert set(found.thresholds) == {"exact", "close"}, "what it came with belongs to the scores from before"
+    assert found.source is not None
+    assert found.source.model == aligned.fingerprint
 
 
 def test_a_trained_checkpoint_keeps_its_backbone_and_lowers_its_loss(

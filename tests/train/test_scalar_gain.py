@@ -109,5 +109,7 @@ def test_another_scale_of_labels_is_learned(
     assert run.gain[MSE].high < 0
     assert run.gain[RPS].high < 0
     assert "The trained readout is published" in capsys.readouterr().out
-    assert made.card.calibration.thresholds == {}, "they belong to the scores from before"
-    assert made.card.calibration.score_map is None
+    found = made.card.calibration
+    assert found.source is not None, "what it came with belongs to the scores from before"
+    assert found.source.model == made.fingerprint
+    assert found.score_map != SAME
