@@ -33,6 +33,11 @@ def scoring_route(*dialects: Dialect[Any]) -> dict[str, Any]:
     schemas = [inlined(dialect.request.model_json_schema()) for dialect in dialects]
     union = reduce(or_, (dialect.response for dialect in dialects))
     responses: dict[int | str, dict[str, Any]] = {200: {"description": "The scores.", "model": union}}
+    own = {name: says for dialect in dialects for name, says in dialect.headers.items()}
+    if own:
+        responses[200]["headers"] = {
+            name: {"description": says, "schema": {"type": "string"}} for name, says in own.items()
+        }
     for status, description in _REFUSED.items():
         for dialect in dialects:
             responses.setdefault(dialect.errors.status(Refusal(status, "")), {"description": description})

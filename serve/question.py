@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_rerank.bins import Distribution
+from gen_rerank.checkpoints.card import ScoreHistogram
 from gen_rerank.data.records import Pair
 from gen_rerank.prompting.limits import NO_LIMITS, Limits
 
@@ -59,6 +60,7 @@ class Question:
         instruction: replaces the checkpoint's own; means nothing to rendered prompts.
         limits: on the tokens of each pair, below the checkpoint's own.
         refuse_cut: refuse a document that does not fit instead of cutting it.
+        needs_tiers: refuse a model without tiers, because the answer is to leave some out.
     """
 
     items: Sequence[Item]
@@ -66,6 +68,7 @@ class Question:
     instruction: str | None = None
     limits: Limits = NO_LIMITS
     refuse_cut: bool = False
+    needs_tiers: bool = False
 
     @property
     def pairs(self) -> int:
@@ -87,6 +90,7 @@ class Answer:
         blanks: the places of the items that were not scored.
         cached_tokens: of all prompts together, those that nothing was computed for: they are in the prefix cache, or
             their prompt's score is known, or the same prompt stands in the question before.
+        histogram: how the model's scores lay at its calibration; None where its card does not say.
     """
 
     model: str
@@ -97,3 +101,4 @@ class Answer:
     thresholds: Mapping[str, float]
     blanks: frozenset[int] = frozenset()
     cached_tokens: int = 0
+    histogram: ScoreHistogram | None = None

@@ -242,8 +242,9 @@ async def _answer(raw_request: Request, body: bytes, given: AnyDialect | None) -
     hold: Hold = raw_request.state.hold
     hold(len(content))
     record.tokens, record.cached, record.cut = answered.tokens, answered.cached, answered.cut
+    record.histogram = answered.histogram
     record.scored = answered.scored[[i for i in range(len(question.items)) if i not in answered.blanks]]
-    return Response(content, media_type="application/json")
+    return Response(content, media_type="application/json", headers=dialect.header_values(answered))
 
 
 def _question(request: WireRequest, options: ServeOptions) -> Question:

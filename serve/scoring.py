@@ -24,6 +24,7 @@ from cachetools import LRUCache
 
 from gen_rerank.bins import BIN_COUNT, Distribution, Floats
 from gen_rerank.calibration.logits import distribution_of
+from gen_rerank.calibration.tiers import has_tiers
 from gen_rerank.data.records import Pair
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import Encoded
@@ -129,14 +130,18 @@ class OnlineScorer:
         When one prompt fails, or the caller is cancelled, the engine drops the others. The same prompt is scored once.
 
         Raises:
-            Refusal: 404 for an unknown model, 422 for a query without text or a prompt that is not the template's, 413
-                for a document that does not fit where that was asked for, 429 when too much is waiting, 503 when the
-                engine has stopped, 500 when the model's logits are no numbers.
+            Refusal: 404 for an unknown model, 422 for a query without text, a prompt that is not the template's or a
+                model without tiers where they are needed, 413 for a document that does not fit where that was asked
+                for, 429 when too much is waiting, 503 when the engine has stopped, 500 when the model's logits are no
+                numbers.
         """
         progress = progress or Progress()
         pairs = question.pairs
         with self._models.using(question.model) as model, self._admission.place(pairs) if pairs else nullcontext():
             progress.model = model.name
+            calibration = model.checkpoint.card.calibration
+            if question.needs_tiers and not has_tiers(calibration.thresholds):
+                raise Refusal(422, f"min_tier must be absent: {model.name!r} has no tiers (gen-rerank calibrate)")
             encoded, keys = await on_thread(_TOKENIZING, lambda: _encode(model, question))
             if question.refuse_cut and any(encoded.cut):
                 places = [i for i, item in enumerate(question.items) if not isinstance(item, Blank)]
@@ -159,9 +164,10 @@ class OnlineScorer:
                 tokens=tokens,
                 cached=cached,
                 cut=sum(encoded.cut),
-                thresholds=model.checkpoint.card.calibration.thresholds,
+                thresholds=calibration.thresholds,
                 blanks=frozenset(i for i, item in enumerate(question.items) if isinstance(item, Blank)),
                 cached_tokens=cached_tokens,
+                histogram=calibration.histogram,
             )
 
     async def _score(self, model: ServedModel, prompts: dict[bytes, list[int]]) -> tuple[dict[bytes, Floats], int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import queue
 import threading
@@ -23,8 +24,10 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from gen_rerank.bins import Distribution
+from gen_rerank.checkpoints.card import ScoreHistogram
 from gen_rerank.errors import BadInput
 from serve.admission import Admission
+from serve.stability import RecentScores
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SCORES = tuple(k / 20 for k in range(1, 21))
@@ -52,6 +55,7 @@ class RequestRecord:
         seconds: from the first byte that the guard saw to the end of the response.
         key: the label of the API key.
         scored: what was answered; None when nothing was scored.
+        histogram: how the model's scores lay at its calibration; None where its card does not say.
     """
 
     request_id: str
@@ -67,6 +71,7 @@ class RequestRecord:
     seconds: float = 0.0
     key: str = ""
     scored: Distribution | None = None
+    histogram: ScoreHistogram | None = None
 
 
 class Telemetry:
@@ -118,6 +123,19 @@ class Telemetry:
             "gen_rerank_score", "Scores of the answers.", ["model"], buckets=_SCORES, registry=registry
         )
         self._std = Summary("gen_rerank_score_std", "Standard deviations of the answers.", ["model"], registry=registry)
+        self._score_psi = Gauge(
+            "gen_rerank_score_psi",
+            "Population stability index of the last scores against those of the calibration; NaN while unknown.",
+            ["model"],
+            registry=registry,
+        )
+        self._std_psi = Gauge(
+            "gen_rerank_score_std_psi",
+            "The same of the standard deviations.",
+            ["model"],
+            registry=registry,
+        )
+        self._recent: dict[str, RecentScores] = {}
         self._pairs_waiting = Gauge("gen_rerank_pairs_waiting", "Pairs that wait for the engine.", registry=registry)
         self._pairs_running = Gauge("gen_rerank_pairs_running", "Pairs that the engine has.", registry=registry)
         lost = Counter("gen_rerank_log_lines_lost", "Log lines that could not be written.", registry=registry)
@@ -154,6 +172,22 @@ class Telemetry:
             score.observe(mean)
         for deviation in scored.std.tolist():
             std.observe(deviation)
+        self._compare(record.model, scored, record.histogram)
+
+    def _compare(self, model: str, scored: Distribution, histogram: ScoreHistogram | None) -> None:
+        """Say how far a model's last answers lie from its calibration; another version by its name begins anew."""
+        recent = self._recent.get(model)
+        if histogram is None:
+            if self._recent.pop(model, None) is None:
+                return
+            found = None
+        else:
+            if recent is None or recent.reference != histogram:
+                recent = self._recent[model] = RecentScores(histogram)
+            recent.add(scored)
+            found = recent.stability
+        self._score_psi.labels(model).set(math.nan if found is None else found.scores)
+        self._std_psi.labels(model).set(math.nan if found is None else found.stds)
 
 
 class _Log:

@@ -90,7 +90,8 @@ function countProducts() {
 /** Return the body of the request that the form describes. Throws NotProducts. */
 function body(model) {
   const { documents } = readProducts(at.products.value);
-  const asked = { model, query: at.query.value, documents, return_distribution: true, return_documents: false };
+  const asked = { model, query: at.query.value, documents, return_documents: false };
+  Object.assign(asked, { return_distribution: true, return_rank_confidence: true });
   if (at.instruction.value.trim()) asked.instruction = at.instruction.value.trim();
   if (at.top.value) asked.top_n = Number(at.top.value);
   return asked;
@@ -135,8 +136,8 @@ function drawAnswers(asked, answers) {
 async function given(asked) {
   const begin = performance.now();
   try {
-    const { results, usage } = await ask("v1/rerank", asked);
-    return { model: asked.model, results, tokens: usage.total_tokens, milliseconds: performance.now() - begin };
+    const { usage, ...said } = await ask("v1/rerank", asked);
+    return { ...said, model: asked.model, tokens: usage.total_tokens, milliseconds: performance.now() - begin };
   } catch (error) {
     return { model: asked.model, refused: sentence(error) };
   }

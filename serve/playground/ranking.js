@@ -8,7 +8,7 @@ const HEIGHT = 34;
 /**
  * Return the elements of one ranking.
  *   asked: {documents}           what was sent
- *   given: {model, results, tokens, milliseconds}
+ *   given: {model, results, tokens, milliseconds, no_good_match?, rank_confidence?, near_tie?}
  *   rival: the other model's `given`, whose order the moves are counted from, or null
  *   highest: the probability that is drawn as a full bar, one for all rankings that stand side by side
  */
@@ -25,7 +25,18 @@ export function drawRanking(asked, given, rival, highest) {
   const facts = element("p", "note", `${Math.round(given.milliseconds)} ms · ${tokens} tokens`);
   const head = element("div", "head");
   head.append(heading, facts);
-  return [head, list];
+  return [head, ...drawVerdict(given), list];
+}
+
+/** Return what is said of a ranking as a whole, a line each. */
+function drawVerdict(given) {
+  const lines = [];
+  if (given.no_good_match) lines.push(element("p", "whole", "No good match: no product reaches close."));
+  if (given.rank_confidence !== undefined && given.results.length > 1) {
+    const sure = `First is best: ${percent(given.rank_confidence)}${given.near_tie ? " · near tie" : ""}`;
+    lines.push(element("p", "whole", sure));
+  }
+  return lines;
 }
 
 /** Return a model's name with the sentence that says why there is no ranking. */

@@ -7,6 +7,7 @@ order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from serve.question import Answer, Blank, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import Document, DocumentList, check_query, pairs
 from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, ScoringRequest, asked_of
-from serve.wire.results import RankOptions, RerankResult, Usage, ranked, relevances
+from serve.wire.results import RankingVerdict, RankOptions, RerankResult, Usage, ranked, relevances, verdict
 
 
 class BatchEntry(RankOptions):
@@ -54,9 +55,10 @@ class BatchRequest(ScoringRequest):
         )
         empty_last = self._empty_last(empty_documents)
         shared: dict[tuple[str, ...], Sequence[Pair | Blank]] = {}
-        return self._question(
+        asked = self._question(
             [item for i, entry in enumerate(self.requests) for item in self._items(i, entry, shared, empty_last)]
         )
+        return replace(asked, needs_tiers=any(entry.min_tier is not None for entry in self.requests))
 
     def documents_of(self, entry: BatchEntry) -> list[Document]:
         """Return the documents of an entry, its own or the shared ones."""
@@ -90,15 +92,17 @@ class BatchResponse(BaseModel):
     model: str
     usage: Usage
     results: Annotated[list[list[RerankResult]], Field(description="One ranking an entry, in order.")]
+    verdicts: Annotated[list[RankingVerdict], Field(description="What is said of each ranking as a whole, in order.")]
 
 
 def answer_batch(request: BatchRequest, answer: Answer) -> BatchResponse:
     """Return one ranking an entry."""
-    results, start = [], 0
+    results, verdicts, start = [], [], 0
     for entry in request.requests:
         documents = request.documents_of(entry)
         rows = slice(start, start + len(documents))
         results.append(ranked(entry, documents, relevances(entry, answer, rows)))
+        verdicts.append(verdict(entry, answer, results[-1], rows))
         start = rows.stop
     usage = Usage(prompt_tokens=answer.tokens, total_tokens=answer.tokens)
-    return BatchResponse(id=str(uuid4()), model=answer.model, usage=usage, results=results)
+    return BatchResponse(id=str(uuid4()), model=answer.model, usage=usage, results=results, verdicts=verdicts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -26,10 +26,14 @@ from serve.wire.jina import JinaRequest, JinaResponse, answer_jina
 from serve.wire.requests import WireRequest
 from serve.wire.score import ScoreRequest, ScoreResponse, answer_score
 from serve.wire.systemone import SystemOneRequest, SystemOneResponse, answer_systemone
-from serve.wire.tei import TeiRequest, TeiResponse, answer_tei
+from serve.wire.tei import NO_GOOD_MATCH, TeiRequest, TeiResponse, answer_tei, tei_headers
 from serve.wire.vllm import VllmRequest
 
 R = TypeVar("R", bound=WireRequest)
+
+
+def _no_headers(_: Answer) -> dict[str, str]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Dialect(Generic[R]):
         answer: makes the answer, a body of `response`.
         errors: how it refuses.
         nulls: whether fields of the answer that are None are written, as null.
+        headers: what the answer's own headers say, by name, for OpenAPI.
+        header_values: makes them.
     """
 
     name: str
@@ -51,12 +57,15 @@ class Dialect(Generic[R]):
     answer: Callable[[R, Answer], BaseModel]
     errors: ErrorShape
     nulls: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    header_values: Callable[[Answer], dict[str, str]] = _no_headers
 
 
 JINA = Dialect("jina", JinaRequest, JinaResponse, answer_jina, JINA_ERRORS)
 VLLM = Dialect("vllm", VllmRequest, JinaResponse, answer_jina, VLLM_ERRORS)
 COHERE = Dialect("cohere_v2", CohereRequest, CohereResponse, answer_cohere, COHERE_ERRORS)
-TEI = Dialect("tei", TeiRequest, TeiResponse, answer_tei, TEI_ERRORS)
+_TEI_HEADERS = {NO_GOOD_MATCH: "Whether no text reaches the tier `close`; absent where the checkpoint has no tiers."}
+TEI = Dialect("tei", TeiRequest, TeiResponse, answer_tei, TEI_ERRORS, headers=_TEI_HEADERS, header_values=tei_headers)
 SCORE = Dialect("score", ScoreRequest, ScoreResponse, answer_score, OPENAI_ERRORS)
 COMPLETIONS = Dialect("completions", CompletionRequest, CompletionResponse, answer_completions, OPENAI_ERRORS)
 DECISIONS = Dialect("decisions", DecisionRequest, Decision, answer_decisions, OPENAI_ERRORS, nulls=True)

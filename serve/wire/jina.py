@@ -15,8 +15,8 @@ from gen_rerank.prompting.limits import Limits
 from serve.question import Answer, Question, Refusal
 from serve.wire.documents import Count, CountOrAll
 from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, only
-from serve.wire.rerank import RerankRequest, rerank_results
-from serve.wire.results import RerankResult, Usage
+from serve.wire.rerank import RerankRequest, RerankResponse, reranked
+from serve.wire.results import Usage
 
 
 class JinaRequest(RerankRequest):
@@ -66,13 +66,12 @@ class Meta(BaseModel):
     billed_units: BilledUnits = BilledUnits()
 
 
-class JinaResponse(BaseModel):
+class JinaResponse(RerankResponse):
     """The answer of `POST /v1/rerank`."""
 
     id: str
     model: str
     usage: Usage
-    results: list[RerankResult]
     meta: Meta = Meta(api_version=ApiVersion(version="1"))
 
 
@@ -82,5 +81,5 @@ def answer_jina(request: JinaRequest, answer: Answer) -> JinaResponse:
         id=str(uuid4()),
         model=answer.model,
         usage=Usage(prompt_tokens=answer.tokens, total_tokens=answer.tokens),
-        results=rerank_results(request, answer),
+        **dict(reranked(request, answer)),
     )

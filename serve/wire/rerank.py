@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from serve.question import Answer, Question
 from serve.wire.bodies import check_size
 from serve.wire.documents import DocumentList, check_query, pairs
 from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, ScoringRequest
-from serve.wire.results import RankOptions, RerankResult, ranked, relevances
+from serve.wire.results import RankingVerdict, RankOptions, RerankResult, ranked, relevances, verdict
 
 
 class RerankRequest(RankOptions, ScoringRequest):
@@ -25,9 +27,16 @@ class RerankRequest(RankOptions, ScoringRequest):
         check_size("documents", len(self.documents), max_documents, "entries")
         empty_last = self._empty_last(empty_documents)
         items = pairs(self.query, self.documents, rank_fields=self.rank_fields, empty_last=empty_last)
-        return self._question(items)
+        return replace(self._question(items), needs_tiers=self.min_tier is not None)
 
 
-def rerank_results(request: RerankRequest, answer: Answer) -> list[RerankResult]:
-    """Return the results of a request, best first."""
-    return ranked(request, request.documents, relevances(request, answer))
+class RerankResponse(RankingVerdict):
+    """The answer: results, and what is said of them as a whole."""
+
+    results: list[RerankResult]
+
+
+def reranked(request: RerankRequest, answer: Answer) -> RerankResponse:
+    """Return the results of a request, best first, and what is said of them as a whole."""
+    results = ranked(request, request.documents, relevances(request, answer))
+    return RerankResponse(results=results, **dict(verdict(request, answer, results)))

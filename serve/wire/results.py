@@ -1,8 +1,8 @@
 """From an `Answer` to rows: what every dialect's results carry, and the ranking of one query's documents.
 
 A row has the mean, the standard deviation and the tier, and on request quantiles and the distribution. Ranking drops
-what is below `min_score`, then keeps the best `top_n`; ties stay in the order of the documents, and those without text,
-which were not scored, come last.
+what is below `min_score` or `min_tier`, then keeps the best `top_n`; ties stay in the order of the documents, and those
+without text, which were not scored, come last. What is said of a ranking as a whole stands beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from gen_rerank.bins import best_first
-from gen_rerank.calibration.tiers import Tier, at_least, tiers
+from gen_rerank.calibration.rank_confidence import rank_confidence
+from gen_rerank.calibration.tiers import TIERS, Tier, at_least, no_good_match, tiers
 from serve.question import Answer
 from serve.wire.documents import Count, Document, QueryText, RankFields
 
@@ -41,6 +42,12 @@ class RankOptions(ResultOptions):
     min_score: Annotated[
         float | None, Field(ge=0, le=1, description="Leave out results below this; applied before `top_n`.")
     ] = None
+    min_tier: Annotated[
+        Tier | None, Field(description="Leave out results that do not reach this tier; applied before `top_n`.")
+    ] = None
+    return_rank_confidence: Annotated[
+        bool, Field(description="Add how likely the first result is the best of those returned.")
+    ] = False
     return_documents: Annotated[bool | None, Field(description="Repeat each document in its result.")] = None
     rank_fields: RankFields = None
 
@@ -66,6 +73,22 @@ class RerankResult(Relevance):
     index: Annotated[int, Field(description="The document's place in the request.")]
     relevance_score: Annotated[float, Field(description="The mean.", ge=0, le=1)]
     document: Annotated[dict[str, Any] | None, Field(description="The document; a string as `{text}`.")] = None
+
+
+class RankingVerdict(BaseModel):
+    """What is said of a ranking as a whole."""
+
+    no_good_match: Annotated[
+        bool | None,
+        Field(description="Whether no document reaches the tier `close`; absent where the checkpoint has no tiers."),
+    ] = None
+    rank_confidence: Annotated[
+        float | None,
+        Field(description="The probability that no other result is more relevant than the first.", ge=0, le=1),
+    ] = None
+    near_tie: Annotated[
+        bool | None, Field(description="Whether another result is more relevant almost as often as the first is.")
+    ] = None
 
 
 class Usage(BaseModel):
@@ -146,6 +169,9 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
     order = by_relevance(rows)
     if options.min_score is not None:
         order = [i for i in order if at_least(rows[i].mean, options.min_score)]
+    if options.min_tier is not None:
+        reached = TIERS[: TIERS.index(options.min_tier) + 1]
+        order = [i for i in order if rows[i].tier in reached]
     return [
         RerankResult(
             **dict(rows[i]),
@@ -155,6 +181,34 @@ def ranked(options: RankOptions, documents: Sequence[Document], rows: Sequence[R
         )
         for i in order[: options.top_n or None]
     ]
+
+
+def verdict(
+    options: RankOptions, answer: Answer, results: Sequence[RerankResult], rows: slice = slice(None)
+) -> RankingVerdict:
+    """Return what is said of a ranking as a whole.
+
+    Args:
+        options: what the client asked for.
+        answer: to the whole request.
+        results: of the ranking, as they are returned.
+        rows: the part of the answer that was ranked.
+    """
+    scored = answer.scored.probabilities[rows]
+    sure = rank_confidence([scored[one.index] for one in results]) if options.return_rank_confidence else None
+    return RankingVerdict(
+        no_good_match=without_good_match(answer, rows),
+        rank_confidence=None if sure is None else sure.first_is_best,
+        near_tie=None if sure is None else sure.near_tie,
+    )
+
+
+def without_good_match(answer: Answer, rows: slice = slice(None)) -> bool | None:
+    """Return whether no document that was scored reaches `close`; None where the checkpoint has no tiers."""
+    places = range(len(answer.scored))[rows]
+    return no_good_match(
+        [answer.scored.mean[place] for place in places if place not in answer.blanks], answer.thresholds
+    )
 
 
 def _echo(document: Document) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from serve.question import Answer, Question, Refusal
 from serve.wire.bodies import check_size
 from serve.wire.documents import QueryText, check_query, pairs
 from serve.wire.requests import MAX_DOCUMENTS, EmptyDocuments, PairRequest, only
-from serve.wire.results import Relevance, ResultOptions, by_relevance, relevances
+from serve.wire.results import Relevance, ResultOptions, by_relevance, relevances, without_good_match
+
+# Says what the other rerank shapes say in the body by `no_good_match`: a bare array has no place for it.
+NO_GOOD_MATCH = "X-No-Good-Match"
 
 # Keeps the log-odds of 0 and 1 finite: ±13.8.
 _MARGIN = 1e-6
@@ -85,6 +88,12 @@ def answer_tei(request: TeiRequest, answer: Answer) -> TeiResponse:
             for i in by_relevance(rows)
         ]
     )
+
+
+def tei_headers(answer: Answer) -> dict[str, str]:
+    """Return `X-No-Good-Match`, `true` or `false`; nothing where the checkpoint has no tiers."""
+    nothing = without_good_match(answer)
+    return {} if nothing is None else {NO_GOOD_MATCH: str(nothing).lower()}
 
 
 def log_odds(score: float) -> float:

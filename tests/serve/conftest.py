@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from gen_rerank import Reranker
 from gen_rerank.system.server import start_server
+from tests.conftest import COLOURS, THINGS
 
 # As root, and without the calls that a browser makes to its maker's hosts.
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -54,10 +58,34 @@ def engine() -> Engine:
     return Engine()
 
 
+@dataclass(frozen=True)
+class Tiered:
+    """An adapter with tiers: of some titles the best one is close to a query, and all others are irrelevant."""
+
+    folder: Path
+    query: str
+    titles: list[str]
+    best: int
+
+
 @pytest.fixture(scope="session")
-def tiny_server(tiny_checkpoint: Path, tiny_adapter: Path) -> Iterator[str]:
-    """The URL of a server without keys, for tests that only ask: the model `tiny`, its adapter `shop`."""
-    arguments = ["--adapter", f"shop={tiny_adapter}", "--dtype", "float32"]
+def tiered(tiny_checkpoint: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiered:
+    """The tiny adapter with the best and the four worst of 64 titles; `close` begins halfway between them."""
+    query = "red desk"
+    reranker = Reranker.load(tiny_checkpoint, adapter=tiny_adapter, dtype="float32")
+    best, *others = reranker.rank(query, [f"{colour} {thing}" for colour in COLOURS for thing in THINGS])
+    worst = others[-4:]
+    folder = Path(shutil.copytree(tiny_adapter, tmp_path_factory.mktemp("tiered") / "shop"))
+    card = json.loads((folder / "gen_rerank.json").read_text())
+    card["calibration"]["thresholds"] = {"exact": 1.0, "close": (best.score + worst[0].score) / 2}
+    (folder / "gen_rerank.json").write_text(json.dumps(card))
+    return Tiered(folder, query, [one.product.title for one in (*worst[:2], best, *worst[2:])], 2)
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_checkpoint: Path, tiered: Tiered) -> Iterator[str]:
+    """The URL of a server without keys, for tests that only ask: the model `tiny`, its adapter `shop` with tiers."""
+    arguments = ["--adapter", f"shop={tiered.folder}", "--dtype", "float32"]
     with start_server(tiny_checkpoint, *arguments, served_name="tiny") as url:
         yield url
 

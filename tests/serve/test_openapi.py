@@ -35,3 +35,8 @@ def test_a_route_has_the_statuses_of_its_dialects(dialects: tuple) -> None:
 
 def test_an_administrators_route_can_be_forbidden() -> None:
     assert admin_route(RerankRequest)["responses"].keys() == {400, 401, 403, 404, 408, 413, 415}
+
+
+def test_teis_header_is_described() -> None:
+    assert list(scoring_route(TEI, VLLM)["responses"][200]["headers"]) == ["X-No-Good-Match"]
+    assert "headers" not in scoring_route(COHERE)["responses"][200]

@@ -137,7 +137,7 @@ def test_what_is_shown_is_what_the_api_answers(page: Page, url: str, samples: li
     page.fill("#instruction", "Rate the desks.")
     ranked(page)
     body = {"model": "tiny", "query": "oak desk please", "documents": samples[1]["products"], "top_n": 5}
-    body |= {"instruction": "Rate the desks.", "return_distribution": True}
+    body |= {"instruction": "Rate the desks.", "return_distribution": True, "return_rank_confidence": True}
     answer = httpx.post(f"{url}/v1/rerank", json=body, timeout=60).json()
     shown = rows(page)
     assert [row["index"] for row in shown] == [result["index"] for result in answer["results"]]
@@ -151,6 +151,8 @@ def test_what_is_shown_is_what_the_api_answers(page: Page, url: str, samples: li
         assert std == pytest.approx(result["std"], abs=6e-4)
         assert row["tier"] == result.get("tier")
         assert row["bars"] == pytest.approx([max(1.0, 34 * p / highest) for p in result["distribution"]], abs=0.01)
+    sure, near = answer["rank_confidence"], " · near tie" if answer["near_tie"] else ""
+    assert page.locator(".whole").all_text_contents() == [f"First is best: {100 * sure:.1f}%{near}"]
     assert re.fullmatch(rf"\d+ ms · {answer['usage']['total_tokens']:,} tokens", page.text_content(".head .note"))
 
 
@@ -188,6 +190,23 @@ def test_a_move_is_counted_from_the_other_ranking(page: Page) -> None:
         ["new", "not in the ranking of m"],
         ["tier close", "0.0: 50.0%"],
     ]
+
+
+def test_what_is_said_of_a_ranking_as_a_whole(page: Page) -> None:
+    """The real drawing on answers made by hand."""
+    said = page.evaluate(
+        """async () => {
+        const { drawRanking } = await import("/playground/ranking.js");
+        const result = index => ({ index, relevance_score: 0.2, std: 0.1, tier: "irrelevant", distribution: [1] });
+        const given = { model: "m", tokens: 1, milliseconds: 1, results: [0, 1].map(result) };
+        const drawn = more => drawRanking({ documents: ["a", "b"] }, { ...given, ...more }, null, 1);
+        const lines = more => drawn(more).filter(part => part.className === "whole").map(line => line.textContent);
+        return [lines({}), lines({ no_good_match: true, rank_confidence: 0.5, near_tie: true }),
+                lines({ no_good_match: false, rank_confidence: 0.875, near_tie: false })];
+    }"""
+    )
+    nothing = "No good match: no product reaches close."
+    assert said == [[], [nothing, "First is best: 50.0% · near tie"], ["First is best: 87.5%"]]
 
 
 def test_a_hostile_title_is_text(page: Page) -> None:

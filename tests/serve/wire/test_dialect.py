@@ -50,6 +50,8 @@ options = {
     "rank_fields": st.just(["title", "name", "attributes"]),
     "top_n": st.integers(1, 5),
     "min_score": st.floats(0, 1),
+    "min_tier": st.sampled_from(["exact", "close", "irrelevant"]),
+    "return_rank_confidence": st.booleans(),
     "return_quantiles": st.lists(st.floats(0, 1), max_size=3),
     "return_distribution": st.booleans(),
     "return_documents": st.booleans(),
@@ -186,3 +188,31 @@ def test_every_field_is_described_for_openapi(dialect: Dialect[Any]) -> None:
 )
 def test_texts_tell_tei_from_vllm(content: Any, dialect: Dialect[Any]) -> None:
     assert rerank_dialect(content) is dialect
+
+
+@pytest.mark.parametrize("dialect", [JINA, VLLM, COHERE, BATCH])
+@pytest.mark.parametrize(("best", "nothing"), [(3, True), (4, False)])
+def test_rerank_shapes_say_that_nothing_matches(dialect: Dialect[Any], best: int, nothing: bool, reply: Any) -> None:
+    one = {"query": "desk", "documents": ["a", "b"], "min_tier": "close", "return_rank_confidence": True}
+    body = {"requests": [one]} if dialect is BATCH else one
+    assert parse(json.dumps(body).encode(), dialect.request).question().needs_tiers
+    answered = reply(dialect, body, [0, best])
+    said, results = (
+        (answered["verdicts"][0], answered["results"][0]) if dialect is BATCH else (answered, answered["results"])
+    )
+    assert said["no_good_match"] is nothing
+    assert said.get("rank_confidence") == (None if nothing else 1.0)
+    assert [row["index"] for row in results] == ([] if nothing else [1])
+    plain = {"query": "desk", "documents": ["a", "b"]}
+    untiered = reply(dialect, {"requests": [plain]} if dialect is BATCH else plain, [0, best], {})
+    assert "no_good_match" not in json.dumps(untiered)
+
+
+def test_teis_bare_array_says_so_in_a_header() -> None:
+    def headers(best: int, thresholds: dict[str, float]) -> dict[str, str]:
+        return TEI.header_values(Answer("tiny", Distribution(np.eye(11)[[0, best]]), 0, 0, 0, thresholds))
+
+    tiers = {"exact": 0.8, "close": 0.4}
+    assert headers(3, tiers) == {"X-No-Good-Match": "true"}
+    assert headers(4, tiers) == {"X-No-Good-Match": "false"}
+    assert headers(4, {}) == JINA.header_values(Answer("tiny", Distribution(np.eye(11)[[0]]), 0, 0, 0, tiers)) == {}

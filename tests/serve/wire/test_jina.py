@@ -32,6 +32,7 @@ def test_the_answer_has_the_fields_of_jina_and_of_cohere_v1(reply: Any) -> None:
     answer = reply(JINA, GOOD | {"top_n": 2, "return_documents": True}, [3, 9, 3])
     assert answer.pop("id")
     assert answer == {
+        "no_good_match": False,
         "model": "tiny",
         "usage": {"prompt_tokens": 70, "total_tokens": 70},
         "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gen_rerank import Distribution
 from serve.question import Answer
-from serve.wire.results import NO_TEXT, RankOptions, ResultOptions, ranked, relevances
+from serve.wire.results import NO_TEXT, RankOptions, ResultOptions, ranked, relevances, verdict
 
 
 def answer(*bins: int, thresholds: dict[str, float] | None = None) -> Answer:
@@ -76,3 +76,39 @@ def test_what_was_not_scored_comes_last_and_says_why() -> None:
     assert [result.index for result in results] == [2, 1, 0, 3]
     assert [result.note for result in results] == [None, None, NO_TEXT, NO_TEXT]
     assert [row.note for row in relevances(ResultOptions(), given, slice(2, 4))] == [None, NO_TEXT]
+
+
+TIERS = {"exact": 0.8, "close": 0.4}
+
+
+def test_a_least_tier_leaves_out_what_is_below_it_and_what_was_not_scored() -> None:
+    given = Answer("tiny", Distribution(np.eye(11)[[3, 8, 5, 0]]), 0, 0, 0, TIERS, blanks=frozenset({3}))
+    rows = relevances(ResultOptions(), given)
+    indices = {
+        tier: [one.index for one in ranked(RankOptions(query="q", min_tier=tier), ["a"] * 4, rows)]
+        for tier in ("exact", "close", "irrelevant")
+    }
+    assert indices == {"exact": [1], "close": [1, 2], "irrelevant": [1, 2, 0, 3]}
+
+
+def test_a_ranking_says_that_nothing_matches() -> None:
+    options = RankOptions(query="q")
+    assert verdict(options, answer(3, 0, thresholds=TIERS), []).no_good_match is True
+    assert verdict(options, answer(3, 4, thresholds=TIERS), []).no_good_match is False, "also where it is not returned"
+    assert verdict(options, answer(3, 4, thresholds=TIERS), [], slice(0, 1)).no_good_match is True
+    assert verdict(options, answer(9), []).no_good_match is None
+    blank = Answer("tiny", Distribution(np.eye(11)[[0]]), 0, 0, 0, {"exact": 0.0, "close": 0.0}, frozenset({0}))
+    assert verdict(options, blank, []).no_good_match is True, "what has no text was not scored and matches nothing"
+
+
+def test_how_sure_the_first_place_is_counts_what_is_returned() -> None:
+    scored = Distribution(np.array([[0.5] + [0.0] * 8 + [0.5, 0.0], *np.eye(11)[[3, 4]]]))
+    given = Answer("tiny", scored, 0, 0, 0, {})
+    rows = relevances(ResultOptions(), given)
+    for top_n, sure, near in ((3, 0.5, True), (1, 1.0, False)):
+        options = RankOptions(query="q", top_n=top_n, return_rank_confidence=True)
+        said = verdict(options, given, ranked(options, ["a"] * 3, rows))
+        assert (said.rank_confidence, said.near_tie) == (sure, near)
+    assert verdict(RankOptions(query="q"), given, []).rank_confidence is None
+    nothing = verdict(RankOptions(query="q", return_rank_confidence=True), given, [])
+    assert nothing.model_dump(exclude_none=True) == {}
