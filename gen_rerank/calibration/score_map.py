@@ -98,18 +98,73 @@ def fit_score_map(scores: npt.ArrayLike, relevance: npt.ArrayLike, weights: npt.
         >>> [round(value, 3) for value in found.relevances]
         [0.095, 0.105, 0.515, 0.525]
     """
+    x, y, weight = _by_score(scores, relevance, weights)
+    centres, levels = _isotonic_blocks(x, y, weight)
+    return _own_share_mixed(centres, levels)
+
+
+def fit_venn_abers_map(scores: npt.ArrayLike, relevance: npt.ArrayLike, weights: npt.ArrayLike) -> ScoreMap:
+    """Return a map for few pairs: an inductive Venn-Abers predictor, which does not believe its data to the end.
+
+    At each centre of the isotonic blocks the regression is fitted twice more, with one pair of that score added: once
+    irrelevant, once relevant. From the two answers p0 and p1 it says p1 / (1 - p0 + p1), which lies between them. With
+    few pairs they lie apart, and what is said is drawn to the middle; with many it is isotonic regression. Vovk, Petej
+    & Fedorova 2015, "Large-scale probabilistic predictors with and without guarantees of validity", arXiv 1511.00213;
+    there relevance is 0 or 1, here a grade between counts as both in part.
+
+    Args:
+        scores: `[n]` in [0, 1].
+        relevance: `[n]` in [0, 1].
+        weights: `[n]` above 0; the added pair has their mean.
+
+    Example:
+        >>> found = fit_venn_abers_map([0.2, 0.8], [0, 1], [1, 1])
+        >>> [round(value, 3) for value in found.relevances]
+        [0.317, 0.327, 0.673, 0.683]
+    """
+    x, y, weight = _by_score(scores, relevance, weights)
+    centres, _ = _isotonic_blocks(x, y, weight)
+    one = float(np.mean(np.asarray(weights, dtype=np.float64)))
+    low, high = (
+        np.array([_with_one_more(x, y, weight, (centre, said, one)) for centre in centres]) for said in (0.0, 1.0)
+    )
+    return _own_share_mixed(centres, high / (1 - low + high))
+
+
+def _by_score(
+    scores: npt.ArrayLike, relevance: npt.ArrayLike, weights: npt.ArrayLike
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Return different scores, ascending, with the mean relevance and the weight of each."""
+    x, place = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
+    weight: Doubles = np.bincount(place, weights=np.asarray(weights, dtype=np.float64)).astype(np.float64)
+    y = np.bincount(place, weights=np.asarray(relevance) * np.asarray(weights)) / weight
+    return x, y, weight
+
+
+def _isotonic_blocks(x: Doubles, y: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the centres of the blocks of isotonic regression, and their levels."""
     from scipy.optimize import isotonic_regression
 
-    x, place = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
-    weight = np.bincount(place, weights=np.asarray(weights, dtype=np.float64))
-    y = np.bincount(place, weights=np.asarray(relevance) * np.asarray(weights)) / weight
     found = isotonic_regression(y, weights=weight)
     starts = found.blocks[:-1]
-    centres = np.add.reduceat(x * weight, starts) / np.add.reduceat(weight, starts)
+    return np.add.reduceat(x * weight, starts) / np.add.reduceat(weight, starts), found.x[starts]
+
+
+def _with_one_more(x: Doubles, y: Doubles, weight: Doubles, pair: tuple[float, float, float]) -> float:
+    """Return what isotonic regression says at a score when one pair of it (score, relevance, weight) is added."""
+    from scipy.optimize import isotonic_regression
+
+    score, said, one = pair
+    scores, means, totals = _by_score(np.append(x, score), np.append(y, said), np.append(weight, one))
+    return float(isotonic_regression(means, weights=totals).x[np.searchsorted(scores, score)])
+
+
+def _own_share_mixed(centres: Doubles, levels: Doubles) -> ScoreMap:
+    """Return the map through some points, flat beyond them, with a share of the score itself mixed in."""
     points = np.concatenate([[0.0], centres, [1.0]])
     points = points[np.concatenate([[True], np.diff(points) > _APART])]
     points[-1] = 1.0
-    mixed = (1 - OWN_SHARE) * np.interp(points, centres, found.x[starts]) + OWN_SHARE * points
+    mixed = (1 - OWN_SHARE) * np.interp(points, centres, levels) + OWN_SHARE * points
     return ScoreMap(scores=tuple(points.tolist()), relevances=tuple(np.clip(mixed, 0.0, 1.0).tolist()))
 
 

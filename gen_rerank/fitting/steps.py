@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from gen_rerank.bins import Distribution
-from gen_rerank.calibration.score_map import fit_score_map
+from gen_rerank.calibration.score_map import fit_score_map, fit_venn_abers_map
 from gen_rerank.calibration.temperature import fit_temperature
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.evaluation.intervals import Interval, paired
@@ -21,6 +21,9 @@ from gen_rerank.fitting.judged_pairs import JudgedPairs
 
 Step = Literal["as they were", "with a temperature", "with a temperature and a map"]
 STEPS: tuple[Step, ...] = get_args(Step)
+
+# Below this, a map is drawn to the middle by how little one pair more would have to say to move it.
+FEW_PAIRS = 1000
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ def fit_step(step: Step, pairs: JudgedPairs, before: Calibration) -> Calibration
     plain = Calibration(temperature=fit_temperature(pairs.logits, pairs.targets))
     if step == "with a temperature":
         return plain
-    score_map = fit_score_map(pairs.read(plain).mean, pairs.relevance, pairs.weights)
-    return plain.model_copy(update={"score_map": score_map})
+    fit_map = fit_venn_abers_map if len(pairs.relevance) < FEW_PAIRS else fit_score_map
+    found = fit_map(pairs.read(plain).mean, pairs.relevance, pairs.weights)
+    return plain.model_copy(update={"score_map": found})
 
 
 def read_by_fold(pairs: JudgedPairs, fitted: dict[int, Calibration]) -> Distribution:

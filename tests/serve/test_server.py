@@ -294,7 +294,7 @@ def test_keys_are_asked_for(running: Running) -> None:
             assert stranger.get(path).status_code == 200, path
 
 
-@pytest.mark.parametrize("path", ["/pooling", "/classify", "/invocations", "/v1/systemone", "/tokenize", "/detokenize"])
+@pytest.mark.parametrize("path", ["/pooling", "/classify", "/invocations", "/tokenize", "/detokenize"])
 def test_no_way_to_the_engine_passes_by_the_queue(admin: httpx.Client, path: str) -> None:
     assert admin.post(path, json={"model": "tiny", "input": "red desk"}).status_code in (404, 405)
 

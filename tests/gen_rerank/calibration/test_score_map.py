@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gen_rerank.bins import BIN_VALUES, Distribution
 from gen_rerank.calibration.logits import distribution_of
-from gen_rerank.calibration.score_map import fit_score_map, tilted
+from gen_rerank.calibration.score_map import fit_score_map, fit_venn_abers_map, tilted
 from gen_rerank.checkpoints.card import Calibration, Card, Readout, ScoreMap
 from gen_rerank.prompting.prompt import PromptSpec
 
@@ -113,3 +113,38 @@ def test_one_relevance_alone_is_no_flat_map(relevance: float) -> None:
 def test_what_is_no_map_does_not_stand_in_a_card(scores: tuple[float, ...], relevances: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError):
         ScoreMap(scores=scores, relevances=relevances)
+
+
+def test_venn_abers_asks_what_one_pair_more_would_say():
+    """At 0.2 the added pair makes it 0 or (0 + 1) / 2, so 0.5 / (1 - 0 + 0.5) = 1/3; at 0.8 the same from above."""
+    found = fit_venn_abers_map([0.2, 0.8], [0.0, 1.0], [1.0, 1.0])
+    inner = [(value - 0.05 * score) / 0.95 for score, value in zip(found.scores, found.relevances, strict=True)]
+    assert found.scores == (0.0, 0.2, 0.8, 1.0)
+    assert inner == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2 / 3])
+
+
+def test_venn_abers_does_not_believe_ten_pairs_that_none_is_ever_relevant():
+    scores, relevance = np.linspace(0.1, 0.4, 10), np.zeros(10)
+    believed = fit_score_map(scores, relevance, np.ones(10))
+    drawn = fit_venn_abers_map(scores, relevance, np.ones(10))
+    assert max(believed.relevances[:-1]) < 0.05
+    assert min(drawn.relevances) > 0.05
+
+
+def test_venn_abers_is_isotonic_regression_where_pairs_are_many():
+    rng = np.random.default_rng(0)
+    scores = rng.random(4000)
+    relevance = np.clip(scores**2 + rng.normal(0, 0.1, 4000), 0, 1)
+    grid = np.linspace(0.1, 0.9, 50)
+    maps = [fit(scores, relevance, np.ones(4000)) for fit in (fit_score_map, fit_venn_abers_map)]
+    isotonic, drawn = (np.interp(grid, found.scores, found.relevances) for found in maps)
+    assert np.abs(isotonic - drawn).max() < 0.03
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 5)), min_size=1, max_size=12),
+)
+def test_venn_abers_keeps_the_order(pairs):
+    scores, relevance, weights = zip(*pairs, strict=True)
+    found = fit_venn_abers_map(scores, relevance, weights)
+    assert (np.diff(found.relevances) > 0).all()
