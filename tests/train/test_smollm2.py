@@ -17,7 +17,6 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from gen_rerank import BIN_TOKENS, BadInput, Pair, Product
-from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.prompting.prompt import Prompt, PromptSpec
 from gen_rerank.scorers.engine_plan import EngineChoices
@@ -247,22 +246,15 @@ def test_int8_of_it_scores_almost_alike(trained, tiny_shop, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_an_adapter_of_it_comes_to_a_verdict(trained, tiny_data: Path, tmp_path: Path):
-    """Whether two steps gain anything hangs on how the machine rounds; both verdicts need the whole training."""
+def test_an_adapter_of_it_is_trained_and_refused_where_it_changes_nothing(trained, tiny_data: Path, tmp_path: Path):
+    """What two real steps gain hangs on how the machine rounds; at a rate of 0 they gain nothing on any."""
     recipe = Recipe.load("adapter")
     section = {"folds": 2, "max_steps": 2, "num_train_epochs": 1, "row_tokens": 128, "batch_tokens": 256}
-    section["disable_tqdm"] = True
+    section |= {"learning_rate": 0.0, "disable_tqdm": True}
     short = recipe.model_copy(update={"adapter": recipe.adapter | section})
-    refused = ""
-    try:
+    with pytest.raises(BadInput, match="no adapter"):
         train_adapter(short, trained.folder, tiny_data, tmp_path / "adapter")
-    except BadInput as error:
-        refused = str(error)
-    if refused:
-        assert "no adapter" in refused
-        assert not (tmp_path / "adapter").exists()
-    else:
-        assert Adapter.open(tmp_path / "adapter", trained).folder == tmp_path / "adapter"
+    assert not (tmp_path / "adapter").exists()
 
 
 @pytest.mark.slow
