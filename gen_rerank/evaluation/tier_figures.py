@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen_rerank.calibration.promises import Loss, TierLosses
+from gen_rerank.calibration.promises import Loss, Promise, TierLosses
 from gen_rerank.calibration.tiers import THRESHOLDS, Tier, has_tiers
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.data.dataset import Dataset
@@ -84,7 +84,23 @@ class ModelTiers:
     def promised(self, tier: Tier) -> str:
         """Return what the card says of a tier, in words; nothing where it says nothing."""
         record = self.calibration.promises.get(tier)
-        return ABSENT if record is None else f"{record.promise}{'' if record.kept else ' (not promised)'}"
+        if record is None:
+            return ABSENT
+        if not record.kept:
+            return f"{record.promise} (not promised)"
+        return f"{record.promise}{', broken here' if self.broken(tier) else ''}"
+
+    def broken(self, tier: Tier) -> bool:
+        """Return whether these queries lose more than was promised, beyond chance.
+
+        They are then not like the queries that the promise was made for, or the model is another one.
+        """
+        record = self.calibration.promises.get(tier)
+        if record is None or not record.kept:
+            return False
+        promise = Promise.parse(record.promise)
+        found = mean_of(self.figures[tier].loss(promise.loss))
+        return found is not None and found.low > promise.limit
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures by tier."""
@@ -92,6 +108,7 @@ class ModelTiers:
             tier: {
                 "threshold": self.calibration.thresholds[tier],
                 "promise": record.model_dump(mode="json") if (record := self.calibration.promises.get(tier)) else None,
+                "broken": self.broken(tier),
                 **one.to_json(),
             }
             for tier, one in self.figures.items()
@@ -131,7 +148,8 @@ def model_tiers_table(found: Mapping[str, ModelTiers]) -> WideTable:
     table = WideTable(
         "Tiers",
         "mean [95% bootstrap interval over queries]; wrong: of what is shown as such, the share that is not; missed: "
-        "of what is as relevant, the share that falls below; a promise is a limit for such queries",
+        "of what is as relevant, the share that falls below; broken here: beyond chance "
+        "more than was promised, so these queries are not like those that it was promised for",
         ("System", "Tier"),
         ("from", "Wrong", "Missed", "Queries that show nothing", "Promise"),
         {"Promise": "left"},

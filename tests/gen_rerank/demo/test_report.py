@@ -63,13 +63,15 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
                     "missed": None,
                     "shows_nothing": [0.1, 0.0, 0.2],
                     "promise": {"promise": "exact: wrong <= 5%", "kept": False},
+                    "broken": False,
                 },
                 "close": {
                     "threshold": 0.5,
                     "wrong": [0, 0, 0],
-                    "missed": [0, 0, 0],
+                    "missed": [0.2, 0.15, 0.25],
                     "shows_nothing": [0, 0, 0],
-                    "promise": None,
+                    "promise": {"promise": "close: missed <= 10%", "kept": True},
+                    "broken": True,
                 },
             }
         },
@@ -95,5 +97,7 @@ def test_the_report_is_one_file_that_asks_for_nothing_else(judged, scored, tmp_p
     assert "title 2, full 7" in page
     assert 'class="lost"' in page
     assert "exact: wrong &lt;= 5% (not promised)" in page
+    assert "close: missed &lt;= 10%, broken here" in page
+    assert page.count("broken here</td>") == 1
     assert "7 products of which none is a good match" in page
     assert "no_good_match: true" in page

@@ -49,5 +49,26 @@ def test_a_checkpoints_tiers_on_a_split() -> None:
     assert "25.0%" in shown
 
 
+def test_a_promise_that_these_queries_break_is_said() -> None:
+    """Of what is shown as close, half is wrong for the first query and all for the second: from 50% to 100%."""
+    scores, data = [0.9, 0.6, 0.6], judged()
+    judgments = zip(data.judgments, [1.0, 0.2, 0.2], strict=True)
+    rows = tuple(row.model_copy(update={"relevance": value}) for row, value in judgments)
+    shop = Dataset(data.products, data.queries, rows)
+
+    def found(promise: str, *, kept: bool = True) -> ModelTiers:
+        record = PromiseRecord(promise=promise, kept=kept, confidence=0.9, queries=2)
+        made = ModelTiers.of(shop, scores, Calibration(thresholds=THRESHOLDS, promises={"close": record}))
+        assert made is not None
+        return made
+
+    assert found("close: wrong <= 5%").broken("close")
+    assert found("close: wrong <= 5%").promised("close") == "close: wrong <= 5%, broken here"
+    assert found("close: wrong <= 5%").to_json()["close"]["broken"]
+    assert not found("close: wrong <= 60%").broken("close"), "the interval reaches down to 50%"
+    assert not found("close: wrong <= 5%", kept=False).broken("close"), "nothing was promised"
+    assert not found("close: wrong <= 5%").broken("exact")
+
+
 def test_a_checkpoint_without_thresholds_has_none() -> None:
     assert ModelTiers.of(judged(), SCORES, Calibration()) is None
