@@ -26,7 +26,7 @@ from gen_rerank.errors import BadInput
 from gen_rerank.scorers.transformers import load_model
 from train.defaults import fast_dtype
 from train.gguf_bases import SUFFIX, FoundBase, gguf_base
-from train.prune import keep_most_important
+from train.prune import keep_lowest, keep_most_important
 from train.recipe import Recipe
 from train.smollm2 import SMOLLM2, smollm2_base
 from train.warm_start import start_between
@@ -44,7 +44,7 @@ def open_base(
     tokens keeps its rows.
 
     Args:
-        recipe: its `lora`, `quantize_base`, `weights`, `keep_layers` and `warm_start` are read.
+        recipe: its `lora`, `quantize_base`, `weights`, which layers it keeps, and `warm_start` are read.
         name: as for `find_base`; usually `recipe.base`.
         texts: of the catalog, by which the layers' importance is measured; read only if the recipe has `keep_layers`.
 
@@ -67,6 +67,8 @@ def open_base(
     if recipe.keep_layers is not None:
         kept = keep_most_important(model, tokenizer, texts, recipe.keep_layers)
         logger.info("%s: kept the layers %s", name, ", ".join(map(str, kept)))
+    if recipe.keep_lowest_layers is not None:
+        keep_lowest(model, recipe.keep_lowest_layers)
     if not add_bin_tokens(model, tokenizer):
         logger.info("%s: has the bin tokens; their rows stay as they are", name)
     elif recipe.warm_start is not None:

@@ -167,13 +167,13 @@ def base_config(recipe: Recipe) -> PretrainedConfig:
     if recipe.base is None:
         raise BadInput("the recipe makes a new base from nothing; an estimate needs one with a `base`")
     config = PUBLISHED.get(recipe.base) or AutoConfig.from_pretrained(base_folder(recipe.base))
-    if recipe.keep_layers is None:
-        return config
-    if recipe.keep_layers > config.num_hidden_layers:
-        raise BadInput(
-            f"keep_layers: {recipe.keep_layers} is more than the {config.num_hidden_layers} of {recipe.base}"
-        )
-    return with_layers(config, recipe.keep_layers)
+    for key, count in (("keep_layers", recipe.keep_layers), ("keep_lowest_layers", recipe.keep_lowest_layers)):
+        if count is None:
+            continue
+        if count > config.num_hidden_layers:
+            raise BadInput(f"{key}: {count} is more than the {config.num_hidden_layers} of {recipe.base}")
+        return with_layers(config, count)
+    return config
 
 
 def with_layers(config: PretrainedConfig, count: int) -> PretrainedConfig:

@@ -1,8 +1,9 @@
-"""Fewer layers: leave out those that change the least on the catalog's own text.
+"""Fewer layers: leave out those that change the least on the catalog's own text, or the highest ones.
 
 A decoder layer that returns nearly the direction that it was given has little influence. `layer_importance` measures
-it, `prune_layers` leaves layers out, `keep_most_important` does one after the other. A pruned model has to be healed
-by training; that, and loading, is done elsewhere.
+it, `prune_layers` leaves layers out, `keep_most_important` does one after the other. `keep_lowest` leaves out the top,
+whose part is the next word rather than what the text says. A pruned model has to be healed by training; that, and
+loading, is done elsewhere.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def keep_most_important(
     Raises:
         BadInput: the model has fewer layers, or there is no text to measure on.
     """
-    layers = len(decoder_layers(model))
-    if layers < count:
-        raise BadInput(f"keep_layers: {count} is more than the {layers} layers of this base; choose at most {layers}")
+    layers = _at_least(model, count, "keep_layers")
     if layers == count:
         return list(range(layers))
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"][:_TEXT_TOKENS] for text in _spread(texts)]
@@ -51,6 +50,23 @@ def keep_most_important(
     keep = sorted(sorted(range(layers), key=lambda layer: -importance[layer])[:count])
     prune_layers(model, keep)
     return keep
+
+
+def keep_lowest(model: PreTrainedModel, count: int) -> None:
+    """Prune `model` to its `count` lowest layers; one that has no more is left alone.
+
+    Args:
+        model: a causal language model; changed in place.
+        count: how many layers stay.
+
+    Raises:
+        BadInput: the model has fewer layers.
+
+    Example:
+        >>> keep_lowest(model, 16)  # doctest: +SKIP
+    """
+    if _at_least(model, count, "keep_lowest_layers") > count:
+        prune_layers(model, range(count))
 
 
 @torch.inference_mode()
@@ -128,6 +144,14 @@ def _add_influence(totals: Tensor, index: int) -> Any:
         totals[index] += (1 - cosine).double().sum().cpu()
 
     return hook
+
+
+def _at_least(model: PreTrainedModel, count: int, key: str) -> int:
+    """Return how many layers a model has, if it is not fewer than a recipe's key keeps."""
+    layers = len(decoder_layers(model))
+    if layers < count:
+        raise BadInput(f"{key}: {count} is more than the {layers} layers of this base; choose at most {layers}")
+    return layers
 
 
 def _spread(texts: Sequence[str]) -> Sequence[str]:

@@ -95,6 +95,7 @@ class Recipe(RecipeFile):
             `shape` from nothing.
         shape: of a new base.
         keep_layers: how many decoder layers stay, the most important ones on the catalog's text; None keeps all.
+        keep_lowest_layers: how many stay, the lowest ones, in place of `keep_layers`.
         warm_start: the tokens by which a yes/no reranker answers, `[no, yes]`: new bin rows start between theirs, and
             with that model's own prompt the first forward pass ranks as it does. None starts them at the mean of all
             rows.
@@ -127,6 +128,7 @@ class Recipe(RecipeFile):
     base: str | None = None
     shape: NanoShape = NanoShape()
     keep_layers: Count | None = None
+    keep_lowest_layers: Count | None = None
     warm_start: tuple[str, str] | None = None
     prompt: PromptSpec = PromptSpec()
     lora: Lora | None = None
@@ -147,6 +149,8 @@ class Recipe(RecipeFile):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.keep_layers is not None and self.keep_lowest_layers is not None:
+            raise ValueError("keep_layers and keep_lowest_layers choose the same layers in two ways; remove one of them")
         if self.quantize_base is not None and self.lora is None:
             raise ValueError(
                 "quantize_base needs lora: quantized weights cannot be trained themselves; add a lora section"

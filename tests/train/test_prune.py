@@ -4,7 +4,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from gen_rerank import BadInput
-from train.prune import keep_most_important, layer_importance, prune_layers
+from train.prune import keep_lowest, keep_most_important, layer_importance, prune_layers
 
 TOKENS = torch.arange(1, 41).reshape(2, 20)
 
@@ -61,6 +61,18 @@ def test_a_pruned_model_is_the_same_after_saving(tmp_path):
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     assert (again.config.num_hidden_layers, len(again.config.layer_types)) == (3, 3)
     torch.testing.assert_close(logits(again), logits(model), rtol=0, atol=0)
+
+
+def test_the_lowest_layers_stay():
+    model = model_of(4, silent=(2, 3))
+    before = logits(model)
+    keep_lowest(model, 4)
+    assert model.config.num_hidden_layers == 4
+    keep_lowest(model, 2)
+    assert model.config.num_hidden_layers == 2
+    torch.testing.assert_close(logits(model), before)
+    with pytest.raises(BadInput, match="keep_lowest_layers: 3 is more than the 2 layers"):
+        keep_lowest(model, 3)
 
 
 @torch.no_grad()
