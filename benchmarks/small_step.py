@@ -30,7 +30,7 @@ from harness.command import run
 from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
 from train.attention import attention_kernel
-from train.estimate import base_config
+from train.estimate import base_config, with_layers
 from train.packing import Row, collate
 from train.recipe import Recipe
 
@@ -49,6 +49,7 @@ class StepWay:
         bfloat16: products are rounded to it.
         short_rows: attention by `train.attention`; otherwise PyTorch's fused kernel.
         template: of the prompt: how many tokens a row has, and how many pairs.
+        kept: the share of the base's layers that the model has.
         compiled: each layer by `torch.compile`.
         frozen: how many of the lower layers are not trained, and with them the embeddings.
         lora: only a LoRA of rank 16 on all matrices is trained.
@@ -59,6 +60,7 @@ class StepWay:
     bfloat16: bool = True
     short_rows: bool = True
     template: Literal["product_first", "query_first", "short"] = "short"
+    kept: float = 1.0
     compiled: bool = False
     frozen: float = 0.0
     lora: bool = False
@@ -68,16 +70,18 @@ FIRST = StepWay("float32, one row a pair", None, bfloat16=False, short_rows=Fals
 BFLOAT16 = replace(FIRST, name="products in bfloat16", against=FIRST.name, bfloat16=True)
 ROWS = replace(BFLOAT16, name="attention of short rows", against=BFLOAT16.name, short_rows=True)
 SHORT = replace(ROWS, name="the short template", against=ROWS.name, template="short")
+LOWEST = replace(SHORT, name="the 16 lowest of 30 layers: the preset", against=SHORT.name, kept=16 / 30)
 WAYS = (
     FIRST,
     BFLOAT16,
     ROWS,
     replace(ROWS, name="query first, shared by its products", against=ROWS.name, template="query_first"),
     SHORT,
-    replace(SHORT, name="layers compiled", against=SHORT.name, compiled=True),
-    replace(SHORT, name="lower third frozen", against=SHORT.name, frozen=1 / 3),
-    replace(SHORT, name="lower half frozen", against=SHORT.name, frozen=1 / 2),
-    replace(SHORT, name="LoRA in place of all weights", against=SHORT.name, lora=True),
+    LOWEST,
+    replace(LOWEST, name="layers compiled", against=LOWEST.name, compiled=True),
+    replace(LOWEST, name="lower third of these frozen", against=LOWEST.name, frozen=1 / 3),
+    replace(LOWEST, name="lower half of these frozen", against=LOWEST.name, frozen=1 / 2),
+    replace(LOWEST, name="LoRA in place of all weights", against=LOWEST.name, lora=True),
 )
 
 
@@ -94,7 +98,7 @@ class TimedStep:
 
     Args:
         way: of them.
-        shape: of the model.
+        shape: of the base.
         tokens: of the batch, about.
     """
 
@@ -102,7 +106,8 @@ class TimedStep:
         """Draw weights and tokens."""
         torch.manual_seed(0)
         self.way = way
-        model: Any = AutoModelForCausalLM.from_config(shape, dtype=torch.float32).train()
+        kept = with_layers(shape, round(shape.num_hidden_layers * way.kept))
+        model: Any = AutoModelForCausalLM.from_config(kept, dtype=torch.float32).train()
         self.rows = nn.Linear(shape.hidden_size, BINS)
         layers = model.model.layers
         if way.frozen:
@@ -182,12 +187,13 @@ def step_table(ways: Sequence[StepWay], seconds: dict[str, list[float]], pairs: 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="in which each way takes a step")] = 5,
     tokens: Annotated[int, typer.Option(min=256, help="of a step, about")] = 2000,
-    layers: Annotated[int | None, typer.Option(min=2, help="of the model, for a quick look")] = None,
+    layers: Annotated[int | None, typer.Option(min=2, help="of the base, for a quick look")] = None,
 ) -> None:
     """Time the ways in turns and print the table."""
     about, console = ThisRun.now(("torch", "transformers", "peft")), wide_console(140)
-    shape = base_config(Recipe.load("small"))
-    shape.num_hidden_layers = layers or shape.num_hidden_layers
+    shape = base_config(Recipe.load("small").model_copy(update={"keep_lowest_layers": None}))
+    if layers is not None:
+        shape = with_layers(shape, layers)
     ways = ways_of(Machine.here().computes_bfloat16)
     steps = [TimedStep(way, shape, tokens) for way in ways]
     for step in steps:

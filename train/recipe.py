@@ -150,7 +150,7 @@ class Recipe(RecipeFile):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.keep_layers is not None and self.keep_lowest_layers is not None:
-            raise ValueError("keep_layers and keep_lowest_layers choose the same layers in two ways; remove one of them")
+            raise ValueError("keep_layers and keep_lowest_layers both say which layers stay; remove one of the two")
         if self.quantize_base is not None and self.lora is None:
             raise ValueError(
                 "quantize_base needs lora: quantized weights cannot be trained themselves; add a lora section"

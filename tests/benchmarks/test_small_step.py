@@ -11,7 +11,7 @@ from transformers import LlamaConfig
 from small_step import BFLOAT16, FIRST, WAYS, TimedStep, step_table, ways_of
 
 CONFIG = LlamaConfig(
-    vocab_size=1000, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1,
+    vocab_size=1000, hidden_size=32, num_hidden_layers=6, num_attention_heads=2, num_key_value_heads=1,
     intermediate_size=48, tie_word_embeddings=True,
 )  # fmt: skip
 
@@ -25,6 +25,7 @@ def test_each_way_takes_a_step_that_changes_what_it_trains(way) -> None:
     first = any(name.startswith("layers.0.") for name in changed)
     assert first == (way.frozen == 0)
     assert any(name.startswith("layers.2.") for name in changed)
+    assert len(step.decoder.layers) == (6 if way.kept == 1 else 3)
     assert all("lora_" in name for name in changed) == way.lora
     assert step.pairs == {"product_first": 512 // 56, "short": 512 // 28, "query_first": 5 * (512 // 183)}[way.template]
 

@@ -89,6 +89,7 @@ def test_an_unknown_argument_is_refused_with_the_nearest_name(tmp_path):
         ("{weights: bfloat16, lora: {r: 8}}", "a LoRA's are float32"),
         ("weights: float16", "weights: Input should be 'float32' or 'bfloat16'"),
         ("keep_layers: 0", "keep_layers: .* greater than or equal to 1"),
+        ("{keep_layers: 2, keep_lowest_layers: 2}", "both say which layers stay; remove one of the two"),
         ("warm_start: [no, yes]", "warm_start: put the tokens in quotes"),
         ("warm_start: ['yes', 'yes']", "two different tokens"),
         ("augment: {copies: -1}", "augment.copies: .* greater than or equal to 1"),
