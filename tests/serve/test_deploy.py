@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,13 @@ def test_time_to_stop_is_longer_than_the_drain() -> None:
     (drain,) = [parameter.default for parameter in serve.params if "--drain" in parameter.opts]
     grace = read_yaml("compose.yaml")["services"]["server"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > drain + 30  # the engine's own time to stop
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (it comes with Prometheus)")
+@pytest.mark.parametrize("check", [("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")])
+def test_prometheus_accepts_the_alerts_and_they_ring_as_the_made_up_series_say(check: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *check], cwd=DEPLOY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", [*DOCKERFILES, "compose.yaml", "compose.gpu.yaml", "prometheus.yml", "alerts.yml"])
