@@ -1,0 +1,1 @@
+"""Relevance judgments from several LLM judges: asked once, kept apart, compared with one another and with people."""
