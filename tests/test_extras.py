@@ -27,6 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "evaluate,cpu": ("gen_rerank.checkpoints", "gen_rerank.calibration", "gen_rerank.scorers", "gen_rerank.evaluation",
                      "gen_rerank.fitting", "gen_rerank.reranker"),
     "search,cpu": ("gen_rerank.search",),
+    "label,cpu": ("gen_rerank.labelling",),
     "import": ("gen_rerank.data.feeds", "gen_rerank.data.formats", "gen_rerank.data.public_sets"),
     "train": ("train",),
     "quant,cpu": ("quant",),
@@ -36,6 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 COMMANDS: dict[str, tuple[str, ...]] = {
     "": ("", "sample", "add-key"),
     "search,cpu": ("index", "search"),
+    "label,cpu": ("label",),
     "import": ("import", "export"),
     "evaluate,cpu": ("evaluate", "score", "calibrate"),
     "train": ("train distributional", "train scalar", "train adapter", "train encoder", "train distil"),
