@@ -36,6 +36,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 COLOURS = ("red", "blue", "green", "black", "white", "oak", "steel", "linen")
 THINGS = ("desk", "sofa", "lamp", "kettle", "boots", "backpack", "charger", "blanket")
 
+# Each word has one place; what means the same has nearly the same one.
+PLACES = {
+    "sofa": (1.0, 0.0, 0.0), "couch": (0.9, 0.1, 0.0), "desk": (0.0, 1.0, 0.0), "table": (0.1, 0.9, 0.0),
+    "lamp": (0.0, 0.0, 1.0), "[UNK]": (0.1, 0.1, 0.1),
+}  # fmt: skip
+
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TEXTS = ["Oak writing desk, red. Brand: Category: Price: Details: Description: a lamp of steel 0123456789"] * 3
 
@@ -243,6 +249,23 @@ def _encoder_tokenizer(kind: str) -> Tokenizer:
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
     return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model's folder: the vector of a text is the mean of its words' `PLACES`."""
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(PLACES)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.array(list(PLACES.values()), dtype=np.float32)
+    folder = tmp_path_factory.mktemp("encoder")
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu").save(str(folder))
+    return str(folder)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 COMMANDS: dict[str, tuple[str, ...]] = {
     "": ("", "sample", "add-key"),
     "search,cpu": ("index", "search"),
-    "label,cpu": ("label",),
+    "label,cpu": ("label", "decontaminate", "split"),
     "import": ("import", "export"),
     "evaluate,cpu": ("evaluate", "score", "calibrate"),
     "train": ("train distributional", "train scalar", "train adapter", "train encoder", "train distil"),

