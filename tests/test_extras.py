@@ -28,6 +28,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
                      "gen_rerank.fitting", "gen_rerank.reranker"),
     "search,cpu": ("gen_rerank.search",),
     "label,cpu": ("gen_rerank.labelling",),
+    "scale,cpu": ("gen_rerank.offline",),
     "import": ("gen_rerank.data.feeds", "gen_rerank.data.formats", "gen_rerank.data.public_sets"),
     "train": ("train",),
     "quant,cpu": ("quant",),

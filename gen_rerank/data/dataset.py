@@ -16,7 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast, get_args
 
-from gen_rerank.data.reading import ENDINGS, RowReader, find_rows_file, refuse_bad_rows, rows_file, write_rows
+from gen_rerank.data.reading import (
+    ENDINGS,
+    RowReader,
+    find_rows_file,
+    refuse_bad_rows,
+    rows_file,
+    rows_places,
+    write_rows,
+)
 from gen_rerank.data.records import BadRow, Judgment, Pair, Product, Query, Split
 from gen_rerank.errors import BadInput
 from gen_rerank.system.publishing import opened_before_named, require_writable
@@ -167,6 +175,16 @@ def _known(
             )
         else:
             yield row
+
+
+def is_data_folder(path: Path) -> bool:
+    """Return whether a path is a folder that holds rows under the names of a data set; they are not read.
+
+    Example:
+        >>> is_data_folder(Path("/no/such/folder"))
+        False
+    """
+    return any(place.is_file() for place in rows_places(path))
 
 
 def judged_split(data: Path, split: str, skip_bad_rows: bool = False) -> Dataset:

@@ -6,18 +6,18 @@ of files are refused with a sentence that names the form. A new form that is rea
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from gen_rerank.data.json_text import BYTE_ORDER_MARK, NotJson, is_utf_16, read_json
 from gen_rerank.data.parquet_values import value_reader
 from gen_rerank.data.records import BadRow, Record, row_fault
+from gen_rerank.data.slices import FileSlice, is_blank, opened_lines
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.system.publishing import naming_the_file
 
@@ -26,6 +26,7 @@ Row = TypeVar("Row", bound=Record)
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 _PANDAS_INDEX = "__index_level_"
 _HEAD_BYTES = 4096
+_PARQUET_BATCH = 65_536  # rows, as pyarrow has it
 
 
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
@@ -129,16 +130,30 @@ class RowReader(Generic[Row]):
     Args:
         file: with an ending of `ENDINGS`, as `rows_file` finds it.
         record: what a row of it is.
+        part: the slice of it that is read; None for all of it.
     """
 
-    def __init__(self, file: Path, record: type[Row]) -> None:
+    def __init__(self, file: Path, record: type[Row], part: FileSlice | None = None) -> None:
         self.file = file
         self.record = record
+        self.part = part
         self.bad: list[BadRow] = []
 
     def refuse(self, line: int, reason: str) -> None:
         """Note a row that cannot be used."""
         self.bad.append(BadRow(str(self.file), line, reason))
+
+    def require_form(self) -> None:
+        """Require that the file is of a form that is read; only its beginning is looked at, or its schema.
+
+        Raises:
+            BadInput: it is of another one, or cannot be opened.
+        """
+        if self.file.suffix == ".parquet":
+            _opened_parquet(self.file, self.record)
+        else:
+            with opened_lines(self.file) as content:
+                _require_lines(content, self.file)
 
     def valid(self) -> Iterator[tuple[int, Row]]:
         """Yield valid rows with their line, whatever they repeat: nothing is kept in memory but the bad rows.
@@ -182,24 +197,27 @@ class RowReader(Generic[Row]):
 
     def _raw(self) -> Iterator[tuple[int, bytes | dict[str, Any]]]:
         if self.file.suffix == ".parquet":
-            yield from enumerate(_parquet_rows(self.file, self.record), start=1)
+            yield from _parquet_rows(self.file, self.record, self.part)
         else:
-            yield from _json_lines(self.file)
+            yield from _json_lines(self.file, self.part)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            form = _other_form(file.read(_HEAD_BYTES), path)
-            if form:
-                raise BadInput(f"{path}: {form}")
-            file.seek(0)
-            for line, text in enumerate(file, start=1):
-                if text.strip().removeprefix(BYTE_ORDER_MARK):
-                    yield line, text
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadInput(f"{path}: not a whole gzip file ({first_line(error)})") from error
+def _json_lines(path: Path, part: FileSlice | None) -> Iterator[tuple[int, bytes]]:
+    with opened_lines(path) as file:
+        if part is None:
+            _require_lines(file, path)
+        first, start, most = (1, 0, None) if part is None else (part.first, part.start, part.lines)
+        file.seek(start)
+        for line, text in enumerate(islice(file, most), start=first):
+            if not is_blank(text):
+                yield line, text
+
+
+def _require_lines(file: IO[bytes], path: Path) -> None:
+    """Refuse what does not begin as JSON Lines do."""
+    form = _other_form(file.read(_HEAD_BYTES), path)
+    if form:
+        raise BadInput(f"{path}: {form}")
 
 
 def _other_form(head: bytes, path: Path) -> str | None:
@@ -222,7 +240,21 @@ def _other_form(head: bytes, path: Path) -> str | None:
     return None
 
 
-def _parquet_rows(path: Path, record: type[Record]) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path, record: type[Record], part: FileSlice | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
+
+    file = _opened_parquet(path, record)
+    readers = [(field.name, value_reader(field.type)) for field in file.schema_arrow]
+    changed = [(name, reader) for name, reader in readers if reader is not None]
+    try:
+        for first, batch in _parquet_batches(file, part):
+            for number, row in enumerate(batch.to_pylist(), start=first):
+                yield number, {**row, **{name: reader(row[name]) for name, reader in changed}}
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of values that Python cannot hold
+        raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+
+
+def _opened_parquet(path: Path, record: type[Record]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -231,14 +263,24 @@ def _parquet_rows(path: Path, record: type[Record]) -> Iterator[dict[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
     _check_columns(path, file.schema_arrow.names, record)
-    readers = [(field.name, value_reader(field.type)) for field in file.schema_arrow]
-    changed = [(name, reader) for name, reader in readers if reader is not None]
-    try:
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                yield {**row, **{name: reader(row[name]) for name, reader in changed}}
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of values that Python cannot hold
-        raise BadInput(f"{path}: not a readable Parquet file ({first_line(error)})") from error
+    return file
+
+
+def _parquet_batches(file: Any, part: FileSlice | None) -> Iterator[tuple[int, Any]]:
+    """Yield batches of rows with the number of each one's first row, from 1; of a slice, its row groups alone."""
+    lengths = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+    ends = list(accumulate(lengths))
+    first, last = (1, sum(lengths)) if part is None else (part.first, part.first + part.lines - 1)
+    groups = [number for number, end in enumerate(ends) if end >= first and end - lengths[number] < last]
+    number = ends[groups[0]] - lengths[groups[0]] + 1 if groups else 1
+    at_once = _PARQUET_BATCH if part is None else min(_PARQUET_BATCH, part.lines)
+    for batch in file.iter_batches(batch_size=at_once, row_groups=groups):
+        wanted = batch.slice(max(0, first - number))[: max(0, last - max(first, number) + 1)]
+        if len(wanted):
+            yield max(first, number), wanted
+        number += len(batch)
+        if number > last:
+            return
 
 
 def _check_columns(path: Path, names: Iterable[str], record: type[Record]) -> None:

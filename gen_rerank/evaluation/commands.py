@@ -14,7 +14,6 @@ from gen_rerank.reporting.shell import (
     AsJson,
     BackendName,
     Confidence,
-    Data,
     DtypeName,
     MinTier,
     Model,
@@ -32,8 +31,18 @@ from gen_rerank.reporting.shell import (
 
 if TYPE_CHECKING:
     from gen_rerank.evaluation.measuring import EvaluationPlan
+    from gen_rerank.offline.scoring import Engine
 
 app = typer.Typer()
+
+_SCORE_EXAMPLES = """Example: gen-rerank score runs/model pairs --out runs/scores
+
+gen-rerank score runs/model ids.parquet --data shop --out runs/scores
+
+gen-rerank score runs/model --queries shop/queries.jsonl --index runs/index --out runs/tuesday --reuse runs/monday
+
+gen-rerank score runs/model shop --out scores.jsonl --backend vllm
+"""
 
 _EVALUATE_EXAMPLES = """Example: gen-rerank evaluate runs/model shop --out evaluation.json
 
@@ -45,22 +54,126 @@ gen-rerank evaluate runs/model shop --index runs/index --plot headroom.svg
 """
 
 
-@app.command()
+_Pairs = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="PAIRS",
+        help="Pairs: .jsonl, .jsonl.gz, .parquet or a folder of them; or a data folder, for its judged pairs.",
+    ),
+]
+_Joined = Annotated[Path | None, typer.Option("--data", help="A data folder: pairs of ids get its texts.")]
+_Asked = Annotated[Path | None, typer.Option("--queries", help="A file of queries, whose candidates --index finds.")]
+_Index = Annotated[Path | None, typer.Option("--index", help="A folder that gen-rerank index wrote.")]
+_Top = Annotated[int, typer.Option("--top", min=1, help="With --index: how many candidates of a query.")]
+_Reuse = Annotated[
+    Path | None, typer.Option("--reuse", help="Scores of an earlier run: what has not changed is taken from it.")
+]
+_ShardRows = Annotated[
+    int, typer.Option("--shard-rows", min=1, help="The most rows of a file of scores; a killed run loses as many.")
+]
+_Engine = Annotated[str, typer.Option("--engine", help="local: in this process; ray: in workers.")]
+_Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Of Ray; by default one a GPU, or as many as fit.")
+]
+_WorkerCores = Annotated[
+    int | None, typer.Option("--worker-cores", min=1, help="Of a worker of Ray's; by default up to four.")
+]
+_Address = Annotated[
+    str | None, typer.Option("--address", help="Of a Ray cluster: HOST:PORT, or auto; by default Ray starts here.")
+]
+_OfSplit = Annotated[str, typer.Option("--split", help="Of a data folder: train, validation or test.")]
+_SkipOfData = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Of a data folder: leave bad rows out, and count them.")
+]
+
+
+@app.command(epilog=_SCORE_EXAMPLES)
 def score(
     model: Model,
-    data: Data,
     out: Out,
-    split: Split = "test",
+    pairs: _Pairs = None,
+    data: _Joined = None,
+    queries: _Asked = None,
+    index: _Index = None,
+    top: _Top = 256,
+    reuse: _Reuse = None,
+    shard_rows: _ShardRows = 4096,
+    engine: _Engine = "local",
+    workers: _Workers = None,
+    worker_cores: _WorkerCores = None,
+    address: _Address = None,
+    split: _OfSplit = "test",
     backend: BackendName = "transformers",
     dtype: DtypeName = "auto",
     adapter: AdapterName = None,
-    skip_bad_rows: SkipBadRows = False,
+    skip_bad_rows: _SkipOfData = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the distribution of every judged pair of a split, as JSON Lines.
+    """Write the distribution of every pair: each once, whatever is killed on the way.
 
-    Example: gen-rerank score runs/model shop --out scores.jsonl --backend vllm
+    Pairs become a folder of Parquet files. The same command goes on with a run that was killed. The judged pairs of a
+    data folder's split become one file of JSON Lines.
     """
+    from gen_rerank.data.dataset import is_data_folder
+    from gen_rerank.offline.plan import ScoringPlan
+    from gen_rerank.offline.scoring import score_offline
+
+    if pairs is not None and is_data_folder(pairs):
+        if not (data is queries is index is reuse is None):
+            raise BadInput(
+                f"{pairs}: is a data folder, of which judged pairs are scored; --data, --queries, --index and --reuse "
+                "go with pairs"
+            )
+        _score_split(model, pairs, out, split, backend, dtype, adapter, skip_bad_rows, as_json)
+        return
+    plan = ScoringPlan(
+        model,
+        out,
+        pairs=pairs,
+        data=data,
+        queries=queries,
+        index=index,
+        top=top,
+        backend=backend,
+        dtype=dtype,
+        adapter=adapter,
+        reuse=reuse,
+        shard_rows=shard_rows,
+    )
+    report = score_offline(plan, _engine(engine, address, workers, worker_cores))
+    if as_json:
+        say_json(report.to_json())
+        return
+    for line in report.shown():
+        say(line)
+
+
+def _engine(name: str, address: str | None, workers: int | None, cores: int | None) -> Engine:
+    """Return what gives slices to workers; Ray is imported for its own alone."""
+    from gen_rerank.offline.scoring import score_here
+
+    if name == "ray":
+        from gen_rerank.offline.ray_engine import RayEngine
+
+        return RayEngine(address, workers, cores)
+    if name != "local":
+        raise BadInput(f"there is no engine {name!r}; choose local or ray")
+    if not (workers is cores is address is None):
+        raise BadInput("--workers, --worker-cores and --address go with --engine ray")
+    return score_here
+
+
+def _score_split(
+    model: str,
+    data: Path,
+    out: Path,
+    split: str,
+    backend: str,
+    dtype: str,
+    adapter: str | None,
+    skip_bad_rows: bool,
+    as_json: bool,
+) -> None:
     from gen_rerank.evaluation.measuring import score_split
 
     done = score_split(model, data, split, backend, skip_bad_rows, out, adapter=adapter, dtype=dtype)

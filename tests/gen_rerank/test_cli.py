@@ -84,8 +84,8 @@ def test_a_place_that_cannot_be_written_is_found_before_any_work(run, tiny_check
         for place in places:
             said = complaint(run(*words, "--out", place))
             assert (f"{place}: cannot be written" if place else "--out is empty") in said
-    for words in (commands["score"], commands["evaluate"]):
-        assert "is a folder; name a file" in complaint(run(*words, "--out", tmp_path))
+    assert "is a folder; name a file" in complaint(run(*commands["evaluate"], "--out", tmp_path))
+    assert "which is read; choose another place" in complaint(run(*commands["score"], "--out", tmp_path))
     for option in ("--scores", "--out"):
         assert f"{option} is empty" in complaint(run(*commands["evaluate"], option, ""))
     one = tmp_path / "one"
