@@ -170,6 +170,7 @@ def main(
         reuse = ("--reuse", folder / "monday")
         next_night = score((model, second, *shared, *reuse), folder / "tuesday", shards, ())
         lost, twice = lost_and_twice(first, folder / "monday")
+        disk = sum(file.stat().st_size for file in (folder / "monday" / "scores").iterdir())
         lost_next, twice_next = lost_and_twice(second, folder / "tuesday")
     pace, plain = night.said["pairs_per_second"], statistics.mean(paces)
     reused = next_night.said["reused"] / next_night.said["pairs"]
@@ -183,6 +184,7 @@ def main(
         ["pairs/s, after the last kill", f"{pace:,.0f}", f"{next_night.said['pairs_per_second']:,.0f}"],
         ["pairs/s of the plain loop, before and after", " and ".join(f"{one:,.0f}" for one in paces), "–"],
         ["pairs/s, × the plain loop", f"{pace / plain:.2f}", "–"],
+        ["bytes a pair on disk", f"{disk / night.said['pairs']:,.0f}", "–"],
         ["reused", "–", f"{reused:.1%}"],
         ["earlier scores dropped", "–", f"{next_night.said['dropped']:,}"],
     ]

@@ -119,10 +119,10 @@ def score(
     from gen_rerank.offline.scoring import score_offline
 
     if pairs is not None and is_data_folder(pairs):
-        if not (data is queries is index is reuse is None):
+        if engine != "local" or any(given is not None for given in (data, queries, index, reuse)):
             raise BadInput(
-                f"{pairs}: is a data folder, of which judged pairs are scored; --data, --queries, --index and --reuse "
-                "go with pairs"
+                f"{pairs}: is a data folder, of which judged pairs are scored; --data, --queries, --index, --reuse and "
+                "--engine go with pairs"
             )
         _score_split(model, pairs, out, split, backend, dtype, adapter, skip_bad_rows, as_json)
         return
@@ -158,7 +158,7 @@ def _engine(name: str, address: str | None, workers: int | None, cores: int | No
         return RayEngine(address, workers, cores)
     if name != "local":
         raise BadInput(f"there is no engine {name!r}; choose local or ray")
-    if not (workers is cores is address is None):
+    if any(given is not None for given in (workers, cores, address)):
         raise BadInput("--workers, --worker-cores and --address go with --engine ray")
     return score_here
 

@@ -34,6 +34,7 @@ from gen_rerank.offline.shards import (
 )
 from gen_rerank.offline.spread import Records, Spread
 from gen_rerank.reporting.numbers import counted
+from gen_rerank.scorers.scorer import Advance, unwatched
 
 _GIVEN = np.dtype([("high", "<u8"), ("low", "<u8"), ("slice", "<u4"), ("row", "<u4"), ("line", "<u8")])
 
@@ -58,7 +59,9 @@ def missing_slices(out: Path, run: str, inputs: Inputs) -> list[InputSlice]:
     return [one for one in inputs.slices if not _is_done(out, run, one)]
 
 
-def finish(out: Path, workplace: Path, run: str, inputs: Inputs, kept: Path | None) -> Totals:
+def finish(
+    out: Path, workplace: Path, run: str, inputs: Inputs, kept: Path | None, advance: Advance = unwatched
+) -> Totals:
     """Keep each pair once, and count.
 
     Args:
@@ -67,6 +70,7 @@ def finish(out: Path, workplace: Path, run: str, inputs: Inputs, kept: Path | No
         run: the fingerprint of model and data.
         inputs: what was scored.
         kept: the scores of an earlier run; None where there are none.
+        advance: is told of each shard that was read.
 
     Raises:
         BadInput: a shard is missing or damaged, or a file lies among the shards that is none of them.
@@ -78,16 +82,17 @@ def finish(out: Path, workplace: Path, run: str, inputs: Inputs, kept: Path | No
     given = Spread(workplace / "given", _GIVEN, sum(one.pairs for one in figures))
     for number, one in enumerate(inputs.slices):
         given.add(_given(shard_file(out, one.shard), number))
+        advance(1)
     given.sort()
     for number, repeated in _repeated(given).items():
         figures[number] = _without(out, workplace, inputs, number, repeated, figures[number], earlier)
-    rows, used, bad = (sum(n) for n in ([inputs.rows], (f.used for f in figures), (f.bad for f in figures)))
+    used, bad = sum(one.used for one in figures), sum(one.bad for one in figures)
     return Totals(
-        rows=rows,
+        rows=inputs.rows,
         pairs=sum(pq.read_metadata(shard_file(out, one.shard)).num_rows for one in inputs.slices),
         reused=sum(one.reused for one in figures),
         bad=bad,
-        lost=rows - used - bad,
+        lost=inputs.rows - used - bad,
         dropped=None if earlier is None else _dropped(out, workplace, inputs, earlier),
     )
 
@@ -108,7 +113,7 @@ def _refuse_strangers(out: Path, inputs: Inputs) -> None:
     """Refuse files among the shards that are none: whoever reads the folder would read them too."""
     ours = {shard_file(out, one.shard).name for one in inputs.slices}
     for path in sorted((out / SCORES).iterdir()):
-        if path.name not in ours:
+        if path.name not in ours and path.name[0] not in "._":  # which nobody reads
             raise BadInput(f"{path}: is no shard of these scores; move it away and run the same command again")
 
 

@@ -99,7 +99,7 @@ class ScoringReport:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _OpenedPlan:
     """What a plan names, opened: cut, fingerprinted, and ready for workers."""
 
     plan: ScoringPlan
@@ -147,7 +147,7 @@ def score_offline(plan: ScoringPlan, engine: Engine = score_here) -> ScoringRepo
             out.rmdir()
 
 
-def _score(opened: _Opened, out: Path, workplace: Path, engine: Engine) -> ScoringReport:
+def _score(opened: _OpenedPlan, out: Path, workplace: Path, engine: Engine) -> ScoringReport:
     plan, manifest, inputs = opened.plan, opened.manifest, opened.inputs
     before = read_manifest(out)
     if before is not None:
@@ -155,19 +155,21 @@ def _score(opened: _Opened, out: Path, workplace: Path, engine: Engine) -> Scori
     missing = missing_slices(out, manifest.run, inputs)
     if before is not None and before.finished is not None and not missing:
         return ScoringReport(plan.out, before.finished, 0, 0.0, str(opened.prepared))
+    kept, other_model = _kept(plan, manifest, workplace)
     for folder in (SCORES, BAD_ROWS):
         (out / folder).mkdir(exist_ok=True)
     manifest.save(out)
     if opened.bad_data:
         write_bad_rows(bad_rows_file(out, _OF_DATA), opened.bad_data)
-    kept, other_model = _kept(plan, manifest, workplace)
     job = _job(opened, out, workplace, kept)
     began = time.perf_counter()
     kept_there = f"what is scored is kept in {plan.out}"
     with kept_when_interrupted(f"{kept_there}; the same command goes on"), _in_words(f"; {kept_there}"):
         scored = _run(engine, job, inputs, missing, plan.top if plan.index else 1)
         seconds = time.perf_counter() - began
-        totals = finish(out, workplace, manifest.run, inputs, kept)
+        with WorkProgress(transient=True) as progress:
+            task = progress.add_task("counting", total=len(inputs.slices))
+            totals = finish(out, workplace, manifest.run, inputs, kept, lambda count: progress.advance(task, count))
     if not totals.pairs and totals.bad:
         raise BadInput(f"{plan.given}: no row could be used; the reasons are in {plan.out / BAD_ROWS}")
     manifest.model_copy(update={"finished": totals}).save(out)
@@ -194,7 +196,7 @@ def _run(engine: Engine, job: ScoringJob, inputs: Inputs, missing: Sequence[Inpu
     return pairs
 
 
-def _opened(plan: ScoringPlan, workplace: Path) -> _Opened:
+def _opened(plan: ScoringPlan, workplace: Path) -> _OpenedPlan:
     prepared = prepare_scorer(plan.model, plan.backend, plan.adapter, plan.dtype)
     inputs = Inputs.read(plan.given, AskedQuery if plan.index else PairRow, plan.shard_rows)
     joined: Sequence[FileRecord] = ()
@@ -220,10 +222,10 @@ def _opened(plan: ScoringPlan, workplace: Path) -> _Opened:
         thresholds=prepared.calibration.thresholds,
     )
     data = ScoredData(files=files, joined=tuple(joined), index=index, top=top, shard_rows=plan.shard_rows)
-    return _Opened(plan, prepared, inputs, source, Manifest(model=model, data=data), bad)
+    return _OpenedPlan(plan, prepared, inputs, source, Manifest(model=model, data=data), bad)
 
 
-def _job(opened: _Opened, out: Path, workplace: Path, kept: Path | None) -> ScoringJob:
+def _job(opened: _OpenedPlan, out: Path, workplace: Path, kept: Path | None) -> ScoringJob:
     shards = workplace / "shards"
     shards.mkdir()
     return ScoringJob(
