@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Pair, Product
 from gen_rerank.data.reading import RowReader, rows_file
+from gen_rerank.offline.rows import PairRow, product_in_row
 from gen_rerank.reranker import as_product
 from serve.question import Refusal
 from serve.wire import JINA, parse
@@ -145,6 +146,18 @@ def parquet(field: str, value: Any) -> Product:
         return read(Path(folder))
 
 
+def pairs(field: str, value: Any) -> Product:
+    with TemporaryDirectory() as folder:
+        file, product = Path(folder) / "pairs.jsonl", row(field, value)
+        pair = {"query_id": "q", "product_id": product["product_id"], "query": "desk", "product": product}
+        file.write_text(json.dumps(pair), encoding="utf-8")
+        reader = RowReader(file, PairRow)
+        found = [product_in_row(each) for _, each in reader.valid()]
+        if reader.bad:
+            raise BadInput(reader.bad[0].reason)
+        return found[0]
+
+
 def python(field: str, value: Any) -> Product:
     return as_product(row(field, value))
 
@@ -160,10 +173,11 @@ DOORS: dict[str, Door] = {
     "JSON Lines": json_lines,
     "gzip": compressed_json_lines,
     "Parquet": parquet,
+    "pairs": pairs,
     "Python": python,
     "HTTP": http,
 }
-WRITES_JSON = ("JSON Lines", "gzip", "HTTP")
+WRITES_JSON = ("JSON Lines", "gzip", "HTTP", "pairs")
 
 
 def shown(product: Product, field: str) -> str:
@@ -181,7 +195,7 @@ def becomes(door: Door, field: str, value: Any) -> tuple[str, str]:
     try:
         return shown(door(field, value), field), ""
     except (BadInput, Refusal) as error:
-        return REFUSED, re.sub(rf"^(column '{field}'|(products|documents)\.0(\.{field})?)", "", str(error))
+        return REFUSED, re.sub(rf"^(column '{field}'|((products|documents)\.0|product)(\.{field})?)", "", str(error))
 
 
 def can_carry(name: str, case: Case) -> bool:
