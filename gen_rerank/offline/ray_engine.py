@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ class RayEngine:
         Raises:
             BadInput: there is no such cluster, it has no room for the workers, or a worker says what stops it.
         """
-        with _connected(self.address):
+        # Ray prints on the standard output what it has to say of a worker that died; there is the result alone.
+        with redirect_stdout(sys.stderr), _connected(self.address):
             wanted = self._wanted()
             numbers = ray.data.from_items([{"number": i} for i in range(len(slices))], override_num_blocks=len(slices))
             scored = numbers.map_batches(
