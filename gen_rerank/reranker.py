@@ -76,7 +76,7 @@ class Reranker:
 
         Args:
             path: the folder or the hub name.
-            backend: what computes.
+            backend: what computes; `openvino` is the fast one for encoders on a CPU.
             adapter: the folder or hub name of a LoRA adapter that was trained on this checkpoint.
             dtype: of weights and activations; `auto`, as in the commands, is bfloat16 for a decoder where this machine
                 has it, and float32 elsewhere.

@@ -96,7 +96,7 @@ Config = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last saved state.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
-BackendName = Annotated[str, typer.Option("--backend", help="transformers or vllm.")]
+BackendName = Annotated[str, typer.Option("--backend", help="transformers, vllm, or openvino for encoders on a CPU.")]
 DtypeName = Annotated[
     str, typer.Option("--dtype", help="auto, float32 or bfloat16; auto is bfloat16 where this machine multiplies it.")
 ]

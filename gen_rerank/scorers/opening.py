@@ -1,7 +1,8 @@
 """A checkpoint is opened with a backend and a number type of one's choice.
 
-`transformers` is the reference that runs everywhere, `vllm` the fast one. Both read the same rows at the same position
-of the same token ids, so their scores differ by rounding only. Their libraries are imported when they are opened.
+`transformers` is the reference that runs everywhere, `vllm` the fast one, and `openvino` the fast one for encoders on a
+CPU. All read the same rows at the same position of the same token ids, so their scores differ by rounding only. Their
+libraries are imported when they are opened.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from gen_rerank.checkpoints.adapter import Adapter
 from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.errors import BadInput
+from gen_rerank.scorers.encoder import default_encoder_dtype
+from gen_rerank.scorers.encoder_graph import require_encoder
 from gen_rerank.scorers.engine_plan import Dtype, EngineChoices, default_dtype
 from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.system.machine import Machine
 
-Backend = Literal["transformers", "vllm"]
+Backend = Literal["transformers", "vllm", "openvino"]
 DtypeChoice = Literal["auto", "float32", "bfloat16"]
 
 
@@ -54,6 +57,10 @@ class PreparedScorer:
 
             dtype: torch.dtype = getattr(torch, self.dtype)
             return TransformersScorer(self.checkpoint, self.adapter, dtype=dtype)
+        if self.backend == "openvino":
+            from gen_rerank.scorers.encoder import EncoderScorer
+
+            return EncoderScorer(self.checkpoint, dtype=self.dtype)
         from gen_rerank.scorers.vllm import VllmScorer
 
         return VllmScorer(self.checkpoint, self.adapter, EngineChoices(dtype=self.dtype))
@@ -78,9 +85,10 @@ def prepare_scorer(
 
     Args:
         model: a checkpoint folder or hub name.
-        backend: `transformers` or `vllm`.
+        backend: one of `Backend`.
         adapter: the folder or hub name of a LoRA adapter of this model.
-        dtype: one of `DtypeChoice`; `auto` is bfloat16 for a decoder where it is fast, and float32 elsewhere.
+        dtype: one of `DtypeChoice`; `auto` is bfloat16 for a decoder where it is fast, and float32 elsewhere; with
+            `openvino` it is bfloat16 where the CPU multiplies it.
 
     Raises:
         BadInput: the checkpoint or the adapter is refused, or there is no such backend or number type.
@@ -94,6 +102,8 @@ def prepare_scorer(
     if dtype not in get_args(DtypeChoice):
         raise BadInput(f"there is no number type {dtype!r}; choose one of {', '.join(get_args(DtypeChoice))}")
     checkpoint = Checkpoint.open(model)
+    if backend == "openvino":
+        require_encoder(checkpoint)  # of which there are no adapters
     opened = None if adapter is None else Adapter.open(adapter, checkpoint)
     chosen = _fitting_dtype(checkpoint, backend) if dtype == "auto" else cast(Dtype, dtype)
     return PreparedScorer(checkpoint, opened, cast(Backend, backend), chosen)
@@ -115,6 +125,8 @@ def open_scorer(
 
 def _fitting_dtype(checkpoint: Checkpoint, backend: str) -> Dtype:
     """Return the backend's usual type, but float32 where transformers would have to emulate another."""
+    if backend == "openvino":
+        return default_encoder_dtype()
     if backend == "transformers" and not Machine.here().computes_bfloat16:
         return "float32"
     return default_dtype(checkpoint)

@@ -30,6 +30,8 @@ _INSTRUCTION_SETS = {
 # many times slower than float32.
 _BFLOAT16_INSTRUCTIONS = ("AVX512-BF16", "AMX-BF16")
 _BFLOAT16_CAPABILITY = 8.0
+# The same instructions as the system calls them.
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Machine:
         return ", ".join((self.processor, f"{self.cores} cores", f"{self.memory_gib:.0f} GiB", *gpus))
 
 
+def cpu_multiplies_bfloat16() -> bool:
+    """Return whether the CPU does so in hardware; unlike `Machine.here` this asks the system, and loads no torch."""
+    return not _BFLOAT16_FLAGS.isdisjoint(_cpu_flags())
+
+
 def versions(packages: Iterable[str]) -> str:
     """Return Python's version and those of installed distributions, on one line.
 
@@ -138,6 +145,11 @@ def _processor() -> str:
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
 
 
 def _instruction_sets() -> dict[str, bool]:

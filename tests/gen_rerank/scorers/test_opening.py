@@ -58,7 +58,7 @@ def test_in_bfloat16_scores_differ_by_rounding_and_do_not_tie(tiny_checkpoint, t
 
 
 def test_what_there_is_not(tiny_checkpoint) -> None:
-    with pytest.raises(BadInput, match="no backend 'onnx'; choose one of transformers, vllm"):
+    with pytest.raises(BadInput, match="no backend 'onnx'; choose one of transformers, vllm, openvino"):
         prepare_scorer(tiny_checkpoint, "onnx")
     with pytest.raises(BadInput, match="no number type 'int8'; choose one of auto, float32, bfloat16"):
         prepare_scorer(tiny_checkpoint, dtype="int8")
