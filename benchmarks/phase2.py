@@ -84,6 +84,7 @@ class BeforeAfter:
 
 
 def main(
+    sample: Annotated[bool, typer.Option(help="the embedded sample too")] = True,
     homedepot: Annotated[Path | None, typer.Option(help="the folder with Home Depot's rows in our format")] = None,
     chorus: Annotated[Path | None, typer.Option(help="the folder with Chorus' pairs.jsonl.gz")] = None,
     model: Annotated[Path | None, typer.Option(help="a checkpoint in place of the nano phase 1 of each shop")] = None,
@@ -94,7 +95,7 @@ def main(
     console, about = wide_console(180), ThisRun.now(PACKAGES)
     rows: list[BeforeAfter] = []
     said: list[str] = []
-    for shop in shops(homedepot, chorus):
+    for shop in shops(sample, homedepot, chorus):
         steps = CommandSteps(out / shop.name, console)
         data, strict, phase1 = (out / shop.name / name for name in ("data", "strict-data", "phase1"))
         shop.make(steps, data)
@@ -113,9 +114,11 @@ def main(
     console.print(f"{out / 'phase2.md'}", soft_wrap=True)
 
 
-def shops(homedepot: Path | None, chorus: Path | None) -> list[AlignedShop]:
-    """Return the sample, and the shops whose folders are given."""
-    found = [AlignedShop("sample", lambda steps, data: steps.run("data", data, "gen-rerank", "sample"))]
+def shops(sample: bool, homedepot: Path | None, chorus: Path | None) -> list[AlignedShop]:
+    """Return the sample if it is wanted, and the shops whose folders are given."""
+    found = []
+    if sample:
+        found.append(AlignedShop("sample", lambda steps, data: steps.run("data", data, "gen-rerank", "sample")))
     if homedepot is not None:
         found.append(AlignedShop("homedepot", lambda _, data: _save_once(homedepot, data)))
     if chorus is not None:

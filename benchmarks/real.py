@@ -30,7 +30,7 @@ from gen_rerank.system.steps import Steps
 from harness.command import new_app, run_app
 from harness.tables import FigureTable, wide_console
 from harness.this_run import ThisRun
-from real_parts.final import READS, SHOPS, final_rows, note_reading, read_models
+from real_parts.final import READS, SHOPS, beside_floors, final_rows, note_reading, read_models
 from real_parts.folders import RealFolders
 from real_parts.measured import floors as floors_of
 from real_parts.screening import Screening
@@ -117,7 +117,7 @@ def final(
     tables = []
     for shop in SHOPS:
         rows = final_rows(folders, shop, models, backend)
-        tables += [figures(shop.title, rows), gaps(f"{shop.title}: against the better of BM25 and MiniLM", rows)]
+        tables += [figures(shop.title, rows), gaps(f"{shop.title}: beside the floors", beside_floors(rows))]
     names = sorted({name for one in readings for name in one["models"]})
     count = (
         f"Home Depot's validation queries were read {counted(len(readings), 'time')} ({READS}), for {', '.join(names)}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.data.dataset import Dataset
 from gen_rerank.data.records import Split
 from gen_rerank.errors import BadInput
-from gen_rerank.evaluation.evaluation import HEADLINE
 from gen_rerank.system.publishing import write_text_whole
 from harness.steps import CommandSteps
 from real_parts.folders import CHORUS, HOME_DEPOT, RealFolders
-from real_parts.measured import BI_ENCODER, BM25, floors, scored
+from real_parts.measured import BI_ENCODER, BM25, RANDOM, floors, scored
 from real_parts.tables import SystemRow
 
 READS = "validation_reads.json"
@@ -79,7 +78,7 @@ def read_models(written: Sequence[str]) -> list[FinalModel]:
 
 
 def final_rows(folders: RealFolders, shop: MeasuredShop, models: Sequence[FinalModel], backend: str) -> list[SystemRow]:
-    """Measure the floors and the models on a shop; each model is compared with the better floor.
+    """Measure the floors and the models on a shop.
 
     Raises:
         BadInput: the data are not there, or a command stopped.
@@ -88,18 +87,18 @@ def final_rows(folders: RealFolders, shop: MeasuredShop, models: Sequence[FinalM
     dataset = Dataset.load(data).of(shop.split)
     steps = CommandSteps(folders.out / "final" / shop.name, folders.console)
     rows = [SystemRow((one,)) for one in floors(dataset, steps.steps)]
-    best = better_floor(rows)
     for model in models:
         step = f"{model.name}-{model.fingerprint}-{backend}"
         system = scored(steps, step, model.name, model.folder, data, shop.split, dataset, backend)
-        rows.append(SystemRow((system,), best.runs))
+        rows.append(SystemRow((system,)))
     return rows
 
 
-def better_floor(rows: Sequence[SystemRow]) -> SystemRow:
-    """Return BM25 or the bi-encoder, whichever ranks better."""
-    serious = [row for row in rows if row.name in (BM25, BI_ENCODER)]
-    return max(serious, key=lambda row: row.runs[0].deep.ranking[HEADLINE].mean)
+def beside_floors(rows: Sequence[SystemRow]) -> list[SystemRow]:
+    """Return each model twice, compared with BM25 and with the bi-encoder."""
+    floors_here = [row for row in rows if row.name in (BM25, BI_ENCODER)]
+    models = [row for row in rows if row.name not in (RANDOM, BM25, BI_ENCODER)]
+    return [replace(model, against=floor.runs) for model in models for floor in floors_here]
 
 
 def note_reading(out: Path, models: Sequence[FinalModel], command: str) -> list[Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from gen_rerank.checkpoints.card import Readout
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import ECE, HEADLINE, RPS
 from harness.steps import CommandSteps
-from real_parts.final import READS, FinalModel, better_floor, note_reading, read_models
+from real_parts.final import READS, FinalModel, beside_floors, note_reading, read_models
 from real_parts.folders import MIXES, SCREEN, RealFolders
 from real_parts.measured import BI_ENCODER, BM25, RANDOM, deep_queries, floors, real_system
 from real_parts.screening import Screening
@@ -140,12 +140,11 @@ def test_models_have_names(tiny_checkpoint):
         read_models([str(tiny_checkpoint)])
 
 
-def test_the_better_floor_is_no_random_order():
+def test_each_model_stands_beside_both_floors_and_not_beside_random_order():
     rows = [SystemRow((real_system(name, SHOP, scores),)) for name, scores in (
-        (RANDOM, PERFECT.mean), (BM25, WRONG.mean), (BI_ENCODER, PERFECT.mean)
+        (RANDOM, PERFECT.mean), (BM25, WRONG.mean), (BI_ENCODER, PERFECT.mean), ("small", WRONG.mean)
     )]  # fmt: skip
-    assert better_floor(rows).name == BI_ENCODER
-    assert better_floor(rows[:2]).name == BM25
+    assert [(row.name, row.against[0].name) for row in beside_floors(rows)] == [("small", BM25), ("small", BI_ENCODER)]
 
 
 def test_the_floors_are_scored_once(tmp_path):
