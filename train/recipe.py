@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from difflib import get_close_matches
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import NoneType, UnionType
@@ -23,7 +22,7 @@ from transformers.integrations import get_available_reporting_integrations
 from gen_rerank.checkpoints.bitsandbytes import LoadedAs
 from gen_rerank.errors import BadInput
 from gen_rerank.prompting.prompt import FIELDS, PromptSpec
-from gen_rerank.system.settings import read_settings
+from gen_rerank.system.settings import read_settings, refuse_unknown, refused_value
 from train.augment import Augment
 from train.fake_quantization import FakeQuantization
 from train.lora import Lora
@@ -65,10 +64,7 @@ class RecipeFile(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            reason = first["msg"].removeprefix("Value error, ")
-            raise BadInput(f"{name}: {where}: {reason}" if where else f"{name}: {reason}") from error
+            raise refused_value(error, str(name)) from error
 
     @classmethod
     def preset_names(cls) -> list[str]:
@@ -243,29 +239,6 @@ def _typed(kind: type[Config], name: str, value: Any) -> Any:
     if isinstance(typed, int | float) and not isinstance(typed, bool):
         require_in_range(name, typed)
     return typed
-
-
-def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Check that every key is known.
-
-    Args:
-        given: a mapping from a file.
-        known: the names that it may have.
-        where: file and section, for the message.
-
-    Raises:
-        BadInput: a key is not; the nearest name is offered.
-
-    Example:
-        >>> refuse_unknown({"alfa": 16}, ["r", "alpha"], "my.yaml: lora")
-        Traceback (most recent call last):
-        gen_rerank.errors.BadInput: my.yaml: lora: unknown key 'alfa'; did you mean 'alpha'?
-    """
-    known = list(known)
-    for key in given:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            raise BadInput(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _section(given: dict[str, Any], path: str) -> dict[str, Any]:

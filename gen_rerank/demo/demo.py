@@ -52,6 +52,8 @@ _COMPARED = (
 _CALIBRATION = {"rps": RPS, "mse": MSE, "ece": ECE}
 _EXAMPLE_TAGS = ("compatibility", "brand_excluded", "gift")
 _SERVED_QUERIES = 100
+# Of the search with which the demo ends.
+RULES = Path(__file__).with_name("rules.yaml")
 _CLIENTS = 8
 
 
@@ -103,7 +105,8 @@ class Demo:
         self._step("index", self.out / "index", "index", data)
         asked = test.queries[example_queries(test)[0]].text
         answer = self.out / "answer.json"
-        self._step("search", answer, "search", self.out / "index", asked, "--model", models["phase2"], "--top", "5")
+        search = ("search", self.out / "index", asked, "--model", models["phase2"], "--top", "5")
+        self._step("search", answer, *search, "--rules", RULES, "--explain")
         summary = self._summary(systems, Dataset.load(data), serving, json.loads(answer.read_text(encoding="utf-8")))
         summary["tiers"] = {name: one.to_json() for name, one in tiers.items()}
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+DrawnQueries = Annotated[
+    int | None, typer.Option("--queries", min=1, help="With --index: so many queries, drawn by a seeded hash.")
+]
+PricedRules = Annotated[
+    Path | None, typer.Option("--rules", help="With --index: say what each rule of this file costs.")
+]
+
 _SCORE_EXAMPLES = """Example: gen-rerank score runs/model pairs --out runs/scores
 
 gen-rerank score runs/model ids.parquet --data shop --out runs/scores
@@ -50,7 +57,7 @@ gen-rerank evaluate runs/small runs/small-int8 shop --gate "ndcg@5 of B - A >= -
 
 gen-rerank evaluate runs/new shop --baseline evaluation.json --gate "ndcg@5 of A - baseline >= 0" --json
 
-gen-rerank evaluate runs/model shop --index runs/index --plot headroom.svg
+gen-rerank evaluate runs/model shop --index runs/index --plot headroom.svg --rules rules.yaml
 """
 
 
@@ -214,10 +221,9 @@ def evaluate(
         Path | None,
         typer.Option("--index", help="Measure this index of gen-rerank index instead, and the model behind it."),
     ] = None,
-    queries: Annotated[
-        int | None, typer.Option("--queries", min=1, help="With --index: so many queries, drawn by a seeded hash.")
-    ] = None,
+    queries: DrawnQueries = None,
     plot: Annotated[Path | None, written("--plot", "With --index: draw the headroom as SVG.")] = None,
+    rules: PricedRules = None,
     as_json: AsJson = False,
     skip_bad_rows: SkipBadRows = False,
 ) -> None:
@@ -227,8 +233,8 @@ def evaluate(
     alone, or without one with the first model. In gates they are called by their folders, or A, B, C in the order
     given; a gate is judged on the worse end of the 95% interval.
 
-    With --index the candidates come from an index: recall of its lists, and what a better retrieval or a better
-    reranker would gain.
+    With --index the candidates come from an index: recall of its lists, what a better retrieval or a better reranker
+    would gain, and with --rules what each rule of a shop costs.
     """
     from gen_rerank.evaluation.measuring import EvaluationPlan, evaluate_models
 
@@ -247,20 +253,22 @@ def evaluate(
         skip_bad_rows=skip_bad_rows,
     )
     if index is not None:
-        _evaluate_index(plan, index, queries, plot, as_json)
+        _evaluate_index(plan, index, queries, plot, rules, as_json)
         return
-    if queries is not None or plot is not None:
-        raise BadInput("--queries and --plot go with --index")
+    if queries is not None or plot is not None or rules is not None:
+        raise BadInput("--queries, --plot and --rules go with --index")
     report = evaluate_models(plan)
     show_report(report, as_json=as_json)
     if not report.found.passed:
         raise typer.Exit(1)
 
 
-def _evaluate_index(plan: EvaluationPlan, index: Path, queries: int | None, plot: Path | None, as_json: bool) -> None:
+def _evaluate_index(
+    plan: EvaluationPlan, index: Path, queries: int | None, plot: Path | None, rules: Path | None, as_json: bool
+) -> None:
     from gen_rerank.search.judging import RetrievalPlan, evaluate_retrieval
 
-    show_report(evaluate_retrieval(RetrievalPlan(plan, index, queries, plot)), as_json=as_json)
+    show_report(evaluate_retrieval(RetrievalPlan(plan, index, queries, plot, rules)), as_json=as_json)
 
 
 @app.command()

@@ -108,6 +108,10 @@ MinTier = Annotated[str | None, typer.Option("--min-tier", help="Leave out produ
 Confidence = Annotated[
     bool, typer.Option("--confidence", help="Say how likely the first product is the best of those shown.")
 ]
+RuleFile = Annotated[
+    Path | None, typer.Option("--rules", help="A YAML file with the rules of the shop (docs/search.md).")
+]
+Market = Annotated[str | None, typer.Option("--market", help="The market of the search, for the rules.")]
 Products = Annotated[int, typer.Option("--products", min=1, help="How many products the sample shop has.")]
 Queries = Annotated[int, typer.Option("--queries", min=1, help="How many queries the sample shop has.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and count them.")]

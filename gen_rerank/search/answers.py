@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gen_rerank.calibration.tiers import NO_GOOD_MATCH
-from gen_rerank.reporting.numbers import bars
+from gen_rerank.reporting.numbers import ABSENT, bars, counted
 from gen_rerank.reporting.tables import WideTable
+from gen_rerank.search.candidates import Receipt
 from gen_rerank.search.index import ProductIndex
-from gen_rerank.search.search import SearchAnswer
+from gen_rerank.search.search import DELETED, DUPLICATE, SearchAnswer
 from gen_rerank.search.words import NO_LANGUAGE, analyzer, words_of
 
 
@@ -47,6 +48,8 @@ def nothing_found(answer: SearchAnswer, index: ProductIndex) -> str:
     """
     if answer.below:
         return NO_GOOD_MATCH if answer.no_good_match else "no product reaches the tier that was asked for"
+    if removed := sum(receipt.after is None for receipt in _of_rules(answer)):
+        return f"the rules removed all {counted(removed, 'product')} that were found; --explain says why"
     if answer.candidates:
         return "all products that were found have been deleted from the index during the search"
     if not len(index):
@@ -66,3 +69,43 @@ def stages(answer: SearchAnswer) -> str:
         'retrieve 1.8 ms, rerank 250.0 ms'
     """
     return ", ".join(f"{stage} {1000 * taken:,.1f} ms" for stage, taken in answer.seconds.items())
+
+
+def receipts_table(answer: SearchAnswer) -> WideTable:
+    """Return one row for each product that a rule removed or moved, in the order of the rules.
+
+    Example:
+        >>> one = Receipt("p1", "Oak desk", "available", "sold out", 3)
+        >>> receipts_table(SearchAnswer("desk", (), (one,), {}, 9)).columns[-1]
+        ['After', '–']
+    """
+    table = WideTable(
+        f"Receipts: {rules_line(answer) or 'no rule removed or moved a product'}",
+        "before the rerank, places are those in which products were found; behind it, those on the ranked list",
+        ("Rule", "Product", "Title", "Why"),
+        ("Before", "After"),
+    )
+    for receipt in answer.receipts:
+        after = ABSENT if receipt.after is None else str(receipt.after)
+        table.add_row((receipt.rule, receipt.product_id, receipt.title, receipt.why), (str(receipt.before), after))
+    return table
+
+
+def rules_line(answer: SearchAnswer) -> str:
+    """Return how many products the rules removed and moved; empty where they did neither.
+
+    Example:
+        >>> one = Receipt("p1", "Oak desk", "available", "sold out", 3)
+        >>> rules_line(SearchAnswer("desk", (), (one,), {}, 9))
+        'the rules removed 1 product and moved none'
+    """
+    receipts = _of_rules(answer)
+    removed = sum(receipt.after is None for receipt in receipts)
+    moved = len({receipt.product_id for receipt in receipts if receipt.after is not None})
+    if not receipts:
+        return ""
+    return f"the rules removed {counted(removed, 'product') if removed else 'none'} and moved {moved or 'none'}"
+
+
+def _of_rules(answer: SearchAnswer) -> list[Receipt]:
+    return [receipt for receipt in answer.receipts if receipt.rule not in (DUPLICATE, DELETED)]

@@ -6,9 +6,12 @@ OpenSearch, Vespa or a database (docs/search.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from gen_rerank.data.records import Product
 
@@ -28,15 +31,32 @@ class ProductCandidate:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Why a product is not in an answer, or not where its score would have put it."""
+    """Why a product is not in an answer, or not where its score would have put it.
+
+    Attributes:
+        product_id: of the product.
+        title: of the product.
+        rule: what removed or moved it.
+        why: in words.
+        before: its place when the rule came to it, from 1; before the rerank that is the place in which it was found.
+        after: its place behind the rule; None where it was removed.
+    """
 
     product_id: str
+    title: str
     rule: str
     why: str
+    before: int
+    after: int | None = None
+
+    @classmethod
+    def of(cls, product: Product, rule: str, why: str, before: int, after: int | None = None) -> Receipt:
+        """Return a receipt for a product."""
+        return cls(product.product_id, " ".join(product.title.split()), rule, why, before, after)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as an answer has it."""
-        return {"product_id": self.product_id, "rule": self.rule, "why": self.why}
+        return asdict(self)
 
 
 class Retriever(Protocol):
@@ -44,6 +64,16 @@ class Retriever(Protocol):
 
     def candidates(self, query: str, limit: int) -> list[ProductCandidate]:
         """Return at most `limit` products for a query, best first; none where nothing fits."""
+
+
+class Shelf(Protocol):
+    """What rules ask of an index beside candidates; implemented by `ProductIndex`."""
+
+    def products(self, product_ids: Sequence[str]) -> list[Product]:
+        """Return those of the products that there are, in this order."""
+
+    def vectors_of(self, product_ids: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Return a vector for each product, `[n, dimensions]`; None where one of them has none."""
 
 
 class Given:

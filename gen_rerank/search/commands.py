@@ -14,8 +14,10 @@ from gen_rerank.reporting.shell import (
     BackendName,
     Confidence,
     DtypeName,
+    Market,
     MinTier,
     Out,
+    RuleFile,
     SkipBadRows,
     console,
     error_console,
@@ -27,6 +29,8 @@ from gen_rerank.reporting.shell import (
 
 if TYPE_CHECKING:
     from gen_rerank.calibration.tiers import Tier
+    from gen_rerank.search.index import ProductIndex
+    from gen_rerank.search.search import SearchAnswer
 
 app = typer.Typer()
 
@@ -93,7 +97,13 @@ def index(
         say(f"not in the index: {', '.join(done.unknown)}")
 
 
-@app.command()
+_SEARCH_EXAMPLES = """Example: gen-rerank search runs/index "oak desk" --model runs/model
+
+gen-rerank search runs/index "oak desk" --model runs/model --rules rules.yaml --explain
+"""
+
+
+@app.command(epilog=_SEARCH_EXAMPLES)
 def search(
     index: Annotated[Path, typer.Argument(help="A folder that gen-rerank index wrote.", show_default=False)],
     query: Annotated[str, typer.Argument(help="What a shopper types.", show_default=False)],
@@ -109,42 +119,73 @@ def search(
     adapter: AdapterName = None,
     min_tier: MinTier = None,
     confidence: Confidence = False,
+    rules: RuleFile = None,
+    explain: Annotated[bool, typer.Option("--explain", help="List what the rules removed and moved, and why.")] = False,
+    market: Market = None,
+    age: Annotated[int | None, typer.Option("--age", min=0, help="The customer's age, for the rules.")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="Where the customer is, for the rules.")] = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, written("--out", "Write the answer as JSON.")] = None,
 ) -> None:
-    """Search an index, and rank what it finds.
-
-    Example: gen-rerank search runs/index "oak desk" --model runs/model
-    """
-    from gen_rerank.calibration.tiers import NO_GOOD_MATCH
+    """Search an index, and rank what it finds, under the rules of the shop."""
     from gen_rerank.evaluation.evaluation import save_json
-    from gen_rerank.search.answers import answer_table, nothing_found, stages
     from gen_rerank.search.index import ProductIndex
-    from gen_rerank.search.search import Search
-    from gen_rerank.system.publishing import require_apart, require_writable_file
+    from gen_rerank.search.rules.asked import Customer
+    from gen_rerank.search.search import DELETED, DUPLICATE, Search
 
     if out is not None:
-        if index.resolve() in out.resolve().parents:
-            raise BadInput(f"{out}: is a place in the index that is searched; name another")
-        read = {"the model": model, "the adapter": adapter}
-        require_apart(out, [(f"{what} {place}", Path(place)) for what, place in read.items() if place is not None])
-        require_writable_file(out)
-    with Search.open(index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates) as opened:
-        answer = opened.find(query, k=top, min_tier=cast("Tier | None", min_tier), confidence=confidence)
+        _check_place(out, index, {"the model": model, "the adapter": adapter, "the rules": rules})
+    if explain and rules is None:
+        raise BadInput("--explain says what rules did; give them with --rules rules.yaml")
+    with Search.open(
+        index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates, rules=rules
+    ) as opened:
+        answer = opened.find(
+            query,
+            k=top,
+            min_tier=cast("Tier | None", min_tier),
+            confidence=confidence,
+            customer=Customer(market=market, age=age, region=region),
+        )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_json(out, answer.to_json())
     for receipt in answer.receipts:
-        say(f"{receipt.product_id} left out: {receipt.why}", error_console())
+        if receipt.rule in (DUPLICATE, DELETED):
+            say(f"{receipt.product_id} left out: {receipt.why}", error_console())
     if as_json:
         say_json(answer.to_json())
-        return
+    else:
+        _show(answer, ProductIndex.open(index), explain)
+
+
+def _check_place(out: Path, index: Path, read: dict[str, object]) -> None:
+    """Refuse to write an answer into what is read."""
+    from gen_rerank.system.publishing import require_apart, require_writable_file
+
+    if index.resolve() in out.resolve().parents:
+        raise BadInput(f"{out}: is a place in the index that is searched; name another")
+    require_apart(out, [(f"{what} {place}", Path(str(place))) for what, place in read.items() if place is not None])
+    require_writable_file(out)
+
+
+def _show(answer: SearchAnswer, index: ProductIndex, explain: bool) -> None:
+    """Print an answer for people."""
+    from gen_rerank.calibration.tiers import NO_GOOD_MATCH
+    from gen_rerank.search.answers import answer_table, nothing_found, receipts_table, rules_line, stages
+
     if answer.results:
         console().print(answer_table(answer))
         say(stages(answer))
         if answer.no_good_match:
             say(NO_GOOD_MATCH)
     else:
-        say(nothing_found(answer, ProductIndex.open(index)))
+        say(nothing_found(answer, index))
     if answer.confidence is not None:
         say(answer.confidence.sentence)
+    if explain:
+        console().print(receipts_table(answer))
+    elif line := rules_line(answer):
+        say(line)
+    for remark in answer.remarks:
+        say(remark)

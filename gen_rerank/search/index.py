@@ -6,7 +6,7 @@ makes and changes it is `building`; how a list is asked, `lists`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ import tantivy
 
 from gen_rerank.data.cleaning import clean
 from gen_rerank.data.documents import as_query
+from gen_rerank.data.records import Product
 from gen_rerank.errors import BadInput, first_line
 from gen_rerank.search.candidates import ProductCandidate
-from gen_rerank.search.fields import ANALYZER, FULL, ID, LISTS, TITLE, product_in
+from gen_rerank.search.fields import ANALYZER, FULL, ID, LISTS, ROW, TITLE, product_in
 from gen_rerank.search.fusion import fused
 from gen_rerank.search.lists import MOST_CHARACTERS, MOST_WORDS, best_keys, keys_of_rows, list_query
 from gen_rerank.search.settings import IndexSettings
@@ -53,8 +54,13 @@ class _Committed:
 
     def holds(self, product_id: str) -> bool:
         """Return whether a product is there."""
+        return self.address(product_id) is not None
+
+    def address(self, product_id: str) -> tantivy.DocAddress | None:
+        """Return where a product is; None where it is not there."""
         query = tantivy.Query.term_query(self.schema, ID, product_id)
-        return bool(self.searcher.search(query, 1, count=False).hits)
+        hits = self.searcher.search(query, 1, count=False).hits
+        return hits[0][1] if hits else None
 
     def found(self, query: str, vector: npt.NDArray[np.float32] | None, limit: int) -> dict[str, Found]:
         """Return the products of each list, best first."""
@@ -169,6 +175,32 @@ class ProductIndex:
         """Return those of the products that the index does not hold now."""
         now = self._newest()
         return {product_id for product_id in product_ids if not now.holds(product_id)}
+
+    def products(self, product_ids: Sequence[str]) -> list[Product]:
+        """Return those of the products that the index holds now, in this order.
+
+        Raises:
+            BadInput: the index is damaged.
+        """
+        now = self._newest()
+        with _damage_in_words(self.folder):
+            found = [now.address(product_id) for product_id in product_ids]
+            return [product_in(now.searcher.doc(where)) for where in found if where is not None]
+
+    def vectors_of(self, product_ids: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Return a vector for each product, `[n, dimensions]`; None where one has none, or no index has.
+
+        Raises:
+            BadInput: the index is damaged.
+        """
+        now = self._newest()
+        if not now.settings.vectors or not product_ids:
+            return None
+        with _damage_in_words(self.folder):
+            found = [where for product_id in product_ids if (where := now.address(product_id)) is not None]
+            rows = now.searcher.fast_field_values(ROW, found)
+        here = [int(row) for row in rows if row is not None]
+        return now.vectors.at(here) if len(here) == len(product_ids) else None
 
     def _newest(self) -> _Committed:
         """Return the index as it is now: loaded again where something was committed, or put in its place."""

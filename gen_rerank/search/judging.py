@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rich.console import RenderableType
 
+from gen_rerank.bins import Distribution
 from gen_rerank.data.dataset import Dataset, judged_split
 from gen_rerank.data.records import BadRow, Pair
 from gen_rerank.errors import BadInput
@@ -23,12 +24,17 @@ from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.search.absent import Absent, absent_products
 from gen_rerank.search.advice import Advice, advice
+from gen_rerank.search.candidates import ProductCandidate, Retriever, Shelf
 from gen_rerank.search.headroom import DEEPEST, Headroom, RankedQuery, headroom
 from gen_rerank.search.headroom_plot import headroom_svg
 from gen_rerank.search.headroom_tables import headroom_table, unjudged_table
+from gen_rerank.search.hits import hits_by_score
 from gen_rerank.search.index import ProductIndex
 from gen_rerank.search.recall import RecallReport, recall_report
-from gen_rerank.system.publishing import write_text_whole
+from gen_rerank.search.rules.file import Rules
+from gen_rerank.search.rules.pinned import pinned_candidates
+from gen_rerank.search.rules.pricing import JudgedSearch, PriceList
+from gen_rerank.system.publishing import require_apart, write_text_whole
 
 # Scored together: 2,048 pairs at most are in memory, and as many a batch is made of.
 _QUERIES_AT_ONCE = 8
@@ -43,12 +49,14 @@ class RetrievalPlan:
         index: a folder that `gen-rerank index` wrote.
         queries: how many of the judged queries are measured; None for all.
         plot: a file for the drawing, as SVG.
+        rules: a file of the shop's rules, which are priced.
     """
 
     evaluation: EvaluationPlan
     index: Path
     queries: int | None = None
     plot: Path | None = None
+    rules: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class RetrievalReport:
         advice: what follows from it.
         undefined: how many queries have no relevance above 0, and are left out of nDCG.
         bad_rows: the rows of the data that were left out.
+        prices: what each rule costs; None without rules.
     """
 
     legend: tuple[str, ...]
@@ -74,6 +83,7 @@ class RetrievalReport:
     advice: Advice
     undefined: int
     bad_rows: tuple[BadRow, ...]
+    prices: PriceList | None = None
 
     def shown(self) -> Iterator[RenderableType]:
         """Yield what people see."""
@@ -83,6 +93,8 @@ class RetrievalReport:
         yield from self.recall.remarks()
         yield headroom_table(self.headroom, self.name)
         yield unjudged_table(self.headroom, self.name)
+        if self.prices is not None:
+            yield self.prices.table()
         if self.undefined:
             queries = f"{self.undefined:,} of {self.undefined + len(self.headroom.query_ids):,} queries"
             yield f"{queries} have no judged product above relevance 0; they are left out of nDCG"
@@ -99,6 +111,7 @@ class RetrievalReport:
             "queries_without_relevance": self.undefined,
             "invest": self.advice.invest,
             "verdict": list(self.advice.sentences),
+            **({} if self.prices is None else {"rules": self.prices.to_json()}),
             "left_out": [str(row) for row in self.bad_rows],
         }
 
@@ -117,7 +130,11 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
     """
     _check(plan)
     asked = plan.evaluation
+    rules = None if plan.rules is None else Rules.read(plan.rules)
+    if rules is not None and not rules.used:
+        raise BadInput(f"{plan.rules}: has no rules that could be priced")
     index = ProductIndex.open(plan.index)
+    prices = None if rules is None else PriceList(rules, index.vectors_of)
     split = judged_split(asked.data, asked.split, asked.skip_bad_rows)
     dataset = drawn_queries(split, plan.queries)
     useful = [query_id for query_id, rows in dataset.by_query().items() if any(row.relevance > 0 for row in rows)]
@@ -132,7 +149,7 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
     prepared = prepare_scorer(asked.models[0], asked.backend, asked.adapter, asked.dtype)
     recall = recall_report(index, dataset)
     with prepared.open() as scorer:
-        found = headroom(ranked_queries(index, dataset, useful, scorer))
+        found = headroom(ranked_queries(index, dataset, useful, scorer, prices))
     name = SystemNames.of(asked.models, asked.adapter).models[0]
     judged = len(dataset.by_query())
     drawn = "" if plan.queries is None else f" of {len(split.by_query()):,}, drawn by a seeded hash of their ids"
@@ -143,7 +160,8 @@ def evaluate_retrieval(plan: RetrievalPlan) -> RetrievalReport:
         f"{asked.models[0]}: {found.candidates:,} pairs, scored with {prepared}",
     )
     said = advice(found, name, absent)
-    report = RetrievalReport(legend, name, recall, found, absent, said, judged - len(useful), dataset.bad_rows)
+    left = judged - len(useful)
+    report = RetrievalReport(legend, name, recall, found, absent, said, left, dataset.bad_rows, prices)
     _write(plan, report)
     return report
 
@@ -166,16 +184,55 @@ def drawn_queries(dataset: Dataset, limit: int | None) -> Dataset:
     return Dataset(dataset.products, queries, judgments, dataset.bad_rows)
 
 
-def ranked_queries(
-    index: ProductIndex, dataset: Dataset, query_ids: Sequence[str], scorer: TokenScorer
-) -> Iterator[RankedQuery]:
-    """Yield queries with their candidates' relevance and scores, each pair scored once, a few queries at a time.
+@dataclass(frozen=True, eq=False)
+class ScoredQuery:
+    """A judged query with its candidates and what the model says of each.
+
+    Attributes:
+        query_id: of the query.
+        text: of the query.
+        relevance: of all its judged products, by id.
+        found: the candidates, in the order in which they were retrieved, then what is pinned.
+        retrieved: how many of them were retrieved.
+        scored: one distribution each, `[n]`.
+    """
+
+    query_id: str
+    text: str
+    relevance: dict[str, float]
+    found: tuple[ProductCandidate, ...]
+    retrieved: int
+    scored: Distribution
+
+    @property
+    def ranked(self) -> RankedQuery:
+        """What the headroom is measured on: the retrieved candidates alone."""
+        of_found = [self.relevance.get(one.product.product_id, np.nan) for one in self.found[: self.retrieved]]
+        return RankedQuery(
+            self.query_id,
+            np.array(list(self.relevance.values()), dtype=np.float64),
+            np.array(of_found, dtype=np.float64),
+            np.asarray(self.scored.mean[: self.retrieved], dtype=np.float64),
+        )
+
+    def judged_search(self, thresholds: Mapping[str, float]) -> JudgedSearch:
+        """Return what rules are priced on."""
+        hits = hits_by_score(self.found, self.scored, thresholds)
+        return JudgedSearch(self.text, self.found, tuple(hits), self.relevance)
+
+
+def scored_queries(
+    index: Retriever, dataset: Dataset, query_ids: Sequence[str], scorer: TokenScorer, rules: Rules, shelf: Shelf | None
+) -> Iterator[ScoredQuery]:
+    """Yield queries with their candidates, each pair scored once, a few queries at a time.
 
     Args:
         index: finds 256 candidates a query.
         dataset: has the judgments.
         query_ids: which queries.
         scorer: of the model.
+        rules: say what is pinned, which is scored too.
+        shelf: knows what is pinned.
     """
     judged = dataset.by_query()
     with WorkProgress(transient=True) as progress:
@@ -184,22 +241,41 @@ def ranked_queries(
         for first in range(0, len(query_ids), _QUERIES_AT_ONCE):
             part = query_ids[first : first + _QUERIES_AT_ONCE]
             found = {key: index.candidates(dataset.queries[key].text, DEEPEST) for key in part}
+            retrieved = {key: len(found[key]) for key in part}
+            for key in part:
+                found[key] += pinned_candidates(rules, dataset.queries[key].text, found[key], shelf)
             pairs = [Pair(dataset.queries[key].text, one.product) for key in part for one in found[key]]
             total -= len(part) * DEEPEST - len(pairs)
             progress.update(task, total=total)
-            scores = scorer.score(pairs, advance=partial(progress.advance, task)).mean if pairs else np.zeros(0)
+            nothing = Distribution.concatenate([])
+            scored = scorer.score(pairs, advance=partial(progress.advance, task)) if pairs else nothing
             start = 0
             for key in part:
+                end = start + len(found[key])
                 relevance = {row.product_id: row.relevance for row in judged[key]}
-                of_found = [relevance.get(one.product.product_id, np.nan) for one in found[key]]
-                end = start + len(of_found)
-                yield RankedQuery(
-                    key,
-                    np.array(list(relevance.values()), dtype=np.float64),
-                    np.array(of_found, dtype=np.float64),
-                    np.asarray(scores[start:end], dtype=np.float64),
-                )
+                text = dataset.queries[key].text
+                yield ScoredQuery(key, text, relevance, tuple(found[key]), retrieved[key], scored[start:end])
                 start = end
+
+
+def ranked_queries(
+    index: Retriever, dataset: Dataset, query_ids: Sequence[str], scorer: TokenScorer, prices: PriceList | None = None
+) -> Iterator[RankedQuery]:
+    """Yield queries with their candidates' relevance and scores; the rules are priced on the way.
+
+    Args:
+        index: finds 256 candidates a query.
+        dataset: has the judgments.
+        query_ids: which queries.
+        scorer: of the model.
+        prices: is given each query; None where there are no rules.
+    """
+    rules = Rules() if prices is None else prices.rules
+    shelf = index if isinstance(index, ProductIndex) else None
+    for one in scored_queries(index, dataset, query_ids, scorer, rules, shelf):
+        if prices is not None:
+            prices.add(one.judged_search(scorer.checkpoint.card.calibration.thresholds))
+        yield one.ranked
 
 
 def _check(plan: RetrievalPlan) -> None:
@@ -220,6 +296,7 @@ def _check(plan: RetrievalPlan) -> None:
     for path in (asked.out, plan.plot):
         if path is not None:
             require_place(path, asked.data, asked.models, asked.adapter)
+            require_apart(path, [(f"the rules {plan.rules}", plan.rules)] if plan.rules else [])
             if plan.index.resolve() in path.resolve().parents:
                 raise BadInput(f"{path}: lies in the index that is read; name another place")
     if asked.out is not None and plan.plot is not None and asked.out.resolve() == plan.plot.resolve():

@@ -93,6 +93,22 @@ class Vectors:
         self._parts.append(np.load(file, mmap_mode="r"))
         return first
 
+    def at(self, rows: Sequence[int]) -> npt.NDArray[np.float32] | None:
+        """Return the vectors of some rows, `[n, dimensions]`; None where a row is not there.
+
+        Args:
+            rows: in the order that is wanted.
+        """
+        found = []
+        for row in rows:
+            first = 0
+            for part in self._parts:
+                if row < first + len(part):
+                    found.append(np.asarray(part[row - first]))
+                    break
+                first += len(part)
+        return np.stack(found) if found and len(found) == len(rows) else None
+
     def nearest(self, vector: npt.NDArray[np.float32]) -> list[int]:
         """Return all rows, those with the largest cosine first, of equals the one that was written first.
 

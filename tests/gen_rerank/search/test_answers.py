@@ -10,8 +10,9 @@ from rich.console import Console
 
 from gen_rerank.search.answers import answer_table, nothing_found, stages
 from gen_rerank.search.building import change_index
+from gen_rerank.search.hits import Hit
 from gen_rerank.search.index import ProductIndex
-from gen_rerank.search.search import Hit, Search, SearchAnswer
+from gen_rerank.search.search import Search, SearchAnswer
 
 from .conftest import products
 

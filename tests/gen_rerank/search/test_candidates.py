@@ -14,5 +14,13 @@ def test_given_candidates_come_in_their_order_whatever_the_query_is() -> None:
         assert [(one.product.product_id, one.ranks) for one in found] == [("a", {"given": 1}), ("b", {"given": 2})]
 
 
-def test_a_receipt_is_three_words_of_json() -> None:
-    assert Receipt("a", "deleted", "why").to_json() == {"product_id": "a", "rule": "deleted", "why": "why"}
+def test_a_receipt_as_an_answer_has_it() -> None:
+    (product,) = products(a="Oak\n desk")
+    assert Receipt.of(product, "caps", "too many", 3, 11).to_json() == {
+        "product_id": "a",
+        "title": "Oak desk",
+        "rule": "caps",
+        "why": "too many",
+        "before": 3,
+        "after": 11,
+    }

@@ -53,6 +53,30 @@ def test_the_whole(run, tiny_checkpoint, tiny_data, index, tmp_path) -> None:
     assert (code, json.loads(printed)) == (0, saved)
 
 
+def test_rules_are_priced(run, tiny_checkpoint, tiny_data, index, tmp_path) -> None:
+    rules, out = tmp_path / "rules.yaml", tmp_path / "found.json"
+    rules.write_text("blocked: [{brands: [Brand0]}]\ncaps: {most: {brand: 2}}\n")
+    words = ("evaluate", tiny_checkpoint, tiny_data, "--index", index, "--rules", rules)
+    code, printed, _ = run(*words, "--out", out)
+    assert code == 0
+    saved = json.loads(out.read_text())
+    assert list(saved["rules"]["rules"]) == ["blocked", "caps"]
+    assert saved["rules"]["without"] == saved["headroom"]["nDCG@10"]["reranked"]["256"]
+    blocked = saved["rules"]["rules"]["blocked"]
+    assert (blocked["moved"], saved["rules"]["rules"]["caps"]["removed"]) == (0, 0)
+    assert blocked["removed"] > 0
+    assert blocked["alone"][0] < 0
+    assert f"{blocked['alone'][0]:+.4f}" in printed
+    rules.write_text("")
+    assert "has no rules that could be priced" in complaint(run(*words))
+    rules.write_text("blokced: []")
+    assert "did you mean 'blocked'?" in complaint(run(*words))
+    assert "the rules" in complaint(run(*words, "--out", rules))
+    assert "--queries, --plot and --rules go with --index" in complaint(
+        run("evaluate", tmp_path, tmp_path, "--rules", rules)
+    )
+
+
 def test_the_model_orders_as_in_search(tiny_checkpoint, tiny_shop, index) -> None:
     dataset = tiny_shop.of("test")
     key = next(iter(dataset.queries))
@@ -135,8 +159,8 @@ def test_what_does_not_go_together_is_said_before_any_work(run, index, tmp_path)
     assert "--index goes with one model" in complaint(run("evaluate", none, none, none, "--index", index))
     for option in ("--gate", "--baseline", "--measure", "--scores"):
         assert f"{option} does not go with --index" in complaint(run(*one, option, "x"))
-    assert "--queries and --plot go with --index" in complaint(run("evaluate", none, none, "--queries", 3))
-    assert "--queries and --plot go with --index" in complaint(run("evaluate", none, none, "--plot", none))
+    assert "--queries, --plot and --rules go with --index" in complaint(run("evaluate", none, none, "--queries", 3))
+    assert "--queries, --plot and --rules go with --index" in complaint(run("evaluate", none, none, "--plot", none))
     assert "are one file" in complaint(run(*one, "--out", tmp_path / "a.svg", "--plot", tmp_path / "a.svg"))
     for option in OUTPUTS:
         assert "lies in the index" in complaint(run(*one, option, index / "new.svg"))

@@ -73,7 +73,16 @@ def test_a_model_orders_what_was_retrieved_as_the_reranker_does(index: Path, tin
     assert (answer.candidates, answer.receipts) == (12, ())
     said = answer.to_json()
     assert json.loads(json.dumps(said, allow_nan=False)) == said
-    assert set(said) == {"query", "no_good_match", "results", "receipts", "seconds", "candidates", "below_tier"}
+    assert set(said) == {
+        "query",
+        "no_good_match",
+        "results",
+        "receipts",
+        "remarks",
+        "seconds",
+        "candidates",
+        "below_tier",
+    }
     assert set(said["results"][0]) >= {"product_id", "title", "score", "std", "tier"}
 
 
@@ -120,7 +129,14 @@ def test_a_product_deleted_between_retrieval_and_answer_has_a_receipt(make_index
     answer = Search(opened, scorer, gone=opened.gone).find("oak", k=2)
     assert ids(answer) == ["a", "b"]  # the next one takes its place
     assert [receipt.to_json() for receipt in answer.receipts] == [
-        {"product_id": "c", "rule": "deleted", "why": "the product was deleted from the index during the search"}
+        {
+            "product_id": "c",
+            "title": "oak lamps",
+            "rule": "deleted",
+            "why": "the product was deleted from the index during the search",
+            "before": 1,
+            "after": None,
+        }
     ]
 
 
@@ -143,8 +159,11 @@ def test_all_that_the_caller_brings_is_ranked_once() -> None:
     assert [receipt.to_json() for receipt in answer.receipts] == [
         {
             "product_id": "p7",
+            "title": "Oak desk",
             "rule": "duplicate",
             "why": "a candidate before it has the same id, and only the first is ranked",
+            "before": 301,
+            "after": None,
         }
     ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from gen_rerank import BadInput
-from gen_rerank.system.settings import read_settings
+from gen_rerank.system.settings import read_settings, settings_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,37 @@ def test_what_cannot_is_one_sentence(content: bytes, reason: str, tmp_path: Path
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"cannot be read \(No such file"):
         read_settings(tmp_path / "none.yaml")
+
+
+class Leaf(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    colour: str = "green"
+
+
+class Tree(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    leaves: tuple[Leaf, ...] = ()
+    best: Leaf | None = None
+    by_name: dict[str, Leaf] = {}
+    height: int = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"heigth": 2}, "t.yaml: unknown key 'heigth'; did you mean 'height'?"),
+        ({"best": {"color": "red"}}, "t.yaml: best: unknown key 'color'; did you mean 'colour'?"),
+        ({"leaves": [{}, {"color": 1}]}, "t.yaml: leaves.1: unknown key 'color'; did you mean 'colour'?"),
+        ({"by_name": {"x": {"color": 1}}}, "t.yaml: by_name.x: unknown key 'color'; did you mean 'colour'?"),
+        ({"zzz": 1}, "t.yaml: unknown key 'zzz'"),
+        ({"height": "x"}, "t.yaml: height: Input should be a valid integer"),
+    ],
+)
+def test_settings_are_a_model_or_one_sentence(given: dict[str, object], sentence: str) -> None:
+    assert settings_of(Tree, {"height": 3, "best": {}}, "t.yaml").height == 3
+    with pytest.raises(BadInput) as refused:
+        settings_of(Tree, given, "t.yaml")
+    assert str(refused.value).startswith(sentence)
+    assert "\n" not in str(refused.value)
