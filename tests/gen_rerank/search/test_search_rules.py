@@ -114,7 +114,7 @@ def test_a_pinned_product_is_fetched_but_not_when_a_hard_rule_forbids_it(index: 
     pins = [{"queries": ["oak desk"], "ids": ["y", "x", "nowhere"]}]
     answer = searching(index, {"available": True, "pins": pins, "min_tier": "close"}).find("oak desk")
     assert ids(answer).startswith("x a")
-    assert answer.results[0].ranks == {"pinned": 1}
+    assert answer.results[0].ranks == {"pinned": 2}
     assert ("y", "available") in [(one.product_id, one.rule) for one in answer.receipts]
     assert answer.remarks == ("pinned, but not shown: y, nowhere",)
 
