@@ -66,7 +66,7 @@ class Retriever(Protocol):
         """Return at most `limit` products for a query, best first; none where nothing fits."""
 
 
-class Shelf(Protocol):
+class Stockroom(Protocol):
     """What rules ask of an index beside candidates; implemented by `ProductIndex`."""
 
     def products(self, product_ids: Sequence[str]) -> list[Product]:

@@ -24,7 +24,7 @@ from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.search.absent import Absent, absent_products
 from gen_rerank.search.advice import Advice, advice
-from gen_rerank.search.candidates import ProductCandidate, Retriever, Shelf
+from gen_rerank.search.candidates import ProductCandidate, Retriever, Stockroom
 from gen_rerank.search.headroom import DEEPEST, Headroom, RankedQuery, headroom
 from gen_rerank.search.headroom_plot import headroom_svg
 from gen_rerank.search.headroom_tables import headroom_table, unjudged_table
@@ -222,7 +222,12 @@ class ScoredQuery:
 
 
 def scored_queries(
-    index: Retriever, dataset: Dataset, query_ids: Sequence[str], scorer: TokenScorer, rules: Rules, shelf: Shelf | None
+    index: Retriever,
+    dataset: Dataset,
+    query_ids: Sequence[str],
+    scorer: TokenScorer,
+    rules: Rules,
+    stockroom: Stockroom | None,
 ) -> Iterator[ScoredQuery]:
     """Yield queries with their candidates, each pair scored once, a few queries at a time.
 
@@ -232,7 +237,7 @@ def scored_queries(
         query_ids: which queries.
         scorer: of the model.
         rules: say what is pinned, which is scored too.
-        shelf: knows what is pinned.
+        stockroom: knows what is pinned.
     """
     judged = dataset.by_query()
     with WorkProgress(transient=True) as progress:
@@ -243,7 +248,7 @@ def scored_queries(
             found = {key: index.candidates(dataset.queries[key].text, DEEPEST) for key in part}
             retrieved = {key: len(found[key]) for key in part}
             for key in part:
-                found[key] += pinned_candidates(rules, dataset.queries[key].text, found[key], shelf)
+                found[key] += pinned_candidates(rules, dataset.queries[key].text, found[key], stockroom)
             pairs = [Pair(dataset.queries[key].text, one.product) for key in part for one in found[key]]
             total -= len(part) * DEEPEST - len(pairs)
             progress.update(task, total=total)
@@ -271,8 +276,8 @@ def ranked_queries(
         prices: is given each query; None where there are no rules.
     """
     rules = Rules() if prices is None else prices.rules
-    shelf = index if isinstance(index, ProductIndex) else None
-    for one in scored_queries(index, dataset, query_ids, scorer, rules, shelf):
+    stockroom = index if isinstance(index, ProductIndex) else None
+    for one in scored_queries(index, dataset, query_ids, scorer, rules, stockroom):
         if prices is not None:
             prices.add(one.judged_search(scorer.checkpoint.card.calibration.thresholds))
         yield one.ranked

@@ -27,7 +27,7 @@ from gen_rerank.data.values import shown
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.scorer import TokenScorer
-from gen_rerank.search.candidates import Given, ProductCandidate, Receipt, Retriever, Shelf
+from gen_rerank.search.candidates import Given, ProductCandidate, Receipt, Retriever, Stockroom
 from gen_rerank.search.hits import Hit, hits_by_score
 from gen_rerank.search.index import ProductIndex
 from gen_rerank.search.rules.asked import Asked, Customer, Filters
@@ -129,7 +129,7 @@ class Search:
         candidates: how many are retrieved and scored.
         gone: says of a few product ids which ones are not for sale any more; asked at the end of a search.
         rules: of the shop.
-        shelf: knows pinned products that were not found, and vectors for diversity; None where nothing does.
+        stockroom: knows pinned products that were not found, and vectors for diversity; None where nothing does.
 
     Example:
         >>> search = Search.open("runs/index", model="runs/demo/model", rules="rules.yaml")  # doctest: +SKIP
@@ -142,7 +142,7 @@ class Search:
     candidates: int = CANDIDATES
     gone: Callable[[Iterable[str]], set[str]] = field(default=_nothing_gone)
     rules: Rules = field(default_factory=Rules)
-    shelf: Shelf | None = None
+    stockroom: Stockroom | None = None
 
     @classmethod
     def open(
@@ -248,7 +248,7 @@ class Search:
         if not self._has_rules(asked):
             return Gathered(asked, tuple(found), tuple(twice), seconds, retrieved, (), among is not None)
         with timed(seconds, "hard rules"):
-            found += pinned_candidates(self.rules, asked.query, found, self.shelf) if among is None else []
+            found += pinned_candidates(self.rules, asked.query, found, self.stockroom) if among is None else []
             done = hard_rules_or_fewer(self.rules, asked, found)
         kept = done.kept
         if among is None and limit > self.candidates:  # a rule made it look deeper; no more are scored for that
@@ -321,7 +321,7 @@ class Search:
         return bool(self.rules.used) or asked.filters != Filters()
 
     def _vectors(self, product_ids: Sequence[str]) -> npt.NDArray[np.float32] | None:
-        return None if self.shelf is None else self.shelf.vectors_of(product_ids)
+        return None if self.stockroom is None else self.stockroom.vectors_of(product_ids)
 
     @property
     def _thresholds(self) -> Mapping[str, float]:

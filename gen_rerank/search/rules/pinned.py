@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gen_rerank.search.candidates import ProductCandidate, Shelf
+from gen_rerank.search.candidates import ProductCandidate, Stockroom
 from gen_rerank.search.rules.file import Rules
 from gen_rerank.search.rules.matching import plain_words
 
@@ -22,7 +22,7 @@ def pinned_ids(rules: Rules, query: str) -> list[str]:
 
 
 def pinned_candidates(
-    rules: Rules, query: str, found: Sequence[ProductCandidate], shelf: Shelf | None
+    rules: Rules, query: str, found: Sequence[ProductCandidate], stockroom: Stockroom | None
 ) -> list[ProductCandidate]:
     """Return the pinned products that were not found.
 
@@ -30,9 +30,9 @@ def pinned_candidates(
         rules: of the shop.
         query: as text.
         found: what was retrieved.
-        shelf: has the others; None where nothing does.
+        stockroom: has the others; None where nothing does.
     """
     there = {one.product.product_id for one in found}
     wanted = [product_id for product_id in pinned_ids(rules, query) if product_id not in there]
-    products = shelf.products(wanted) if shelf is not None and wanted else []
+    products = stockroom.products(wanted) if stockroom is not None and wanted else []
     return [ProductCandidate(product, {"pinned": place}) for place, product in enumerate(products, start=1)]

@@ -21,9 +21,9 @@ def test_several_pins_of_one_query_follow_each_other_once() -> None:
 
 def test_only_what_was_not_found_is_fetched() -> None:
     asked = []
-    shelf: Any = SimpleNamespace(products=lambda ids: asked.append(ids) or products(b="B", c="C"))
+    stockroom: Any = SimpleNamespace(products=lambda ids: asked.append(ids) or products(b="B", c="C"))
     found = [ProductCandidate(product) for product in products(a="A")]
-    extra = pinned_candidates(RULES, "desk", found, shelf)
+    extra = pinned_candidates(RULES, "desk", found, stockroom)
     assert asked == [["b", "c"]]
     assert [(one.product.product_id, one.ranks) for one in extra] == [("b", {"pinned": 1}), ("c", {"pinned": 2})]
-    assert pinned_candidates(RULES, "sofa", found, shelf) == pinned_candidates(RULES, "desk", found, None) == []
+    assert pinned_candidates(RULES, "sofa", found, stockroom) == pinned_candidates(RULES, "desk", found, None) == []
