@@ -274,7 +274,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def call(*words: object) -> tuple[int, str, str]:
         from gen_rerank.cli import main
+        from gen_rerank.reporting.shell import console
 
+        console.cache_clear()  # each command is a process of its own, whose console has the width of that moment
         monkeypatch.setattr(sys, "argv", ["gen-rerank", *map(str, words)])
         with pytest.raises(SystemExit) as stopped:
             main()

@@ -21,7 +21,6 @@ from gen_rerank.checkpoints.card import Calibration
 from gen_rerank.checkpoints.checkpoint import Checkpoint
 from gen_rerank.evaluation.evaluation import Evaluation, difference, evaluate
 from gen_rerank.evaluation.one_query import QueryAnswer, RankedProduct, rank_products
-from gen_rerank.reporting.shell import console
 from gen_rerank.reranker import Reranker
 from tests.conftest import complaint
 
@@ -358,13 +357,11 @@ def test_long_names_and_tags_are_whole_in_the_tables(
     run, monkeypatch, tiny_checkpoint, tiny_shop, tmp_path, width
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    console.cache_clear()
     queries = {key: one.model_copy(update={"tags": (":tv:", "[bold]x")}) for key, one in tiny_shop.queries.items()}
     Dataset(tiny_shop.products, queries, tiny_shop.judgments).save(tmp_path / "shop")
     model = tmp_path / ":car: [red]"
     model.symlink_to(tiny_checkpoint)
     code, printed, _ = run("evaluate", model, tmp_path / "shop", "--measure", "eress")
-    console.cache_clear()
     assert code == 0
     tables = [line for line in printed.splitlines() if line[:1] in "┃│"]
     assert max(map(len, tables)) <= width
