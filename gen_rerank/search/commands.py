@@ -13,6 +13,7 @@ from gen_rerank.reporting.shell import (
     AsJson,
     BackendName,
     Confidence,
+    Data,
     DtypeName,
     Market,
     MinTier,
@@ -24,6 +25,7 @@ from gen_rerank.reporting.shell import (
     list_left_out,
     say,
     say_json,
+    show_report,
     written,
 )
 
@@ -189,3 +191,60 @@ def _show(answer: SearchAnswer, index: ProductIndex, explain: bool) -> None:
         say(line)
     for remark in answer.remarks:
         say(remark)
+
+
+_CASCADE_EXAMPLES = """Example: gen-rerank calibrate-cascade runs/encoder runs/model shop
+
+gen-rerank calibrate-cascade runs/encoder runs/model shop --at-most 0.02 --pairs 64 --out runs/cascade.json
+"""
+
+
+@app.command(name="calibrate-cascade", epilog=_CASCADE_EXAMPLES)
+def calibrate_cascade(
+    encoder: Annotated[str, typer.Argument(help="The model that reads everything.", show_default=False)],
+    decoder: Annotated[str, typer.Argument(help="The one that reads what is undecided.", show_default=False)],
+    data: Data,
+    at_most: Annotated[
+        float, typer.Option("--at-most", help="How much nDCG may be below the decoder's reading of everything.")
+    ] = 0.005,
+    places: Annotated[int, typer.Option("--places", min=1, help="k of nDCG@k: the places that are settled.")] = 5,
+    pairs: Annotated[
+        int | None, typer.Option("--pairs", min=0, help="The most that the decoder reads for a query.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="How many products it reads at a time.")] = 8,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="A LoRA adapter of the decoder.")] = None,
+    out: Annotated[
+        Path | None, written("--out", "Where the bounds go; cascade.json in the encoder's folder by default.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="validation or train; never test.")] = "validation",
+    backend: BackendName = "transformers",
+    dtype: DtypeName = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out how little the decoder of a cascade may read, on judged queries, for a promise about its ranking.
+
+    The encoder reads all candidates of a query, and the decoder those whose chance to be among the first places is
+    above a bound. The bound is the highest at which nDCG is at most so much below the decoder's own ranking of
+    everything, with 90% confidence over draws of queries; where so many queries cannot promise it, the nearest one is
+    written and said to be unpromised. Both models must be calibrated.
+    """
+    from gen_rerank.search.cascade.calibrating import CascadePlan
+    from gen_rerank.search.cascade.calibrating import calibrate_cascade as run
+
+    plan = CascadePlan(
+        encoder=encoder,
+        decoder=decoder,
+        data=data,
+        split=split,
+        places=places,
+        at_most=at_most,
+        pairs=pairs,
+        batch=batch,
+        backend=backend,
+        dtype=dtype,
+        adapter=adapter,
+        out=out,
+        skip_bad_rows=skip_bad_rows,
+    )
+    show_report(run(plan), as_json=as_json)
