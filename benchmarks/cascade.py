@@ -139,8 +139,8 @@ def main(
             products = float(readings.products.mean())
             caption = (
                 f"{len(readings.products):,} queries of the split {split!r}, {products:.1f} judged products each. "
-                "Pairs read: by the decoder, a query. Mean [95% bootstrap interval over queries]; differences are paired. "
-                "Cascade, above b: the decoder reads what is among the first with a chance above b."
+                "Pairs read: by the decoder, a query. Mean [95% bootstrap interval over queries]; differences are "
+                "paired. Cascade, above b: the decoder reads what is among the first with a chance above b."
             )
             tables.append(FigureTable(name, header, pareto_rows(ways[name], speeds, products), caption))
             promises += promise_rows(name, readings, losses, places, at_most, draws, lambda: progress.advance(task))
