@@ -102,6 +102,8 @@ def index(
 _SEARCH_EXAMPLES = """Example: gen-rerank search runs/index "oak desk" --model runs/model
 
 gen-rerank search runs/index "oak desk" --model runs/model --rules rules.yaml --explain
+
+gen-rerank search runs/index "oak desk" --cascade encoder=runs/encoder,decoder=runs/model,ms=500
 """
 
 
@@ -126,22 +128,36 @@ def search(
     market: Market = None,
     age: Annotated[int | None, typer.Option("--age", min=0, help="The customer's age, for the rules.")] = None,
     region: Annotated[str | None, typer.Option("--region", help="Where the customer is, for the rules.")] = None,
+    cascade: Annotated[
+        str | None,
+        typer.Option(
+            "--cascade",
+            metavar="encoder=E,decoder=D",
+            help="Two models: E reads everything, D what is undecided; also pairs=64, ms=200, or low=0.05 by hand.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, written("--out", "Write the answer as JSON.")] = None,
 ) -> None:
     """Search an index, and rank what it finds, under the rules of the shop."""
     from gen_rerank.evaluation.evaluation import save_json
+    from gen_rerank.search.cascade.models import Cascade, CascadeChoices
+    from gen_rerank.search.cascade.search import CascadeSearch
     from gen_rerank.search.index import ProductIndex
     from gen_rerank.search.rules.asked import Customer
     from gen_rerank.search.search import DELETED, DUPLICATE, Search
 
+    if cascade is not None and model is not None:
+        raise BadInput("--model and --cascade both say who ranks; give one of the two")
+    both = None if cascade is None else CascadeChoices.parse(cascade, adapter=adapter, backend=backend, dtype=dtype)
     if out is not None:
-        _check_place(out, index, {"the model": model, "the adapter": adapter, "the rules": rules})
+        models = {"the encoder": both.encoder, "the decoder": both.decoder} if both else {"the model": model}
+        _check_place(out, index, {**models, "the adapter": adapter, "the rules": rules})
     if explain and rules is None:
         raise BadInput("--explain says what rules did; give them with --rules rules.yaml")
-    with Search.open(
-        index, model, adapter=adapter, backend=backend, dtype=dtype, candidates=candidates, rules=rules
-    ) as opened:
+    alone = None if both else adapter
+    given = Search.open(index, model, adapter=alone, backend=backend, dtype=dtype, candidates=candidates, rules=rules)
+    with given if both is None else CascadeSearch(given, Cascade.open(both)) as opened:
         answer = opened.find(
             query,
             k=top,

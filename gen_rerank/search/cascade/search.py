@@ -125,4 +125,5 @@ class CascadeSearch:
         loss, as_calibrated = self.cascade.card.loss, scorer.scores is None or scorer.scores.as_calibrated
         promised = loss.promise if loss is not None and loss.kept and as_calibrated else ""
         said = {one.name: getattr(answer, one.name) for one in fields(answer)}
-        return CascadeAnswer(**said, read_by=scorer.read_by, scores=scorer.scores, promised=promised)
+        found = CascadeAnswer(**said, read_by=scorer.read_by, scores=scorer.scores, promised=promised)
+        return replace(found, remarks=(*found.remarks, found.sentence()))

@@ -163,3 +163,35 @@ def test_bounds_by_hand_need_no_card(two_models: TwoModels) -> None:
         found = cascade.score([judged.pair(row) for row in judged.judgments[:12]])
     assert cascade.card.loss is None
     assert 0 < found.read_by.count("decoder") <= 12
+
+
+@pytest.fixture(scope="module")
+def index(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from gen_rerank.search.building import build_index
+    from gen_rerank.search.settings import IndexSettings
+
+    folder = tmp_path_factory.mktemp("searched") / "index"
+    build_index(two_models.data, folder, IndexSettings())
+    return folder
+
+
+def test_a_search_by_cascade_says_who_read_each_product(
+    run: Run, two_models: TwoModels, written: Path, index: Path, tmp_path: Path
+) -> None:
+    query = next(iter(Dataset.load(two_models.data).of("validation").queries.values())).text
+    named = f"encoder={two_models.encoder},decoder={two_models.decoder},file={written}"
+    asked = ("search", index, query, "--candidates", 40, "--dtype", "float32", "--cascade")
+    code, out, _ = run(*asked, named, "--json", "--out", tmp_path / "answer.json")
+    assert code == 0
+    found = json.loads(out)
+    assert found == json.loads((tmp_path / "answer.json").read_text())
+    assert {row["read_by"] for row in found["results"]} <= {"encoder", "decoder"}
+    assert found["cascade"]["promised"] == "nDCG@5: lost <= 0.3"
+    assert (found["cascade"]["ended"], found["cascade"]["degraded"]) == ("settled", False)
+    assert 0 < found["cascade"]["read_by_decoder"] < found["candidates"]
+    code, out, _ = run(*asked, f"{named},pairs=3")
+    assert code == 0
+    assert "the decoder read 3 of " in out
+    assert "as many as it may; more is undecided" in out
+    said = complaint(run(*asked, named, "--model", two_models.decoder))
+    assert "--model and --cascade both say who ranks; give one of the two" in said
