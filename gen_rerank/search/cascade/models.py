@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -102,6 +101,10 @@ def _whole(text: str, value: str | None) -> int | None:
     if value is not None and not value.isdecimal():
         raise BadInput(f"--cascade {text}: {value!r} is no whole number; write {_FORM}")
     return None if value is None else int(value)
+
+
+class _TooLate(Exception):
+    """The decoder has not answered in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +208,7 @@ class Cascade:
         def read(places: Sequence[int]) -> Distribution | Literal["late", "down"]:
             try:
                 return self._in_time([pairs[place] for place in places], ends)
-            except TooLate:
+            except _TooLate:
                 faults.append(f"the decoder had not answered after {milliseconds:g} ms")
                 return "late"
             except Exception as error:  # whatever it is, the encoder has answered
@@ -221,13 +224,13 @@ class Cascade:
         """Return the decoder's distributions, by a moment of `perf_counter` where there is one.
 
         Raises:
-            TooLate: it did not answer by then, or another search still waits for it.
+            _TooLate: it did not answer by then, or another search still waits for it.
         """
         if ends is None:
             with self._reads:
                 return self.decoder.score(pairs)
         if not self._reads.acquire(timeout=max(0.0, ends - perf_counter())):
-            raise TooLate
+            raise _TooLate
         answer: Future[Distribution] = Future()
 
         def work() -> None:
@@ -240,7 +243,9 @@ class Cascade:
 
         # It cannot be stopped, so nobody waits for it, at the end of the process neither.
         threading.Thread(target=work, daemon=True).start()
-        return answer.result(timeout=max(0.0, ends - perf_counter()))
+        if not wait([answer], timeout=max(0.0, ends - perf_counter())).done:
+            raise _TooLate
+        return answer.result()
 
 
 def _card_of(choices: CascadeChoices, encoder: Checkpoint, names: tuple[str, str]) -> CascadeCard:

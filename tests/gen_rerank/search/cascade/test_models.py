@@ -108,6 +108,15 @@ def test_a_late_decoder_is_not_waited_for_and_the_next_search_neither() -> None:
     assert (again.reading.ended, again.degraded) == ("settled", False)
 
 
+def test_a_timeout_of_the_decoders_own_is_a_failure_and_not_lateness() -> None:
+    def fail() -> None:
+        raise TimeoutError("no answer from the engine")
+
+    for budget in (Budget(), Budget(milliseconds=20_000)):
+        found = cascade(Reads(9.0, fail), budget=budget).score(pairs())
+        assert (found.reading.ended, found.fault) == ("down", "the decoder failed (no answer from the engine)")
+
+
 def test_the_time_of_the_encoder_counts() -> None:
     decoder = Reads(9.0)
     found = cascade(decoder, budget=Budget(milliseconds=0)).score(pairs())
