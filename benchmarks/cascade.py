@@ -50,7 +50,7 @@ def pareto_rows(ways: list[Spent], speeds: list[float] | None, products: float) 
         read = one.kind != DECODER
         cost = [] if speeds is None else [figure(1000 * (read * products / speeds[0] + one.cost / speeds[1]), ",.0f")]
         same = at_the_cost_of(one, ways) if one.kind == DEPTH else None
-        gain = "" if same is None else f"{signed_interval(same.over(one))} (above {same.setting:g})"
+        gain = "" if same is None else f"{signed_interval(same.over(one))} ({same.setting})"
         lost = "" if one is decoder else signed_interval(one.over(decoder))
         rows.append([one.name, figure(one.cost, ".1f"), *cost, str(one.mean()), lost, gain])
     return rows
@@ -140,7 +140,8 @@ def main(
             caption = (
                 f"{len(readings.products):,} queries of the split {split!r}, {products:.1f} judged products each. "
                 "Pairs read: by the decoder, a query. Mean [95% bootstrap interval over queries]; differences are "
-                "paired. Cascade, above b: the decoder reads what is among the first with a chance above b."
+                "paired. Cascade low, high: read is what has a chance above low to be among the first, and what would "
+                "be shown with a chance up to high."
             )
             tables.append(FigureTable(name, header, pareto_rows(ways[name], speeds, products), caption))
             promises += promise_rows(name, readings, losses, places, at_most, draws, lambda: progress.advance(task))

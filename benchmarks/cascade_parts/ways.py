@@ -20,22 +20,20 @@ class Spent:
 
     Attributes:
         kind: one of the four.
-        setting: the depth, or the bound; 0 where there is none.
+        setting: the depth, or the bounds; empty where there is none.
         ndcg: `[queries]`; NaN where it is not defined.
         pairs: `[queries]`, how many the decoder read.
     """
 
     kind: str
-    setting: float
+    setting: str
     ndcg: Doubles
     pairs: Doubles
 
     @property
     def name(self) -> str:
         """What a table calls it."""
-        if self.kind == DEPTH:
-            return f"{DEPTH} {self.setting:g}"
-        return f"{CASCADE}, above {self.setting:g}" if self.kind == CASCADE else self.kind
+        return f"{self.kind} {self.setting}".strip()
 
     @property
     def cost(self) -> float:
@@ -60,7 +58,7 @@ def fixed_depth(readings: TwoReadings, depth: int, k: int) -> Spent:
         mixed = readings.encoder.mean[at].astype(np.float64)
         mixed[first] = 2.0 + readings.decoder.mean[at][first]  # before all others
         scores[at] = mixed
-    return Spent(DEPTH, depth, readings.ndcg(scores, k), pairs)
+    return Spent(DEPTH, str(depth), readings.ndcg(scores, k), pairs)
 
 
 def all_ways(readings: TwoReadings, losses: CascadeLosses, depths: list[int], k: int) -> list[Spent]:
@@ -68,14 +66,14 @@ def all_ways(readings: TwoReadings, losses: CascadeLosses, depths: list[int], k:
     none = np.zeros(len(readings.products))
     decoder = readings.ndcg(readings.decoder.mean, k)
     cascades = [
-        Spent(CASCADE, bounds.low, decoder - lost, share * readings.products)
+        Spent(CASCADE, f"{bounds.low:g}, {bounds.high:g}", decoder - lost, share * readings.products)
         for bounds, lost, share in zip(losses.bounds, losses.lost, losses.share, strict=True)
     ]
     return [
-        Spent(ENCODER, 0, readings.ndcg(readings.encoder.mean, k), none),
+        Spent(ENCODER, "", readings.ndcg(readings.encoder.mean, k), none),
         *(fixed_depth(readings, depth, k) for depth in depths),
         *cascades,
-        Spent(DECODER, 0, decoder, readings.products.astype(np.float64)),
+        Spent(DECODER, "", decoder, readings.products.astype(np.float64)),
     ]
 
 

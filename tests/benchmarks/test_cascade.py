@@ -39,7 +39,7 @@ def test_a_depth_of_all_is_the_decoder_and_of_none_the_encoder(readings: TwoRead
 
 def test_each_depth_meets_the_dearest_cascade_that_costs_no_more(readings: TwoReadings) -> None:
     losses = CascadeLosses.of(readings, 5, [Bounds(low) for low in (0.0, 0.2, 0.5, 1.0)])
-    ways = all_ways(readings, losses, [4, 8], 5)
+    ways = all_ways(readings, losses, [8, 12], 5)
     assert [one.kind for one in ways].count(CASCADE) == 4
     for depth in (one for one in ways if one.kind == DEPTH):
         same = at_the_cost_of(depth, ways)
@@ -77,7 +77,7 @@ def test_scores_become_tables_and_a_picture(tiny_shop: Dataset, tiny_data: Path,
     assert whole["shops"]["tiny"][-1]["lost"] == [0.0, 0.0, 0.0]
     assert len(whole["promises"]) == 2
     assert "<svg" in (tmp_path / "out" / "cascade.svg").read_text()
-    assert "| cascade, above 0.1 |" in (tmp_path / "out" / "cascade.md").read_text()
+    assert "| cascade 0.1, 1 |" in (tmp_path / "out" / "cascade.md").read_text()
 
 
 @pytest.mark.parametrize("given", ["shop", "shop=data,e", "=data,e,d", "shop=data,,d"])

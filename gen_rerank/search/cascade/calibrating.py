@@ -105,9 +105,11 @@ class CascadeReport:
         """Return what each of the bounds reads and loses."""
         table = WideTable(
             "",
-            f"Read: the mean share of a query's products that the decoder reads. Lost: nDCG@{self.plan.places} below "
-            "the decoder's own ranking of everything; at most: with 90% confidence, of these bounds alone",
-            "Read if the chance is above",
+            "Low: the chance to be among the first above which a product is read; high: up to which one is read that "
+            "would be shown. Read: the mean share of a query's products that the decoder reads. Lost: "
+            f"nDCG@{self.plan.places} below the decoder's own ranking of everything; at most: with 90% confidence, of "
+            "these bounds alone",
+            "low, high",
             ("Read", "Lost", "At most", ""),
         )
         defined = self.losses.lost[:, ~_undefined(self.losses)]
@@ -119,14 +121,15 @@ class CascadeReport:
                 figure(lost_at_most(lost) if known else None, "+.4f"),
                 "chosen" if step == self.choice.step else "",
             ]
-            table.add_row(f"{bounds.low:g}", cells)
+            table.add_row(f"{bounds.low:g}, {bounds.high:g}", cells)
         return table
 
     def sentences(self) -> Iterator[str]:
         """Yield what is promised, and what is not, in words."""
         loss = self.choice.loss
         read = figure(float(self.choice.share.mean()), ".0%")
-        bounds = f"above a chance of {self.choice.bounds.low:g} the decoder reads, which is {read} of the products"
+        low, high = self.choice.bounds.low, self.choice.bounds.high
+        bounds = f"low={low:g}, high={high:g}, where the decoder reads {read} of the products"
         if loss.kept:
             of_how_many = counted(loss.queries, "query", "queries")
             yield f"{loss.promise}, promised with 90% confidence ({of_how_many}): {bounds}"

@@ -27,14 +27,13 @@ from gen_rerank.search.cascade.reading import Bounds
 
 AT_MOST = 0.005
 # Fixed before any data are seen, as the walk asks. At the first the decoder reads everything that can be among the best
-# at all, at the last nothing. The upper bound stays 1: what is surely in is k products at most, and their order counts.
-STEPS: tuple[Bounds, ...] = tuple(
-    Bounds(low)
-    for low in (
-        0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6,
-        0.7, 0.8, 0.9, 1.0,
-    )
+# at all; at low = 1 only what would be shown, which is k products or a few more; at the last nothing.
+_LOW = (
+    0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8,
+    1.0,
 )  # fmt: skip
+_HIGH = (0.95, 0.9, 0.8, 0.7, 0.5, 0.0)
+STEPS: tuple[Bounds, ...] = (*(Bounds(low) for low in _LOW), *(Bounds(1.0, high) for high in _HIGH))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gen_rerank.bins import Distribution
+from gen_rerank.bins import BIN_VALUES, Distribution, best_first
 from gen_rerank.calibration.top_k import Doubles, in_top_k
 from gen_rerank.errors import BadInput
 
@@ -30,19 +30,19 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which chances of being among the best k a product is undecided.
+    """Which chances of being among the best k leave a product undecided.
 
     Attributes:
-        low: at or below it, a product is left out without being read.
-        high: above it, a product is in without being read. At 1 whatever is in is read, so that the order of the
-            first k is the decoder's.
+        low: a product that would not be among the first k now is left out without being read at this chance or below.
+        high: one that would be is left in without being read above this chance. At 1 whatever is shown has been read,
+            however little the first model knows, and the order of the first k is the second model's.
 
     Raises:
-        BadInput: they are no chances, or the wrong way round.
+        BadInput: they are no chances.
 
     Example:
-        >>> Bounds(0.1, 0.8).undecided([0.05, 0.5, 0.9]).tolist()
-        [False, True, False]
+        >>> Bounds(0.1, 0.8).undecided([0.9, 0.5, 0.5, 0.1], [True, True, False, False]).tolist()
+        [False, True, True, False]
     """
 
     low: float
@@ -50,13 +50,18 @@ class Bounds:
 
     def __post_init__(self) -> None:
         """Check both."""
-        if not 0 <= self.low <= self.high <= 1:
-            raise BadInput(f"the bounds {self.low:g} and {self.high:g} are no chances from 0 to 1, the lower one first")
+        if not (0 <= self.low <= 1 and 0 <= self.high <= 1):
+            raise BadInput(f"the bounds {self.low:g} and {self.high:g} are no chances from 0 to 1")
 
-    def undecided(self, chances: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Return which products are undecided, of chances `[n]` to be among the best k."""
+    def undecided(self, chances: npt.ArrayLike, inside: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which products are undecided, `[n]`.
+
+        Args:
+            chances: `[n]`, to be among the best k.
+            inside: `[n]`, whether a product would be among the first k now.
+        """
         given = np.asarray(chances)
-        return (given > self.low) & (given <= self.high)
+        return np.where(np.asarray(inside), given <= self.high, given > self.low)
 
 
 @dataclass(frozen=True)
@@ -93,13 +98,20 @@ class Reading:
         distribution: `n` rows, of whoever read a product last.
         by_decoder: `[n]`, whether that was the second model.
         chances: `[n]`, to be among the best k.
+        places: k.
         ended: why nothing more was read.
     """
 
     distribution: Distribution
     by_decoder: npt.NDArray[np.bool_]
     chances: Doubles
+    places: int
     ended: Ended
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Which candidates are the first k by their scores, `[n]`."""
+        return _first(self.distribution.mean, self.places)
 
 
 def read_undecided(
@@ -132,7 +144,8 @@ def read_undecided(
     by_decoder = np.zeros(len(rows), dtype=bool)
     while True:
         chances = in_top_k(rows, k)
-        open_ones = np.flatnonzero(bounds.undecided(chances) & ~by_decoder)
+        inside = _first(rows @ BIN_VALUES, k)
+        open_ones = np.flatnonzero(bounds.undecided(chances, inside) & ~by_decoder)
         ended = _end(len(open_ones), int(by_decoder.sum()), 1000 * (perf_counter() - began), budget)
         if ended is None:
             room = batch if budget.pairs is None else min(batch, budget.pairs - int(by_decoder.sum()))
@@ -143,7 +156,14 @@ def read_undecided(
             else:
                 ended = found
         if ended is not None:
-            return Reading(Distribution(rows), by_decoder, chances, ended)
+            return Reading(Distribution(rows), by_decoder, chances, k, ended)
+
+
+def _first(scores: npt.ArrayLike, k: int) -> npt.NDArray[np.bool_]:
+    """Return which of the scores `[n]` are the highest k; of equals, those that come first."""
+    found = np.zeros(len(np.asarray(scores)), dtype=bool)
+    found[best_first(scores)[:k]] = True
+    return found
 
 
 def _end(undecided: int, read: int, milliseconds: float, budget: Budget) -> Ended | None:

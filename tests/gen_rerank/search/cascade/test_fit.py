@@ -124,9 +124,10 @@ def test_a_promise_is_broken_in_one_draw_of_ten_at_most() -> None:
 
 
 def test_the_walk_goes_from_reading_everything_to_reading_nothing() -> None:
-    lows = [one.low for one in STEPS]
-    assert lows == sorted(set(lows))
-    assert (lows[0], lows[-1]) == (0.0, 1.0)
-    assert {one.high for one in STEPS} == {1.0}
+    lows, highs = [one.low for one in STEPS], [one.high for one in STEPS]
+    assert lows == sorted(lows)
+    assert highs == sorted(highs, reverse=True)
+    assert len(set(zip(lows, highs, strict=True))) == len(STEPS)
+    assert (STEPS[0], STEPS[-1]) == (Bounds(0.0, 1.0), Bounds(1.0, 0.0))
     with pytest.raises(AttributeError):
         STEPS[0].low = 0.5  # type: ignore[misc]

@@ -58,7 +58,7 @@ def test_ndcg_is_that_of_the_house(tiny_shop: Dataset) -> None:
 
 def test_at_the_safest_bounds_nothing_is_lost_and_at_the_loosest_the_encoder_answers(readings: TwoReadings) -> None:
     steps: list[int] = []
-    found = CascadeLosses.of(readings, 5, [Bounds(0.0), Bounds(0.3), Bounds(1.0)], advance=lambda: steps.append(1))
+    found = CascadeLosses.of(readings, 5, [Bounds(0.0), Bounds(0.3), Bounds(1.0, 0.0)], advance=lambda: steps.append(1))
     assert found.lost[0] == pytest.approx(0.0, abs=1e-12)
     assert found.share[0] == pytest.approx(1.0)
     alone = readings.ndcg(readings.decoder.mean, 5) - readings.ndcg(readings.encoder.mean, 5)
