@@ -233,7 +233,10 @@ def calibrate_cascade(
         Path | None, written("--out", "Where the bounds go; cascade.json in the encoder's folder by default.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="validation or train; never test.")] = "validation",
-    backend: BackendName = "transformers",
+    backend: Annotated[str, typer.Option("--backend", help="Of the decoder: transformers or vllm.")] = "transformers",
+    encoder_backend: Annotated[
+        str, typer.Option("--encoder-backend", help="Of the encoder: transformers or openvino.")
+    ] = "transformers",
     dtype: DtypeName = "auto",
     skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
@@ -258,6 +261,7 @@ def calibrate_cascade(
         pairs=pairs,
         batch=batch,
         backend=backend,
+        encoder_backend=encoder_backend,
         dtype=dtype,
         adapter=adapter,
         out=out,

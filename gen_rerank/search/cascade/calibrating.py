@@ -42,7 +42,8 @@ class CascadePlan:
         at_most: how much nDCG@k may be lost.
         pairs: the most that the decoder reads for a query; None is no limit.
         batch: how many it reads at a time.
-        backend: that computes the decoder; the encoder is always transformers'.
+        backend: that computes the decoder.
+        encoder_backend: that computes the encoder: `transformers` or `openvino`.
         dtype: of both: `auto`, `float32` or `bfloat16`.
         adapter: of the decoder.
         out: where the card goes; None for `cascade.json` in the encoder's folder.
@@ -58,6 +59,7 @@ class CascadePlan:
     pairs: int | None = None
     batch: int = BATCH
     backend: str = "transformers"
+    encoder_backend: str = "transformers"
     dtype: str = "auto"
     adapter: str | None = None
     out: Path | None = None
@@ -184,7 +186,13 @@ def calibrate_cascade(plan: CascadePlan) -> CascadeReport:
     dataset = Dataset.load(plan.data, skip_bad_rows=plan.skip_bad_rows)
     judged = judged_part(dataset, plan.split, plan.data)
     encoder, decoder = prepared_models(
-        plan.encoder, plan.decoder, backend=plan.backend, dtype=plan.dtype, adapter=plan.adapter, data=plan.data
+        plan.encoder,
+        plan.decoder,
+        backend=plan.backend,
+        encoder_backend=plan.encoder_backend,
+        dtype=plan.dtype,
+        adapter=plan.adapter,
+        data=plan.data,
     )
     file = _place(plan, encoder)
     readings = TwoReadings.of(judged, _scored(encoder, judged, "encoder"), _scored(decoder, judged, "decoder"))
@@ -230,6 +238,7 @@ def prepared_models(
     decoder: str,
     *,
     backend: str = "transformers",
+    encoder_backend: str = "transformers",
     dtype: str = "auto",
     adapter: str | None = None,
     data: str | Path = "DATA",
@@ -237,9 +246,10 @@ def prepared_models(
     """Return both models of a cascade, checked; no weights are loaded yet.
 
     Args:
-        encoder: reads everything, with transformers.
+        encoder: reads everything.
         decoder: reads what is undecided.
         backend: of the decoder.
+        encoder_backend: of the encoder.
         dtype: of both.
         adapter: of the decoder.
         data: judged queries, for the command in the sentence.
@@ -247,7 +257,7 @@ def prepared_models(
     Raises:
         BadInput: one is refused, both are one model, or one has no calibration; the sentence has the command to run.
     """
-    first = prepare_scorer(encoder, "transformers", None, dtype)
+    first = prepare_scorer(encoder, encoder_backend, None, dtype)
     second = prepare_scorer(decoder, backend, adapter, dtype)
     for one, words in ((first, encoder), (second, f"{decoder}{'' if adapter is None else f' --adapter {adapter}'}")):
         if not has_tiers(one.calibration.thresholds):

@@ -41,6 +41,7 @@ class CascadeChoices:
         adapter: of the decoder.
         backend: of the decoder.
         dtype: of both.
+        encoder_backend: of the encoder: `transformers` or `openvino`.
     """
 
     encoder: str
@@ -52,6 +53,7 @@ class CascadeChoices:
     adapter: str | None = None
     backend: str = "transformers"
     dtype: str = "auto"
+    encoder_backend: str = "transformers"
 
     @classmethod
     def parse(
@@ -83,10 +85,13 @@ class CascadeChoices:
         places = _whole(text, given.get("places")) or PLACES
         file = None if "file" not in given else Path(given["file"])
         budget = Budget(_whole(text, given.get("pairs")), _number(text, given["ms"]) if "ms" in given else None)
-        return cls(given[ENCODER], given[DECODER], file, bounds, places, budget, adapter, backend, dtype)
+        encoder_backend = given.get("encoder_backend", "transformers")
+        return cls(
+            given[ENCODER], given[DECODER], file, bounds, places, budget, adapter, backend, dtype, encoder_backend
+        )
 
 
-_NAMES = (ENCODER, DECODER, "file", "low", "high", "places", "pairs", "ms")
+_NAMES = (ENCODER, DECODER, "file", "low", "high", "places", "pairs", "ms", "encoder_backend")
 _FORM = "encoder=E,decoder=D and where wanted file=cascade.json, or low=0.05 with high=1 and places=5; pairs=64, ms=200"
 
 
@@ -162,7 +167,12 @@ class Cascade:
             BadInput: a model is refused or not calibrated, or the card is missing, damaged or of other models.
         """
         encoder, decoder = prepared_models(
-            choices.encoder, choices.decoder, backend=choices.backend, dtype=choices.dtype, adapter=choices.adapter
+            choices.encoder,
+            choices.decoder,
+            backend=choices.backend,
+            encoder_backend=choices.encoder_backend,
+            dtype=choices.dtype,
+            adapter=choices.adapter,
         )
         names = identity(encoder), identity(decoder)
         if choices.bounds is not None:
