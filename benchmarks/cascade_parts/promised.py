@@ -17,7 +17,7 @@ HALVES, DRAWS = "halves", "draws"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromiseDraw:
     """One draw.
 
     Attributes:
@@ -33,7 +33,7 @@ class Outcome:
 
 def drawn_outcomes(
     readings: TwoReadings, losses: CascadeLosses, k: int, at_most: float, way: str, draws: int, seed: int
-) -> list[Outcome]:
+) -> list[PromiseDraw]:
     """Return what becomes of a promise in so many draws.
 
     Args:
@@ -57,11 +57,11 @@ def drawn_outcomes(
             fitted, measured = rng.choice(known, size=len(known)), known
         choice = choose_bounds(readings, _of(losses, fitted), k, at_most, Calibration())
         lost, share = losses.lost[choice.step, measured], losses.share[choice.step, measured]
-        found.append(Outcome(choice.loss.kept, float(lost.mean()), float(share.mean())))
+        found.append(PromiseDraw(choice.loss.kept, float(lost.mean()), float(share.mean())))
     return found
 
 
-def summary(found: list[Outcome], at_most: float) -> dict[str, Any]:
+def summary(found: list[PromiseDraw], at_most: float) -> dict[str, Any]:
     """Return how often a promise was made and broken, and what was read where it was made."""
     kept = [one for one in found if one.kept]
     broken = sum(one.lost > at_most for one in kept)

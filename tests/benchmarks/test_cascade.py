@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cascade
-from cascade_parts.promised import DRAWS, HALVES, Outcome, drawn_outcomes, summary
+from cascade_parts.promised import DRAWS, HALVES, PromiseDraw, drawn_outcomes, summary
 from cascade_parts.ways import CASCADE, DEPTH, all_ways, at_the_cost_of, fixed_depth
 from gen_rerank import BadInput, Dataset, Distribution
 from gen_rerank.evaluation.scores import write_scores
@@ -51,10 +51,10 @@ def test_each_depth_meets_the_dearest_cascade_that_costs_no_more(readings: TwoRe
 
 
 def test_what_was_broken_is_counted_of_all_draws() -> None:
-    found = summary([Outcome(True, 0.01, 0.5), Outcome(True, 0.001, 0.3), Outcome(False, 0.9, 0.1)], 0.005)
+    found = summary([PromiseDraw(True, 0.01, 0.5), PromiseDraw(True, 0.001, 0.3), PromiseDraw(False, 0.9, 0.1)], 0.005)
     assert (found["promised"], found["broken"], found["broken_share"]) == (2, 1, pytest.approx(1 / 3))
     assert found["read"] == pytest.approx(0.4)
-    assert summary([Outcome(False, 0.9, 0.1)], 0.005)["mean_lost"] is None
+    assert summary([PromiseDraw(False, 0.9, 0.1)], 0.005)["mean_lost"] is None
 
 
 def test_halves_measure_others_and_draws_all(readings: TwoReadings) -> None:

@@ -25,7 +25,7 @@ from gen_rerank.scorers.scoring import score_pairs
 from gen_rerank.search.cascade.card import CASCADE, PLACES, CascadeCard, identity
 from gen_rerank.search.cascade.fit import AT_MOST, STEPS, BoundsChoice, choose_bounds, lost_at_most
 from gen_rerank.search.cascade.judged import CascadeLosses, TwoReadings
-from gen_rerank.search.cascade.reading import BATCH, Budget
+from gen_rerank.search.cascade.reading import BATCH, ReadingBudget
 from gen_rerank.system.publishing import require_apart, require_writable_file
 
 
@@ -196,7 +196,7 @@ def calibrate_cascade(plan: CascadePlan) -> CascadeReport:
     )
     file = _place(plan, encoder)
     readings = TwoReadings.of(judged, _scored(encoder, judged, "encoder"), _scored(decoder, judged, "decoder"))
-    budget = Budget(plan.pairs)
+    budget = ReadingBudget(plan.pairs)
     with WorkProgress(transient=True) as progress:
         task = progress.add_task("walking over bounds", total=len(STEPS))
         losses = CascadeLosses.of(
@@ -282,7 +282,7 @@ def _check(plan: CascadePlan) -> None:
         raise BadInput("the test split has the last word and is never calibrated on; leave --split test out")
     if not 0 < plan.at_most < 1:
         raise BadInput(f"--at-most {plan.at_most:g}: what nDCG may lose lies between 0 and 1, such as {AT_MOST:g}")
-    Budget(plan.pairs)
+    ReadingBudget(plan.pairs)
 
 
 def _place(plan: CascadePlan, encoder: PreparedScorer) -> Path:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gen_rerank.checkpoints.card import CalibrationSource, PromiseRecord, Share
 from gen_rerank.errors import BadInput
 from gen_rerank.scorers.opening import PreparedScorer
-from gen_rerank.search.cascade.reading import BATCH, Bounds, Budget
+from gen_rerank.search.cascade.reading import BATCH, Bounds, ReadingBudget
 from gen_rerank.system.publishing import write_text_whole
 
 CASCADE = "cascade.json"
@@ -84,9 +84,9 @@ class CascadeCard(BaseModel):
         return Bounds(self.low, self.high)
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> ReadingBudget:
         """The most that is read, which the promise knows of."""
-        return Budget(self.pairs)
+        return ReadingBudget(self.pairs)
 
     @classmethod
     def read_file(cls, file: Path) -> CascadeCard:

@@ -16,7 +16,7 @@ from gen_rerank.data.folds import Places, numbered
 from gen_rerank.errors import BadInput
 from gen_rerank.evaluation.metrics import Doubles, shuffled_ranks
 from gen_rerank.evaluation.retrieval_measures import ndcg_of_found
-from gen_rerank.search.cascade.reading import BATCH, NO_LIMIT, Bounds, Budget, read_undecided
+from gen_rerank.search.cascade.reading import BATCH, NO_LIMIT, Bounds, ReadingBudget, read_undecided
 
 Marks = npt.NDArray[np.bool_]
 
@@ -84,11 +84,11 @@ class TwoReadings:
         """Return the scores of answers in which the decoder has read some products, `[n]`."""
         return np.where(by_decoder, self.decoder.mean, self.encoder.mean).astype(np.float64)
 
-    def read(self, k: int, bounds: Bounds, *, budget: Budget = NO_LIMIT, batch: int = BATCH) -> Marks:
+    def read(self, k: int, bounds: Bounds, *, budget: ReadingBudget = NO_LIMIT, batch: int = BATCH) -> Marks:
         """Return which products the decoder would have read, `[n]`."""
         return np.concatenate([self._read_one(at, k, bounds, budget, batch) for at in self.slices])
 
-    def _read_one(self, at: slice, k: int, bounds: Bounds, budget: Budget, batch: int) -> Marks:
+    def _read_one(self, at: slice, k: int, bounds: Bounds, budget: ReadingBudget, batch: int) -> Marks:
         decoder = self.decoder.probabilities[at]
         found = read_undecided(
             self.encoder[at], lambda places: Distribution(decoder[list(places)]), k, bounds, budget=budget, batch=batch
@@ -136,7 +136,7 @@ class CascadeLosses:
         k: int,
         bounds: Sequence[Bounds],
         *,
-        budget: Budget = NO_LIMIT,
+        budget: ReadingBudget = NO_LIMIT,
         batch: int = BATCH,
         advance: Callable[[], object] = lambda: None,
     ) -> CascadeLosses:

@@ -20,7 +20,7 @@ from gen_rerank.errors import BadInput, first_line
 from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.search.cascade.calibrating import prepared_models
 from gen_rerank.search.cascade.card import CASCADE, PLACES, CascadeCard, identity
-from gen_rerank.search.cascade.reading import NO_LIMIT, Bounds, Budget, Reading, read_undecided
+from gen_rerank.search.cascade.reading import NO_LIMIT, Bounds, Reading, ReadingBudget, read_undecided
 
 ReadBy = Literal["encoder", "decoder"]
 ENCODER: ReadBy = "encoder"
@@ -49,7 +49,7 @@ class CascadeChoices:
     file: Path | None = None
     bounds: Bounds | None = None
     places: int = PLACES
-    budget: Budget = NO_LIMIT
+    budget: ReadingBudget = NO_LIMIT
     adapter: str | None = None
     backend: str = "transformers"
     dtype: str = "auto"
@@ -84,7 +84,7 @@ class CascadeChoices:
             bounds = Bounds(_number(text, given["low"]), _number(text, given.get("high", "1")))
         places = _whole(text, given.get("places")) or PLACES
         file = None if "file" not in given else Path(given["file"])
-        budget = Budget(_whole(text, given.get("pairs")), _number(text, given["ms"]) if "ms" in given else None)
+        budget = ReadingBudget(_whole(text, given.get("pairs")), _number(text, given["ms"]) if "ms" in given else None)
         encoder_backend = given.get("encoder_backend", "transformers")
         return cls(
             given[ENCODER], given[DECODER], file, bounds, places, budget, adapter, backend, dtype, encoder_backend
@@ -156,7 +156,7 @@ class Cascade:
     encoder: TokenScorer
     decoder: TokenScorer
     card: CascadeCard
-    budget: Budget = NO_LIMIT
+    budget: ReadingBudget = NO_LIMIT
     _reads: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
@@ -200,7 +200,7 @@ class Cascade:
         """The decoder's, which says where tiers begin."""
         return self.decoder.checkpoint
 
-    def score(self, pairs: Sequence[Pair], budget: Budget | None = None) -> CascadeScores:
+    def score(self, pairs: Sequence[Pair], budget: ReadingBudget | None = None) -> CascadeScores:
         """Return what both say of the pairs of one query.
 
         Args:
@@ -225,7 +225,9 @@ class Cascade:
                 faults.append(f"the decoder failed ({first_line(error)})")
                 return "down"
 
-        spent = Budget(min(limits, default=None), None if ends is None else max(0.0, 1000 * (ends - perf_counter())))
+        spent = ReadingBudget(
+            min(limits, default=None), None if ends is None else max(0.0, 1000 * (ends - perf_counter()))
+        )
         reading = read_undecided(first, read, self.card.places, self.card.bounds, budget=spent, batch=self.card.batch)
         own_end = reading.ended == "settled" or (reading.ended == "pairs" and spent.pairs == self.card.pairs)
         return CascadeScores(reading, "".join(faults), own_end)

@@ -65,7 +65,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Budget:
+class ReadingBudget:
     """Where the second model stops, whatever is still undecided; None is no limit.
 
     Attributes:
@@ -87,7 +87,7 @@ class Budget:
                 raise BadInput(f"a budget of {value:g} {name} is none; give a number from 0 on")
 
 
-NO_LIMIT = Budget()
+NO_LIMIT = ReadingBudget()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def read_undecided(
     k: int,
     bounds: Bounds,
     *,
-    budget: Budget = NO_LIMIT,
+    budget: ReadingBudget = NO_LIMIT,
     batch: int = BATCH,
 ) -> Reading:
     """Let the second model read what is undecided, the most undecided first, until nothing unread is.
@@ -166,7 +166,7 @@ def _first(scores: npt.ArrayLike, k: int) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _end(undecided: int, read: int, milliseconds: float, budget: Budget) -> Ended | None:
+def _end(undecided: int, read: int, milliseconds: float, budget: ReadingBudget) -> Ended | None:
     """Return why nothing more is read; None where something is."""
     if not undecided:
         return "settled"

@@ -12,7 +12,7 @@ from gen_rerank.data.records import Pair
 from gen_rerank.reporting.numbers import counted
 from gen_rerank.scorers.scorer import TokenScorer
 from gen_rerank.search.cascade.models import DECODER, Cascade, CascadeScores, ReadBy
-from gen_rerank.search.cascade.reading import Budget
+from gen_rerank.search.cascade.reading import ReadingBudget
 from gen_rerank.search.search import Search, SearchAnswer
 
 _ENDS = {
@@ -67,7 +67,7 @@ class CascadeAnswer(SearchAnswer):
 class _OneSearch:
     """The scorer of one search, which remembers who read what."""
 
-    def __init__(self, cascade: Cascade, budget: Budget | None) -> None:
+    def __init__(self, cascade: Cascade, budget: ReadingBudget | None) -> None:
         self._cascade, self._budget = cascade, budget
         self.scores: CascadeScores | None = None
         self.read_by: dict[str, ReadBy] = {}
@@ -93,7 +93,7 @@ class CascadeSearch:
     Example:
         >>> cascade = Cascade.open(CascadeChoices("runs/encoder", "runs/model"))  # doctest: +SKIP
         >>> with CascadeSearch(Search.open("runs/index"), cascade) as search:  # doctest: +SKIP
-        ...     found = search.find("oak desk", budget=Budget(milliseconds=200))
+        ...     found = search.find("oak desk", budget=ReadingBudget(milliseconds=200))
         ...     print(found.sentence(), [(hit.product.title, hit.score) for hit in found.results])
     """
 
@@ -108,7 +108,7 @@ class CascadeSearch:
         """Close both models."""
         self.cascade.close()
 
-    def find(self, query: str, k: int = 10, *, budget: Budget | None = None, **asked: Any) -> CascadeAnswer:
+    def find(self, query: str, k: int = 10, *, budget: ReadingBudget | None = None, **asked: Any) -> CascadeAnswer:
         """Return the best `k` products for a query.
 
         Args:

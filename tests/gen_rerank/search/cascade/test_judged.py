@@ -9,7 +9,7 @@ from gen_rerank import BadInput, Dataset, Distribution
 from gen_rerank.calibration.promises import Promise
 from gen_rerank.evaluation import metrics
 from gen_rerank.search.cascade.judged import CascadeLosses, TwoReadings
-from gen_rerank.search.cascade.reading import Bounds, Budget
+from gen_rerank.search.cascade.reading import Bounds, ReadingBudget
 
 SURE = np.eye(11)
 
@@ -70,7 +70,7 @@ def test_at_the_safest_bounds_nothing_is_lost_and_at_the_loosest_the_encoder_ans
 
 
 def test_a_budget_holds_in_each_query(readings: TwoReadings) -> None:
-    found = CascadeLosses.of(readings, 5, [Bounds(0.0)], budget=Budget(pairs=3))
+    found = CascadeLosses.of(readings, 5, [Bounds(0.0)], budget=ReadingBudget(pairs=3))
     assert (found.share[0] * readings.products).tolist() == pytest.approx([3.0] * len(readings.products))
 
 

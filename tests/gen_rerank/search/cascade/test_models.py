@@ -13,7 +13,7 @@ import pytest
 from gen_rerank import BadInput, Distribution, Pair, Product
 from gen_rerank.search.cascade.card import CascadeCard, LossRecord
 from gen_rerank.search.cascade.models import Cascade, CascadeChoices
-from gen_rerank.search.cascade.reading import Bounds, Budget
+from gen_rerank.search.cascade.reading import Bounds, ReadingBudget
 from gen_rerank.search.cascade.search import CascadeSearch
 from gen_rerank.search.search import Search
 
@@ -38,7 +38,7 @@ class Reads:
         self.closed = True
 
 
-def cascade(decoder: Reads, *, budget: Budget = Budget(), **card: Any) -> Cascade:  # noqa: B008
+def cascade(decoder: Reads, *, budget: ReadingBudget = ReadingBudget(), **card: Any) -> Cascade:  # noqa: B008
     given = {"encoder": "e", "decoder": "d", "places": 2, "low": 0.05, **card}
     return Cascade(Reads(0.5), decoder, CascadeCard(**given), budget)  # type: ignore[arg-type]
 
@@ -97,14 +97,14 @@ def test_a_late_decoder_is_not_waited_for_and_the_next_search_neither() -> None:
     both = cascade(decoder)
     try:
         for _ in range(2):
-            found = both.score(pairs(), Budget(milliseconds=100))
+            found = both.score(pairs(), ReadingBudget(milliseconds=100))
             assert (found.reading.ended, found.degraded) == ("late", True)
             assert found.fault == "the decoder had not answered after 100 ms"
             assert found.read_by == ["encoder"] * 6
         assert decoder.seen == 0
     finally:
         go_on.set()
-    again = both.score(pairs(), Budget(milliseconds=20_000))
+    again = both.score(pairs(), ReadingBudget(milliseconds=20_000))
     assert (again.reading.ended, again.degraded) == ("settled", False)
 
 
@@ -112,14 +112,14 @@ def test_a_timeout_of_the_decoders_own_is_a_failure_and_not_lateness() -> None:
     def fail() -> None:
         raise TimeoutError("no answer from the engine")
 
-    for budget in (Budget(), Budget(milliseconds=20_000)):
+    for budget in (ReadingBudget(), ReadingBudget(milliseconds=20_000)):
         found = cascade(Reads(9.0, fail), budget=budget).score(pairs())
         assert (found.reading.ended, found.fault) == ("down", "the decoder failed (no answer from the engine)")
 
 
 def test_the_time_of_the_encoder_counts() -> None:
     decoder = Reads(9.0)
-    found = cascade(decoder, budget=Budget(milliseconds=0)).score(pairs())
+    found = cascade(decoder, budget=ReadingBudget(milliseconds=0)).score(pairs())
     assert (found.reading.ended, found.degraded, found.as_calibrated, decoder.seen) == ("milliseconds", False, False, 0)
 
 
@@ -127,7 +127,7 @@ def test_the_time_of_the_encoder_counts() -> None:
     ("on_card", "asked", "read", "as_calibrated"), [(3, None, 3, True), (3, 2, 2, False), (2, 5, 2, True)]
 )
 def test_the_smaller_number_of_pairs_holds(on_card, asked, read, as_calibrated) -> None:
-    found = cascade(Reads(0.1), low=0.0, pairs=on_card).score(pairs(), Budget(asked))
+    found = cascade(Reads(0.1), low=0.0, pairs=on_card).score(pairs(), ReadingBudget(asked))
     assert (found.read_by.count("decoder"), found.reading.ended) == (read, "pairs")
     assert found.as_calibrated is as_calibrated
 
@@ -174,7 +174,7 @@ def test_a_cascade_is_named_in_one_text() -> None:
     found = CascadeChoices.parse("encoder=runs/e, decoder=runs/d", adapter="runs/a")
     assert (found.encoder, found.decoder, found.adapter, found.bounds) == ("runs/e", "runs/d", "runs/a", None)
     found = CascadeChoices.parse("decoder=d,encoder=e,low=0.1,high=0.9,places=10,pairs=64,ms=200")
-    assert (found.bounds, found.places, found.budget) == (Bounds(0.1, 0.9), 10, Budget(64, 200.0))
+    assert (found.bounds, found.places, found.budget) == (Bounds(0.1, 0.9), 10, ReadingBudget(64, 200.0))
     assert str(CascadeChoices.parse("decoder=d,encoder=e,file=c.json").file) == "c.json"
 
 

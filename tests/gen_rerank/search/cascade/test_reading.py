@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_rerank import BadInput, Distribution
-from gen_rerank.search.cascade.reading import Bounds, Budget, Reading, read_undecided
+from gen_rerank.search.cascade.reading import Bounds, Reading, ReadingBudget, read_undecided
 
 SURE = np.eye(11)
 UNSURE = np.full(11, 1 / 11)
@@ -59,14 +59,14 @@ def test_the_most_undecided_come_first_and_chances_are_computed_anew() -> None:
 
 def test_a_budget_of_pairs_is_spent_to_the_last() -> None:
     says = Says([UNSURE] * 10)
-    found = read([UNSURE] * 10, says, 3, Bounds(0.0), budget=Budget(pairs=5), batch=4)
+    found = read([UNSURE] * 10, says, 3, Bounds(0.0), budget=ReadingBudget(pairs=5), batch=4)
     assert ([len(one) for one in says.asked], int(found.by_decoder.sum()), found.ended) == ([4, 1], 5, "pairs")
-    assert read([UNSURE] * 10, Says([]), 3, Bounds(0.0), budget=Budget(pairs=0)).ended == "pairs"
+    assert read([UNSURE] * 10, Says([]), 3, Bounds(0.0), budget=ReadingBudget(pairs=0)).ended == "pairs"
 
 
 def test_no_batch_begins_when_the_time_is_over() -> None:
     says = Says([UNSURE] * 4)
-    assert read([UNSURE] * 4, says, 1, Bounds(0.0), budget=Budget(milliseconds=0)).ended == "milliseconds"
+    assert read([UNSURE] * 4, says, 1, Bounds(0.0), budget=ReadingBudget(milliseconds=0)).ended == "milliseconds"
     assert says.asked == []
 
 
@@ -114,6 +114,6 @@ def test_bounds_that_are_none(low: float, high: float) -> None:
 
 def test_a_budget_that_is_none() -> None:
     with pytest.raises(BadInput, match="a budget of -1 pairs is none"):
-        Budget(pairs=-1)
+        ReadingBudget(pairs=-1)
     with pytest.raises(BadInput, match="a budget of nan milliseconds is none"):
-        Budget(milliseconds=float("nan"))
+        ReadingBudget(milliseconds=float("nan"))
