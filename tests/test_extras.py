@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "": ("", "sample", "add-key"),
     "search,cpu": ("index", "search"),
     "label,cpu": ("label", "decontaminate", "split"),
+    "scale,cpu": ("score",),
     "openvino,cpu": ("score",),
     "import": ("import", "export"),
     "evaluate,cpu": ("evaluate", "score", "calibrate"),
