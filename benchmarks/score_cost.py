@@ -30,7 +30,7 @@ class Rented:
 
     Attributes:
         name: as its lender calls it, and what it is.
-        dollars: an hour: on demand, in the cheapest region, from the lists of 2025.
+        dollars: an hour: an example, about what was asked on demand in 2025; not looked up.
         cores: where it has no GPU.
         teraflops: of its GPU, in bfloat16, dense.
     """
@@ -87,7 +87,7 @@ def main(
     rows = [row(one, pairs, pace_of(one, pace, cores, parameters, tokens)) for one in MACHINES]
     caption = (
         f"`{ThisRun.now(()).command}`: {pairs:,.0f} pairs; CPUs from {pace:,.4g} pairs/s on {cores} cores, GPUs from "
-        f"{SHARE_OF_PEAK:.0%} of the peak in bfloat16; list prices of 2025. Nothing in this table was measured there."
+        f"{SHARE_OF_PEAK:.0%} of the peak in bfloat16; prices are examples. Nothing in this table was measured there."
     )
     print(FigureTable("Cost", HEADER, rows, caption).document())
 

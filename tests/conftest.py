@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -284,6 +285,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(stopped.value.code or 0), printed.out, printed.err
 
     return call
+
+
+def spread(model: Any) -> None:
+    """Give random weights a say: large enough that attention and head tell one text from another."""
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2:
+                weight.normal_(0.0, 0.7 if "embed" in name else 2.0 / weight.shape[1] ** 0.5)
 
 
 def shop_of(texts: list[str], each: int = 2) -> Dataset:

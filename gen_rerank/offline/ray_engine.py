@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
@@ -29,6 +31,8 @@ from gen_rerank.system.processes import LOOPBACK
 # Numbers and figures are all that it holds; Ray would take a third of the memory.
 _STORE_BYTES = 2**27
 _MOST_TRIES = 3
+_LAST_PORT = 65_535
+_ANSWER_S = 10.0  # Ray itself tries for minutes
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,22 @@ def _tried_before(tries: Any) -> int:
 
 def _plain(value: Any) -> Any:
     """Return Python's value of NumPy's."""
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _require_an_answer(address: str) -> None:
+    """Require that something listens at an address, before Ray tries it.
+
+    Raises:
+        BadInput: it is no HOST:PORT, or nothing answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise BadInput(f"--address {address}: give HOST:PORT of the cluster's head, or auto, on a machine of it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise BadInput(f"--address {address}: no Ray cluster answers ({first_line(error)})") from error
 
 
 @contextmanager
@@ -148,8 +167,8 @@ def _connected(address: str | None) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address is not None and "://" in address:
-        raise BadInput(f"--address {address}: give HOST:PORT of the cluster's head, or auto, on a machine of it")
+    if address not in (None, "auto"):
+        _require_an_answer(address)
     here: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": LOOPBACK}
     here |= {"object_store_memory": _STORE_BYTES}
     try:

@@ -27,6 +27,19 @@ def pair_rows(tiny_shop: Dataset) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.fixture(scope="session")
+def differing_pairs(pair_rows: list[dict[str, Any]]) -> Callable[..., Path]:
+    """Writes so many pairs that differ, and lines behind them as they stand."""
+
+    def write(file: Path, count: int, *lines: str) -> Path:
+        rows = [{**pair_rows[i % len(pair_rows)], "query_id": f"q{i}"} for i in range(count)]
+        texts = [json.dumps({**row, "query": f"{row['query']} {i}"}) for i, row in enumerate(rows)]
+        file.write_text("".join(f"{line}\n" for line in [*texts, *lines]))
+        return file
+
+    return write
+
+
 @pytest.fixture
 def write_lines() -> Callable[[Path, Sequence[Any]], Path]:
     """Writes rows as JSON Lines; a text stands as it is."""

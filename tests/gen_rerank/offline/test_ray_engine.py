@@ -17,6 +17,7 @@ import pytest
 from gen_rerank.offline.plan import ScoringPlan
 from gen_rerank.offline.scoring import score_offline
 from tests.conftest import complaint
+from tests.gen_rerank.offline.shards_on_disk import done
 
 pytest.importorskip("ray")
 ROOT = Path(__file__).parents[3]
@@ -24,23 +25,13 @@ ROWS, SHARD = 400, 8
 
 
 @pytest.fixture(scope="module")
-def pairs(pair_rows, tmp_path_factory) -> Path:
+def pairs(differing_pairs, tmp_path_factory) -> Path:
     """Pairs that differ; the last row is bad."""
-    file = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    with file.open("w") as rows:
-        for i in range(ROWS):
-            row = pair_rows[i % len(pair_rows)]
-            rows.write(json.dumps({**row, "query_id": f"q{i}", "query": f"{row['query']} {i}"}) + "\n")
-        rows.write("no json\n")
-    return file
+    return differing_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", ROWS, "no json")
 
 
 def started(words: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-
-
-def done(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (out / "scores").glob("*.parquet")}
 
 
 def wait_for(process: subprocess.Popen[str], out: Path, count: int) -> None:
@@ -94,5 +85,16 @@ def test_workers_and_the_driver_are_killed_and_nothing_is_lost(pairs, tiny_check
 @pytest.mark.slow
 def test_what_ray_cannot_do_is_one_sentence(run, pairs, tiny_checkpoint, tmp_path) -> None:
     words = ("score", tiny_checkpoint, pairs, "--out", tmp_path / "out", "--engine", "ray")
-    assert "give HOST:PORT" in complaint(run(*words, "--address", "ray://127.0.0.1:1"))
     assert "do not fit: there is room for" in complaint(run(*words, "--workers", 1000))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:65535", "no-such-host.invalid:6379"])
+def test_an_address_where_nothing_answers_is_told_at_once(run, pairs, tiny_checkpoint, tmp_path, address) -> None:
+    words = ("score", tiny_checkpoint, pairs, "--out", tmp_path / "out", "--engine", "ray", "--address", address)
+    assert f"--address {address}: no Ray cluster answers" in complaint(run(*words))
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1", ":6379", "127.0.0.1:70000", "head:port"])
+def test_what_is_no_address_is_told(run, pairs, tiny_checkpoint, tmp_path, address) -> None:
+    words = ("score", tiny_checkpoint, pairs, "--out", tmp_path / "out", "--engine", "ray", "--address", address)
+    assert f"--address {address}: give HOST:PORT" in complaint(run(*words))

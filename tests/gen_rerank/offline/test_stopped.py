@@ -14,28 +14,20 @@ import pytest
 
 from gen_rerank.offline.plan import ScoringPlan
 from gen_rerank.offline.scoring import score_offline
+from tests.gen_rerank.offline.shards_on_disk import done
 
 ROOT = Path(__file__).parents[3]
 ROWS, SHARD = 600, 8
 
 
 @pytest.fixture(scope="module")
-def pairs(pair_rows, tmp_path_factory) -> Path:
+def pairs(differing_pairs, tmp_path_factory) -> Path:
     """Pairs that differ, more than are scored in a moment."""
-    file = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    with file.open("w") as rows:
-        for i in range(ROWS):
-            row = pair_rows[i % len(pair_rows)]
-            rows.write(json.dumps({**row, "query_id": f"q{i}", "query": f"{row['query']} {i}"}) + "\n")
-    return file
+    return differing_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", ROWS)
 
 
 def command(*words: object) -> list[str]:
     return [sys.executable, "-W", "ignore", "-m", "gen_rerank", "score", *map(str, words)]
-
-
-def done(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (out / "scores").glob("*.parquet")}
 
 
 def stopped(words: list[str], out: Path, more: int, stop: signal.Signals) -> subprocess.CompletedProcess[str]:

@@ -35,6 +35,7 @@ from gen_rerank.scorers.engine_plan import EngineChoices
 from gen_rerank.scorers.opening import open_scorer
 from gen_rerank.scorers.transformers import TransformersScorer
 from gen_rerank.scorers.vllm import VllmScorer
+from tests.conftest import spread
 from train.nano import NanoShape, new_base
 
 LENGTH = 128
@@ -51,15 +52,6 @@ def pairs(tiny_shop) -> list[Pair]:
         Pair("desk " * 20, Product(product_id="l", title="sofa " * 40, description="steel lamp " * 60)),
         Pair("red oak", Product(product_id="m", title="a green kettle " * 3)),
     ]
-
-
-def spread(model: PreTrainedModel, seed: int = 0) -> None:
-    """Give random weights a say: large enough that attention and head tell one text from another."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim == 2:
-                weight.normal_(0.0, 0.7 if "embed" in name else 2.0 / weight.shape[1] ** 0.5)
 
 
 @pytest.fixture(scope="module", params=["modernbert", "bert"])

@@ -26,19 +26,11 @@ from gen_rerank.scorers.encoder import EncoderScorer, near_batches, padded, padd
 from gen_rerank.scorers.encoder_graph import FOLDER, GRAPH, has_openvino, open_graph
 from gen_rerank.scorers.opening import prepare_scorer
 from gen_rerank.scorers.transformers import TransformersScorer
+from tests.conftest import spread
 from train.encoder_bases import EncoderShape, new_encoder, pair_tokenizer
 
 needs_openvino = pytest.mark.skipif(not has_openvino(), reason="the extra openvino is not installed")
 LENGTH = 256
-
-
-def spread(model: torch.nn.Module) -> None:
-    """Give random weights a say: large enough that one text is told from another."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim == 2:
-                weight.normal_(0.0, 0.7 if "embed" in name else 2.0 / weight.shape[1] ** 0.5)
 
 
 @pytest.fixture(scope="module", params=["modernbert", "bert"])

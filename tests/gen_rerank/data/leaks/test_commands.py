@@ -23,17 +23,17 @@ def write(folder: Path, products: dict[str, Product] = PRODUCTS, tags: tuple[str
 
 
 @pytest.fixture
-def test_folder(tmp_path: Path) -> Path:
+def against(tmp_path: Path) -> Path:
     other = {"x": Product(product_id="x", title="Thing 0")}
     return write(tmp_path / "test", other, e1="oak writing desk", e2="steel kettle", t9="red lamp")
 
 
-def test_what_leaks_goes_and_is_shown_side_by_side(run, test_folder, tmp_path):
+def test_what_leaks_goes_and_is_shown_side_by_side(run, against, tmp_path):
     train = write(
         tmp_path / "train", t1="writing desk, oak", t2="steel ketle", t3="oak desk", t4="red lamp", v1="steel kettle"
     )
     out = tmp_path / "clean"
-    code, printed, _ = run("decontaminate", train, "--against", test_folder, "--out", out)
+    code, printed, _ = run("decontaminate", train, "--against", against, "--out", out)
     assert code == 0
     assert "without 2 training queries and 1 pair that leak" in printed
     made = Dataset.load(out)
@@ -45,12 +45,12 @@ def test_what_leaks_goes_and_is_shown_side_by_side(run, test_folder, tmp_path):
         ("writing desk, oak", "oak writing desk", "other order"), ("steel ketle", "steel kettle", "slip"),
     ]  # fmt: skip
     assert report["test_queries_leaked"] == ["e1", "e2"]
-    code, printed, _ = run("decontaminate", out, "--against", test_folder, "--out", tmp_path / "again", "--json")
+    code, printed, _ = run("decontaminate", out, "--against", against, "--out", tmp_path / "again", "--json")
     assert (code, json.loads(printed)["queries_removed"], json.loads(printed)["pairs_removed"]) == (0, 0, 0)
     assert Dataset.load(tmp_path / "again").fingerprint == made.fingerprint
 
 
-def test_paraphrases_need_a_model(run, test_folder, tiny_encoder, tmp_path):
+def test_paraphrases_need_a_model(run, against, tiny_encoder, tmp_path):
     train = write(tmp_path / "train", t1="couch", t2="lamp")
     test = write(tmp_path / "sofas", e1="sofa")
     code, printed, _ = run("decontaminate", train, "--against", test, "--out", tmp_path / "one")
@@ -62,16 +62,16 @@ def test_paraphrases_need_a_model(run, test_folder, tiny_encoder, tmp_path):
     assert list(Dataset.load(tmp_path / "two").queries) == ["t2"]
 
 
-def test_what_cannot_be_done_is_one_sentence(run, test_folder, tmp_path):
+def test_what_cannot_be_done_is_one_sentence(run, against, tmp_path):
     train = write(tmp_path / "train", t1="steel kettle")
     out = tmp_path / "out"
     for words, said in (
-        ((train, "--against", test_folder, "--out", out), "every query leaks"),
+        ((train, "--against", against, "--out", out), "every query leaks"),
         ((train, "--against", train, "--out", out), "has no query of the split 'test'"),
-        ((train, "--against", test_folder, "--out", train), "already exists"),
-        ((train, "--against", test_folder, "--out", out, "--near", "2"), "--near 2: a share above 0"),
-        ((train, "--against", test_folder, "--out", out, "--splits", "all"), "--splits all: there is no split 'all'"),
-        ((train, "--against", test_folder, "--out", out, "--vectors", "/no/where"), "no such folder"),
+        ((train, "--against", against, "--out", train), "already exists"),
+        ((train, "--against", against, "--out", out, "--near", "2"), "--near 2: a share above 0"),
+        ((train, "--against", against, "--out", out, "--splits", "all"), "--splits all: there is no split 'all'"),
+        ((train, "--against", against, "--out", out, "--vectors", "/no/where"), "no such folder"),
         ((train, "--against", tmp_path / "no", "--out", out), "no such folder"),
     ):
         assert said in complaint(run("decontaminate", *words))
